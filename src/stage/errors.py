@@ -1,0 +1,15 @@
+"""The one exception that is meant for the person at the keyboard."""
+
+
+class StageError(Exception):
+    """Something the user can mend. The message is one line: what is wrong, and what to do.
+
+    The command line prints it without a traceback and exits with code 2.
+    """
+
+
+class MissingExtra(StageError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+    def __init__(self, what: str, extra: str):
+        super().__init__(f"{what} needs an optional dependency: pip install 'stage-music[{extra}]'")
