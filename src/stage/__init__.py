@@ -1,0 +1,17 @@
+"""STAGE: a new stem that follows a recording, or just a tempo."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+__all__ = ["Accompaniment", "BeatGrid", "Stage", "StageError", "__version__"]
+
+_HOMES = {"Accompaniment": "stage.pipeline", "Stage": "stage.pipeline", "BeatGrid": "stage.rhythm", "StageError": "stage.errors"}
+
+
+def __getattr__(name: str):
+    """Import the public names when they are first asked for, so that `import stage` takes no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'stage' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
