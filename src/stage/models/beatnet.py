@@ -1,0 +1,103 @@
+"""The beat network: features of audio in, probabilities of beats and downbeats out.
+
+Architecture and features of BeatNet (Heydari, Cwitkowitz, Duan: "BeatNet: CRNN and particle filtering for
+online joint beat, downbeat and meter tracking", ISMIR 2021), written from the paper and the shapes of its
+published weights. Those are in `stage/weights/beatnet.safetensors`, their licence (CC BY 4.0) beside them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from stage.errors import StageError
+
+WEIGHTS = Path(__file__).parents[1] / "weights" / "beatnet.safetensors"
+
+RATE = 22050
+HOP = 441
+WINDOW = 1411
+FRAME_RATE = RATE / HOP
+
+BANDS_PER_OCTAVE = 24
+LOWEST_HZ, HIGHEST_HZ, REFERENCE_HZ = 30.0, 17000.0, 440.0
+BANDS = 136
+
+
+class BeatNetwork(nn.Module):
+    """A convolution over the bands of one frame, then two recurrent layers over the frames; 0.4 M parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bands = nn.Conv1d(1, 2, kernel_size=10)
+        self.project = nn.Linear(2 * ((2 * BANDS - 9) // 2), 150)
+        self.memory = nn.LSTM(150, 150, num_layers=2, batch_first=True)
+        self.classify = nn.Linear(150, 3)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features: [B, T, 272] float32. Returns logits [B, T, 3]: beat that is no downbeat, downbeat, neither."""
+        frames = self.bands(features.flatten(0, 1)[:, None]).relu()
+        frames = nn.functional.max_pool1d(frames, 2).flatten(1)
+        frames = self.project(frames).view(*features.shape[:2], -1)
+        return self.classify(self.memory(frames)[0])
+
+    @torch.inference_mode()
+    def probabilities(self, audio: np.ndarray) -> np.ndarray:
+        """audio: float32 [N] at 22,050 Hz. Returns float64 [T, 2] at 50 frames/s, of a beat and of a downbeat."""
+        spectra = torch.from_numpy(features(audio))
+        return self(spectra[None])[0].softmax(-1)[:, :2].double().numpy()
+
+
+@lru_cache(maxsize=1)
+def beat_network() -> BeatNetwork:
+    """The network with its weights, loaded once."""
+    network = BeatNetwork()
+    try:
+        network.load_state_dict(load_file(WEIGHTS), strict=True)
+    except FileNotFoundError:
+        raise StageError(f"the weights of the beat tracker are missing ({WEIGHTS}): install the package again") from None
+    return network.eval()
+
+
+def features(audio: np.ndarray) -> np.ndarray:
+    """What the network reads: float32 [ceil(N / 441), 272].
+
+    Hann windows of 64 ms around every 20 ms, magnitudes in 136 triangular bands (24 an octave, each of
+    area 1), log10(1 + x); beside them the rise of each band since the frame before.
+    """
+    frames = -(-len(audio) // HOP)
+    half = WINDOW // 2
+    padded = np.pad(audio.astype(np.float32), (half, WINDOW + HOP))
+    cut = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: frames * HOP : HOP]
+    window = np.hanning(WINDOW).astype(np.float32)
+    bank = filterbank()
+    bands = np.empty((frames, BANDS), np.float32)
+    # In pieces: an hour of audio would need gigabytes at once.
+    for start in range(0, frames, 4096):
+        part = np.fft.rfft(cut[start : start + 4096] * window)[:, : len(bank)]
+        bands[start : start + 4096] = np.log10(1 + np.abs(part).astype(np.float32) @ bank)
+    rise = np.maximum(np.diff(bands, axis=0, prepend=bands[:1]), 0)
+    return np.concatenate([bands, rise], axis=1)
+
+
+@lru_cache(maxsize=1)
+def filterbank() -> np.ndarray:
+    """float32 [705, 136]: triangular bands from 30 Hz to 17 kHz, limited to frequencies that have a bin."""
+    bins = WINDOW // 2
+    spacing = RATE / 2 / bins
+    lowest = np.ceil(np.log2(LOWEST_HZ / REFERENCE_HZ) * BANDS_PER_OCTAVE)
+    highest = np.floor(np.log2(HIGHEST_HZ / REFERENCE_HZ) * BANDS_PER_OCTAVE)
+    corners = REFERENCE_HZ * 2 ** (np.arange(lowest, highest + 1) / BANDS_PER_OCTAVE)
+    corners = np.unique(np.clip(np.round(corners / spacing), 1, bins - 1).astype(int))
+    bank = np.zeros((bins, len(corners) - 2), np.float32)
+    for band, (left, centre, right) in enumerate(zip(corners, corners[1:], corners[2:])):
+        at = np.arange(left, right)
+        rising = (at - left) / (centre - left)
+        falling = (right - at) / (right - centre)
+        bank[left:right, band] = np.minimum(rising, falling)
+    return bank / bank.sum(axis=0)
