@@ -28,6 +28,9 @@ BANDS_PER_OCTAVE = 24
 LOWEST_HZ, HIGHEST_HZ, REFERENCE_HZ = 30.0, 17000.0, 440.0
 BANDS = 136
 
+WARM_UP = 500
+"""Frames from the beginning that the network hears once before it counts."""
+
 
 class BeatNetwork(nn.Module):
     """A convolution over the bands of one frame, then two recurrent layers over the frames; 0.4 M parameters."""
@@ -48,9 +51,13 @@ class BeatNetwork(nn.Module):
 
     @torch.inference_mode()
     def probabilities(self, audio: np.ndarray) -> np.ndarray:
-        """audio: float32 [N] at 22,050 Hz. Returns float64 [T, 2] at 50 frames/s, of a beat and of a downbeat."""
+        """audio: float32 [N] at 22,050 Hz. Returns float64 [T, 2] at 50 frames/s, of a beat and of a downbeat.
+
+        The network only knows the past, so it hears the first seconds twice: it enters them knowing the tempo.
+        """
         spectra = torch.from_numpy(features(audio))
-        return self(spectra[None])[0].softmax(-1)[:, :2].double().numpy()
+        heard = torch.cat([spectra[:WARM_UP], spectra])
+        return self(heard[None])[0, -len(spectra) :].softmax(-1)[:, :2].double().numpy()
 
 
 @lru_cache(maxsize=1)
