@@ -1,0 +1,109 @@
+"""Our own format: a folder with ``config.json`` and safetensors, loaded strictly.
+
+    config.json           "stage", "decoder", "codec", "text": what the parts are
+    decoder.safetensors   codec.safetensors   text.safetensors
+    codec/  text/         instead, where a part comes from ``transformers`` (EnCodec, T5)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..config import DecoderConfig, StageConfig
+from ..errors import StageError
+from ..models.codec import Codec
+from ..models.decoder import Decoder
+from ..models.encodec import EncodecCodec
+from ..models.spectral import SpectralCodec, SpectralConfig
+from ..models.text import HashedConfig, HashedText, T5Text, TextEncoder
+
+FORMAT = 1
+SHIPPED = Path(__file__).parent.parent / "weights"
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Folder of a model: a path, or the name of one that is shipped in the package."""
+    for folder in (Path(name_or_path), SHIPPED / str(name_or_path)):
+        if (folder / "config.json").is_file():
+            return folder
+    if Path(name_or_path).exists():
+        raise StageError(f"{name_or_path} is not a STAGE model: a folder with config.json is expected")
+    shipped = ", ".join(sorted(p.parent.name for p in SHIPPED.glob("*/config.json")))
+    raise StageError(f"no model '{name_or_path}'; give a folder, or one of the shipped: {shipped or 'none'}")
+
+
+def load(name_or_path: str | Path, device: str = "cpu") -> tuple[StageConfig, Decoder, Codec, TextEncoder]:
+    """Load a model. Raises StageError with what is missing or does not fit."""
+    folder = find(name_or_path)
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        if config["format"] != FORMAT:
+            raise StageError(f"{folder} has format {config['format']}; this version reads format {FORMAT}")
+        stage = StageConfig(**config["stage"])
+        decoder = Decoder(DecoderConfig(**config["decoder"]))
+        kinds = {part: config[part].pop("kind") for part in ("codec", "text")}
+        codec = SpectralCodec(SpectralConfig(**config["codec"])) if kinds["codec"] == "spectral" else None
+        text = HashedText(HashedConfig(**config["text"])) if kinds["text"] == "hashed" else None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StageError(f"{folder / 'config.json'} is not a STAGE configuration: {error}") from None
+    _fill(decoder, folder / "decoder.safetensors")
+    codec = EncodecCodec.from_pretrained(str(folder / "codec")) if codec is None else _fill(codec, folder / "codec.safetensors")
+    text = T5Text.from_pretrained(str(folder / "text")) if text is None else _fill(text, folder / "text.safetensors")
+    for part in (decoder, codec, text):
+        (part if isinstance(part, nn.Module) else part.model).to(device)
+    return stage, decoder, codec, text
+
+
+def _fill(module: nn.Module, path: Path) -> nn.Module:
+    """Load weights strictly; kept in float32 whatever they were stored in."""
+    try:
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise StageError(f"{path} is missing") from None
+    except (SafetensorError, OSError) as error:
+        raise StageError(f"{path} is not a whole safetensors file: {error}") from None
+    own = module.state_dict()
+    wrong = [f"{n} is missing" for n in own if n not in weights] + [f"{n} is unknown" for n in weights if n not in own]
+    wrong += [f"{n} is {list(weights[n].shape)}, not {list(own[n].shape)}" for n in own
+              if n in weights and weights[n].shape != own[n].shape]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise StageError(f"{path} does not fit its config.json: {'; '.join(wrong[:3])}{more}")
+    module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return module.eval().requires_grad_(False)
+
+
+def save(path: str | Path, config: StageConfig, decoder: Decoder, codec: Codec, text: TextEncoder,
+         dtype: torch.dtype = torch.float32) -> None:
+    """Write a model to a new folder, whole or not at all. ``dtype`` is what the weights are stored in."""
+    path = Path(path)
+    if path.exists():
+        raise StageError(f"{path} exists; choose another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        described = {"format": FORMAT, "stage": dataclasses.asdict(config), "decoder": dataclasses.asdict(decoder.config)}
+        for name, part, kind in (("decoder", decoder, None), ("codec", codec, "spectral"), ("text", text, "hashed")):
+            if isinstance(part, nn.Module):
+                save_file({n: t.to(dtype).contiguous() for n, t in part.state_dict().items()}, partial / f"{name}.safetensors")
+                if kind:
+                    described[name] = {"kind": kind, **dataclasses.asdict(part.config)}
+            else:
+                part.save_pretrained(str(partial / name))
+                described[name] = {"kind": "transformers"}
+        (partial / "config.json").write_text(json.dumps(described, indent=2) + "\n")
+        os.chmod(partial, 0o755)
+        os.rename(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

@@ -1,0 +1,70 @@
+"""What a model is: the configurations that are saved beside its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Shape of the decoder; the defaults are MusicGen-small as STAGE extends it.
+
+    Token rows of each codebook's embedding table, in order: the codes, the padding row
+    ``codebook_size``, one separator for each stem, one closing token for each kind of context
+    but the last (the last is closed by the stem's separator).
+    """
+
+    dim: int = 1024
+    layers: int = 24
+    heads: int = 16
+    ffn_dim: int = 4096
+    codebooks: int = 4
+    codebook_size: int = 2048
+    stems: tuple[str, ...] = ("drums",)
+    contexts: tuple[str, ...] = ("mix",)  # kinds, in the order in which they stand in the row
+    text_dim: int = 768
+    positions: str = "sinusoidal"  # or "rotary"
+    restart: bool = False  # positions count from the start of each context and of the target
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stems", tuple(self.stems))
+        object.__setattr__(self, "contexts", tuple(self.contexts))
+        if self.dim % self.heads:
+            raise ValueError(f"width {self.dim} is not a multiple of {self.heads} heads")
+        if self.positions not in ("sinusoidal", "rotary"):
+            raise ValueError(f"positions are 'sinusoidal' or 'rotary', not '{self.positions}'")
+
+    @property
+    def pad(self) -> int:
+        """The padding token, also the mask of what is outside the pattern or dropped."""
+        return self.codebook_size
+
+    @property
+    def rows(self) -> int:
+        """Rows of each codebook's embedding table."""
+        return self.codebook_size + 1 + len(self.stems) + len(self.contexts) - 1
+
+    def separator(self, stem: int) -> int:
+        """Token that closes the last context and names the stem."""
+        return self.codebook_size + 1 + stem
+
+    def closer(self, context: int, stem: int) -> int:
+        """Token that closes the context of this kind."""
+        if context == len(self.contexts) - 1:
+            return self.separator(stem)
+        return self.codebook_size + 1 + len(self.stems) + context
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """A whole model: which stems, how long a window, and the sampling that suits it."""
+
+    name: str = "stage"
+    licence: str = ""
+    window_seconds: float = 10.0
+    grid: bool = False  # give the clicks of the tracked beats as a context of their own
+    guidance: float = 3.0
+    text_guidance: float | None = None  # None: text and context are dropped together
+    top_k: int = 250
+    top_p: float = 0.0
+    temperature: float = 1.0

@@ -1,0 +1,179 @@
+"""Prefill, steps, guidance, sampling: from contexts and text to the codes of a new stem.
+
+The contexts are prefilled once for all variations. Classifier-free guidance runs as branches
+that share the linear layers of each step but keep caches of their own length: the branch
+without context does not carry the masked context along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from .models.decoder import Cache, Decoder
+from .prefix import Contexts, Row, deinterleave, row, trim
+
+OnStep = Callable[[int, int], "bool | None"]
+"""Called with (steps done, steps in all); returning False stops the generation."""
+
+
+class Stopped(Exception):
+    """The caller's ``on_step`` asked to stop."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next codes are chosen.
+
+    guidance: weight of the branch with conditions against the one without text and context:
+        u + guidance * (c - u). 1 turns it off.
+    text_guidance: where given, ``guidance`` weighs the context alone and this the text on top of it:
+        u + guidance * (context - u) + text_guidance * (both - context).
+    top_k: keep this many of the likeliest codes (0: all). top_p: keep the likeliest codes that
+        together reach this probability (0: all). temperature: 0 takes the likeliest code.
+    """
+
+    guidance: float = 3.0
+    text_guidance: float | None = None
+    top_k: int = 250
+    top_p: float = 0.0
+    temperature: float = 1.0
+
+
+def guide(logits: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of the branches: logits [branches, ...], weights [branches] -> [...]."""
+    return torch.einsum("b...,b->...", logits.float(), weights.float())
+
+
+def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
+    """Choose codes. logits [V, K, size] float32, draws [V, K] float64 in 0..1 -> [V, K] int64."""
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    size = logits.shape[-1]
+    keep = min(sampling.top_k or size, size)
+    values, codes = torch.topk(logits, keep, dim=-1)  # sorted, the likeliest first
+    chance = torch.softmax(values.double() / sampling.temperature, dim=-1)
+    total = chance.cumsum(-1)
+    if sampling.top_p:
+        # keep a code as long as those before it have not reached top_p
+        chance = chance * (total - chance < sampling.top_p)
+        total = chance.cumsum(-1)
+    place = torch.searchsorted(total, (draws.to(logits.device) * total[..., -1])[..., None], right=True)
+    return codes.gather(-1, place.clamp(max=keep - 1))[..., 0]
+
+
+@dataclass
+class State:
+    """A generation under way: explicit, so that it can be stepped, streamed or dropped.
+
+    Columns are counted from the one that predicts the target's first frame of codebook 0.
+    known: [branches, K, S] int64, the cells that stand fixed (they differ between branches where
+    the context's last codebooks trail into the target). unknown: [K, S] bool, cells to generate.
+    columns: [V, K, S] int64, what has been generated, as the first branch sees it.
+    caches, offsets [branches] int64 (position of column 0), weights [branches]: of the branches.
+    draws: [V, steps, K] float64. logits: [branches, V, K, size] of column ``at``.
+    """
+
+    known: Tensor
+    unknown: Tensor
+    columns: Tensor
+    caches: list[Cache]
+    offsets: Tensor
+    weights: Tensor
+    draws: Tensor
+    logits: Tensor
+    at: int
+    steps: int
+    done: int = 0
+
+
+def branches(decoder: Decoder, contexts: Contexts, text: Tensor | None, sampling: Sampling) -> list[tuple[float, bool, bool]]:
+    """The branches of the guidance as (weight, with context, with text), the full one first."""
+    has_context, has_text = any(c is not None for c in contexts), text is not None
+    if sampling.text_guidance is not None and has_context and has_text:
+        c, t = sampling.guidance, sampling.text_guidance
+        return [b for b in ((t, True, True), (c - t, True, False), (1 - c, False, False)) if b[0] or b[1:] == (True, True)]
+    guidance = sampling.guidance
+    if not has_context and has_text and sampling.text_guidance is not None:
+        guidance = sampling.text_guidance
+    if guidance == 1 or not (has_context or has_text):
+        return [(1.0, has_context, has_text)]
+    return [(guidance, has_context, has_text), (1 - guidance, False, False)]
+
+
+@torch.inference_mode()
+def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None, frames: int,
+          seeds: Sequence[int], prompt: Tensor | None = None, sampling: Sampling = Sampling()) -> State:
+    """Prefill. See ``generate`` for the arguments."""
+    config, device = decoder.config, decoder.device
+    known = 0 if prompt is None else prompt.shape[1]
+    if known >= frames:
+        raise ValueError(f"the prompt's {known} frames leave nothing of {frames} to generate")
+    target = torch.full((config.codebooks, frames), config.pad)
+    if prompt is not None:
+        target[:, :known] = prompt
+    contexts = [None if c is None or c.shape[1] == 0 else c.cpu() for c in contexts]
+    plan = branches(decoder, contexts, text, sampling)
+    projected = None if text is None else text.to(device)[None]
+    known_cells, caches, offsets, logits = [], [], [], []
+    steps = frames - known + config.codebooks - 1
+    for _, with_context, with_text in plan:
+        full = trim(row(config, contexts if with_context else [None] * len(contexts), stem, target))
+        ready = full.cut(0, full.first + known + 1)  # the column that predicts the first unknown frame
+        first, cache = decoder.prefill(_to(ready, device), projected if with_text else None)
+        known_cells.append(full.columns[0, :, full.first :])
+        caches.append(cache.expand(len(seeds), steps))
+        offsets.append(int(ready.positions[0, -1]) - known)
+        logits.append(first.expand(len(seeds), -1, -1))
+    frame = torch.arange(frames + config.codebooks) - 1 - torch.arange(config.codebooks)[:, None]
+    draws = torch.stack([
+        torch.rand(steps, config.codebooks, generator=torch.Generator().manual_seed(int(seed)), dtype=torch.float64)
+        for seed in seeds
+    ])
+    return State(
+        known=torch.stack(known_cells), unknown=(frame >= known) & (frame < frames),
+        columns=known_cells[0].repeat(len(seeds), 1, 1), caches=caches,
+        offsets=torch.tensor(offsets, device=device), weights=torch.tensor([b[0] for b in plan], device=device),
+        draws=draws, logits=torch.stack(logits), at=known, steps=steps,
+    )
+
+
+def _to(r: Row, device: torch.device) -> Row:
+    parts = (x.to(device) for x in (r.columns, r.attend, r.positions, r.segments))
+    return Row(*parts, r.first, r.frames)
+
+
+@torch.inference_mode()
+def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
+    """Fill the next column and, unless it is the last, run it through the decoder."""
+    chosen = choose(guide(state.logits, state.weights), state.draws[:, state.done], sampling).cpu()
+    state.at += 1
+    state.done += 1
+    # [branches, V, K]
+    columns = torch.where(state.unknown[:, state.at], chosen, state.known[:, None, :, state.at])
+    state.columns[:, :, state.at] = columns[0]
+    if state.done < state.steps:
+        segment = torch.zeros((), dtype=torch.int64, device=decoder.device)
+        state.logits = decoder.step(columns.to(decoder.device), state.offsets + state.at, segment, state.caches)
+
+
+def generate(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,
+             seeds: Sequence[int] = (0,), prompt: Tensor | None = None, sampling: Sampling = Sampling(),
+             on_step: OnStep | None = None) -> Tensor:
+    """Generate one variation of a stem for each seed.
+
+    stem: index into the model's stems. contexts: codes [K, T] int64 or None for each kind of
+    context. text: projected text [L, D], or None. frames: length of the result, with the prompt.
+    prompt: codes [K, P] with which the stem begins, or None.
+    Returns codes [len(seeds), K, frames] int64. A variation depends on its own seed alone.
+    Raises Stopped when ``on_step`` returns False.
+    """
+    state = begin(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling)
+    while state.done < state.steps:
+        advance(decoder, state, sampling)
+        if on_step is not None and on_step(state.done, state.steps) is False:
+            raise Stopped
+    return deinterleave(state.columns, 1, frames)

@@ -1,0 +1,1 @@
+"""The networks: decoder, codecs, text encoders."""

@@ -1,0 +1,252 @@
+"""The decoder: MusicGen's transformer (arXiv 2306.05284, section 2) over the columns of a STAGE row.
+
+Pre-norm self-attention, cross-attention to the text and a feed-forward part; no biases in the
+linear layers. Weights of all codebooks are fused: one embedding [K, R, D], one head [K, V, D].
+Training runs whole rows (``forward``); generation prefills a ``Cache`` once for each branch of
+the guidance and then goes column by column over the rows of all branches together (``step``).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import DecoderConfig
+from ..prefix import Row
+
+
+def sinusoids(positions: Tensor, dim: int) -> Tensor:
+    """[cos | sin] of position / 10000^(i / (dim/2 - 1)): positions [...] -> [..., dim] float32."""
+    half = dim // 2
+    rates = torch.exp(-math.log(10000.0) / (half - 1) * torch.arange(half, device=positions.device))
+    angles = positions[..., None].float() * rates
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def rotation(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary embedding (arXiv 2104.09864): [..., head_dim / 2] each."""
+    half = head_dim // 2
+    rates = 10000.0 ** (-torch.arange(half, device=positions.device) / half)
+    angles = positions[..., None].float() * rates
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate x [B, S, H, d] by cos, sin [B, S, 1, d/2]."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+
+
+class Cache:
+    """Static key/value cache of one branch of the guidance.
+
+    keys, values: [layers, V, H, capacity, d]; length: columns that are filled.
+    text: keys and values of the cross-attention for each layer, or None without text.
+    """
+
+    def __init__(self, config: DecoderConfig, rows: int, capacity: int, like: Tensor):
+        shape = (config.layers, rows, config.heads, capacity, config.dim // config.heads)
+        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
+        self.length = 0
+        self.text: list[tuple[Tensor, Tensor]] | None = None
+
+    def expand(self, rows: int, columns: int) -> Cache:
+        """A cache for many continuations of this one row, with room for ``columns`` more."""
+        new = object.__new__(Cache)
+        layers, _, heads, _, d = self.keys.shape
+        for name in ("keys", "values"):
+            old = getattr(self, name)[:, :, :, : self.length]
+            room = old.new_zeros(layers, rows, heads, self.length + columns, d)
+            room[:, :, :, : self.length] = old
+            setattr(new, name, room)
+        new.length, new.text = self.length, self.text
+        return new
+
+
+class Layer(nn.Module):
+    """One layer. Hidden states are [B, S, D]."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        dim, ffn = config.dim, config.ffn_dim
+        self.heads = config.heads
+        self.self_norm = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.self_out = nn.Linear(dim, dim, bias=False)
+        self.cross_norm = nn.LayerNorm(dim)
+        self.cross_q = nn.Linear(dim, dim, bias=False)
+        self.cross_kv = nn.Linear(dim, 2 * dim, bias=False)
+        self.cross_out = nn.Linear(dim, dim, bias=False)
+        self.ffn_norm = nn.LayerNorm(dim)
+        self.up = nn.Linear(dim, ffn, bias=False)
+        self.down = nn.Linear(ffn, dim, bias=False)
+
+    def split(self, x: Tensor) -> Tensor:
+        """[B, S, n * D] -> [B, S, n * H, d]."""
+        batch, length, width = x.shape
+        return x.view(batch, length, -1, self.self_norm.normalized_shape[0] // self.heads)
+
+    def project(self, x: Tensor, turn: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values [B, S, H, d] of normalised hidden states."""
+        qkv = self.split(self.qkv(self.self_norm(x)))
+        qk, v = qkv[:, :, : 2 * self.heads], qkv[:, :, 2 * self.heads :]
+        if turn is not None:
+            qk = rotate(qk, *turn)
+        return qk[:, :, : self.heads], qk[:, :, self.heads :], v
+
+    def text(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values [B, H, L, d] of projected text [B, L, D]."""
+        k, v = self.split(self.cross_kv(text)).transpose(1, 2).chunk(2, dim=1)
+        return k, v
+
+    def cross(self, x: Tensor, text: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        """x plus its attention to the text; mask [B, 1, 1, L] bool."""
+        q = self.split(self.cross_q(self.cross_norm(x))).transpose(1, 2)
+        y = F.scaled_dot_product_attention(q, *text, attn_mask=mask)
+        return x + self.cross_out(y.transpose(1, 2).flatten(2))
+
+    def feed(self, x: Tensor) -> Tensor:
+        """x plus the feed-forward part."""
+        return x + self.down(F.gelu(self.up(self.ffn_norm(x))))
+
+
+class Decoder(nn.Module):
+    """See the module's docstring."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        self.config = config
+        self.embed = nn.Parameter(0.02 * torch.randn(config.codebooks, config.rows, config.dim))
+        self.text_projection = nn.Linear(config.text_dim, config.dim)
+        if config.restart:
+            self.segment = nn.Parameter(0.02 * torch.randn(1 + len(config.contexts), config.dim))
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.dim)
+        self.head = nn.Parameter(0.02 * torch.randn(config.codebooks, config.codebook_size, config.dim))
+        for layer in self.layers:
+            for linear in (layer.qkv, layer.cross_q, layer.cross_kv, layer.up):
+                nn.init.normal_(linear.weight, std=config.dim**-0.5)
+            for linear in (layer.self_out, layer.cross_out, layer.down):
+                nn.init.normal_(linear.weight, std=(2 * config.layers * linear.in_features) ** -0.5)
+        with torch.no_grad():
+            self.embed[:, config.pad] = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.embed.device
+
+    def embed_columns(self, columns: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
+        """columns [B, K, S], positions and segments [B, S] int64 -> hidden [B, S, D]."""
+        offsets = torch.arange(self.config.codebooks, device=columns.device) * self.config.rows
+        tokens = columns.transpose(1, 2) + offsets
+        x = F.embedding(tokens, self.embed.flatten(0, 1)).sum(2)
+        if self.config.restart:
+            x = x + F.embedding(segments, self.segment)
+        if self.config.positions == "sinusoidal":
+            x = x + sinusoids(positions, self.config.dim).to(x.dtype)
+        return x
+
+    def turn(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The rotation of queries and keys at positions [B, S], or None with sinusoids."""
+        if self.config.positions != "rotary":
+            return None
+        cos, sin = rotation(positions, self.config.dim // self.config.heads)
+        return cos[:, :, None].to(self.embed.dtype), sin[:, :, None].to(self.embed.dtype)
+
+    def forward(self, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None) -> Tensor:
+        """Hidden states of whole rows, as training sees them.
+
+        text: [B, L, D] projected (``text_projection``); text_mask: [B, L] bool, at least one True
+        a row (a row without text holds zeros). Returns [B, S, D], after the final norm.
+        """
+        x = self.embed_columns(sequence.columns, sequence.positions, sequence.segments)
+        turn, mask = self.turn(sequence.positions), None
+        if not bool(sequence.attend.all()):
+            length = x.shape[1]
+            causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+            # a masked column looks at itself, so that its softmax stays finite; nobody looks at it
+            own = torch.eye(length, dtype=torch.bool, device=x.device)
+            mask = ((causal & sequence.attend[:, None]) | own)[:, None]
+        over = None if text_mask is None else text_mask[:, None, None]
+        for layer in self.layers:
+            q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+            x = x + layer.self_out(y.transpose(1, 2).flatten(2))
+            if text is not None:
+                x = layer.cross(x, layer.text(text), over)
+            x = layer.feed(x)
+        return self.norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """hidden [B, S, D] -> logits [B, K, S, V]."""
+        flat = F.linear(hidden, self.head.flatten(0, 1))
+        return flat.view(*hidden.shape[:2], self.config.codebooks, -1).transpose(1, 2)
+
+    def prefill(self, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None) -> tuple[Tensor, Cache]:
+        """Run one row without masked columns (B = 1). Returns logits of its last column [1, K, V] and the cache.
+
+        text: [1, L, D] projected, or None. The cache's cross-attention is computed once, here.
+        """
+        length = sequence.columns.shape[-1]
+        cache = Cache(self.config, 1, length, self.embed)
+        if text is not None:
+            text = text[:, text_mask[0]] if text_mask is not None else text
+            cache.text = [layer.text(text) for layer in self.layers]
+        x = self.embed_columns(sequence.columns, sequence.positions, sequence.segments)
+        turn = self.turn(sequence.positions)
+        for i, layer in enumerate(self.layers):
+            q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
+            cache.keys[i], cache.values[i] = k, v
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + layer.self_out(y.transpose(1, 2).flatten(2))
+            if cache.text is not None:
+                x = layer.cross(x, cache.text[i], None)
+            x = layer.feed(x)
+        cache.length = length
+        return self.logits(self.norm(x[:, -1:]))[:, :, 0], cache
+
+    def step(self, columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
+        """One more column for every branch.
+
+        columns: [branches, V, K] int64; position: [branches] int64; segment: 0-d int64.
+        caches: one for each branch, with V rows each.
+        Returns logits [branches, V, K, size].
+        """
+        branches, rows = columns.shape[:2]
+        tokens = columns.flatten(0, 1)[:, :, None]
+        positions = position.repeat_interleave(rows)[:, None]
+        x = self.embed_columns(tokens, positions, segment.expand_as(positions))
+        turn = self.turn(positions)
+        for i, layer in enumerate(self.layers):
+            q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
+            mixed = [
+                self._look_back(cache, i, *(part[b * rows : (b + 1) * rows] for part in (q, k, v)))
+                for b, cache in enumerate(caches)
+            ]
+            x = x + layer.self_out(torch.cat(mixed).transpose(1, 2).flatten(2))
+            # a branch without text would add zeros: its keys and values are zero
+            parts = x.split(rows)
+            x = torch.cat([
+                layer.cross(part, (cache.text[i][0].expand(rows, -1, -1, -1), cache.text[i][1].expand(rows, -1, -1, -1)), None)
+                if cache.text is not None else part for part, cache in zip(parts, caches)
+            ])
+            x = layer.feed(x)
+        for cache in caches:
+            cache.length += 1
+        return self.logits(self.norm(x)).view(branches, rows, self.config.codebooks, -1)
+
+    def _look_back(self, cache: Cache, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attention of one new column, q, k, v [V, H, 1, d], to a branch's cache.
+
+        Plain products: for a single query they are faster on CPUs than the fused kernel.
+        """
+        at = cache.length
+        cache.keys[layer, :, :, at] = k[:, :, 0]
+        cache.values[layer, :, :, at] = v[:, :, 0]
+        keys, values = cache.keys[layer, :, :, : at + 1], cache.values[layer, :, :, : at + 1]
+        weights = torch.matmul(q, keys.transpose(-1, -2)) * q.shape[-1] ** -0.5
+        return torch.matmul(weights.softmax(-1), values)

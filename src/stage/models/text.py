@@ -1,0 +1,95 @@
+"""Prompts to embeddings: hashed words for the embedded model, T5 for the full-size ones."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from typing import Protocol, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class TextEncoder(Protocol):
+    """Prompts to a sequence of vectors for the decoder's cross-attention."""
+
+    dim: int
+
+    def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """-> (embeddings [B, L, dim] float32, mask [B, L] bool, True where there is a token)."""
+        ...
+
+
+@dataclass(frozen=True)
+class HashedConfig:
+    """Shape of ``HashedText``."""
+
+    dim: int = 128
+    buckets: int = 4096
+    words: int = 24  # longer prompts are cut
+
+
+class HashedText(nn.Module):
+    """One vector for each word: the mean of the embeddings of its hashed word and character n-grams.
+
+    Works offline and on any prompt: a word that training never saw shares its n-grams with words
+    that it did (fastText, arXiv 1607.04606). Trained together with the decoder.
+    """
+
+    def __init__(self, config: HashedConfig = HashedConfig()):
+        super().__init__()
+        self.config, self.dim = config, config.dim
+        self.table = nn.Embedding(config.buckets, config.dim)
+
+    def pieces(self, word: str) -> list[int]:
+        """Buckets of a word (twice, so that it weighs more) and of its 3- and 4-grams."""
+        marked = f"<{word}>"
+        grams = [marked, marked] + [marked[i : i + n] for n in (3, 4) for i in range(len(marked) - n + 1)]
+        return [zlib.crc32(gram.encode()) % self.config.buckets for gram in grams]
+
+    def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """See ``TextEncoder``. A prompt without words has an all-False mask."""
+        words = [re.findall(r"[\w#]+", prompt.lower())[: self.config.words] for prompt in prompts]
+        length = max(1, max(map(len, words)))
+        ids, offsets = [], []
+        for row in words:
+            for i in range(length):
+                offsets.append(len(ids))
+                ids.extend(self.pieces(row[i]) if i < len(row) else [])
+        device = self.table.weight.device
+        bags = nn.functional.embedding_bag(
+            torch.tensor(ids, dtype=torch.int64, device=device), self.table.weight,
+            torch.tensor(offsets, device=device), mode="mean",
+        )
+        mask = torch.tensor([[i < len(row) for i in range(length)] for row in words], device=device)
+        return bags.view(len(words), length, self.dim), mask
+
+
+class T5Text:
+    """The encoder half of a T5 from ``transformers``, frozen, as MusicGen uses it (t5-base)."""
+
+    def __init__(self, model, tokenizer):
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.dim = model.config.d_model
+
+    @classmethod
+    def from_pretrained(cls, path: str) -> T5Text:
+        """Load from a local folder or the hub."""
+        from transformers import AutoTokenizer, T5EncoderModel
+
+        return cls(T5EncoderModel.from_pretrained(path, use_safetensors=True), AutoTokenizer.from_pretrained(path))
+
+    def save_pretrained(self, path: str) -> None:
+        """Write model and tokenizer to a folder."""
+        self.model.save_pretrained(path)
+        self.tokenizer.save_pretrained(path)
+
+    @torch.inference_mode()
+    def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """See ``TextEncoder``. An empty prompt has an all-False mask."""
+        tokens = self.tokenizer(list(prompts), padding=True, return_tensors="pt").to(self.model.device)
+        mask = tokens["attention_mask"].bool()
+        hidden = self.model(**tokens).last_hidden_state
+        empty = torch.tensor([not prompt.strip() for prompt in prompts], device=mask.device)
+        return hidden, mask & ~empty[:, None]
