@@ -1,0 +1,233 @@
+"""The command line: one subcommand is one typed function, and no logic of its own lives here.
+
+Only typer is imported at the top: `stage --help` answers at once, and torch comes when there is something to play.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from stage import __version__
+from stage.errors import MissingExtra, StageError
+
+if TYPE_CHECKING:
+    from stage.pipeline import Accompaniment, Progress, Stage
+
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+EXAMPLES = """
+A new stem that follows a recording, or just a tempo.
+
+\b
+  stage accompany song.mp3 --stem drums
+  stage accompany song.mp3 --stem bass --start 30 --seconds 20 --variations 4
+  stage accompany song.mp3 --stem drums --prompt "sparse, slow ballad" -o ideas
+  stage click --bpm 128 --meter 4/4 --bars 8 --stem drums
+
+`stage COMMAND --help` tells the rest. Stem and mix are WAV files at the song's own
+sampling rate, as long as the chosen part: drop them on a track and they are in time.
+"""
+
+app = typer.Typer(help=EXAMPLES, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+train = typer.Typer(help="Train a codec or a decoder from a recipe file.", no_args_is_help=True, rich_markup_mode=None)
+
+StemOption = Annotated[str, typer.Option("--stem", help="Instrument to play: drums or bass with the embedded model.")]
+PromptOption = Annotated[str, typer.Option("--prompt", help='Style in words, like "busy, driving funk".')]
+VariationsOption = Annotated[int, typer.Option("--variations", help="How many to make; each has its own seed.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first variation. The same seed gives the same stem.")]
+FolderOption = Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the results; NAME-stage by default.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
+ModelOption = Annotated[str, typer.Option("--model", help="Checkpoint folder or published name.")]
+GuidanceOption = Annotated[Optional[float], typer.Option("--guidance", help="How closely to follow the music (1: not pushed).")]
+TextOption = Annotated[Optional[float], typer.Option("--text-guidance", help="How closely to follow the prompt, apart from the music.")]
+TopKOption = Annotated[Optional[int], typer.Option("--top-k", help="Choose among this many of the likeliest codes; 0 for all.")]
+TopPOption = Annotated[Optional[float], typer.Option("--top-p", help="Choose among the codes that reach this probability; 0 for all.")]
+TemperatureOption = Annotated[Optional[float], typer.Option("--temperature", help="Below 1 safer, above 1 wilder.")]
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"stage {__version__}")
+        raise typer.Exit()
+
+
+@app.command()
+def accompany(
+    song: Annotated[Path, typer.Argument(help="Any audio file, or a video with sound.")],
+    stem: StemOption,
+    prompt: PromptOption = "",
+    start: Annotated[float, typer.Option(help="Where in the song to begin, in seconds.")] = 0.0,
+    seconds: Annotated[Optional[float], typer.Option(help="How much to accompany; to the end by default.")] = None,
+    variations: VariationsOption = 1,
+    seed: SeedOption = 0,
+    out: FolderOption = None,
+    grid: Annotated[
+        Optional[str],
+        typer.Option(help="on: give the model the tracked beats too. off: the sound alone. Or a file of beats, one 'seconds number' a line."),
+    ] = None,
+    save_grid: Annotated[Optional[Path], typer.Option(help="Also write the beats that were used, to mend and give back with --grid.")] = None,
+    stream: Annotated[int, typer.Option(help="Which audio stream of a file with several, from 0.")] = 0,
+    guidance: GuidanceOption = None,
+    text_guidance: TextOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    temperature: TemperatureOption = None,
+    model: ModelOption = "embedded",
+    force: ForceOption = False,
+) -> None:
+    """Play a new stem to a recording.
+
+    \b
+      stage accompany song.mp3 --stem drums
+      stage accompany song.wav --stem bass --start 30 --seconds 20 --variations 4 -o ideas
+      stage accompany song.flac --stem drums --save-grid beats.txt
+      stage accompany song.flac --stem drums --grid beats.txt --seed 7
+
+    For each variation the folder gets NAME.STEM.SEED.wav (the stem), NAME.STEM.SEED.mix.wav
+    (song and stem) and NAME.STEM.SEED.png (waveforms, beats, spectrogram).
+    """
+    from stage import request, results
+
+    choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
+    request.check_sampling(**choice)
+    files = results.plan(out, song.stem, stem, seed, variations, force, save_grid)
+    beats = results.read_grid(grid, start)
+    part, rate = results.read_part(song, start, seconds, stream)
+
+    def work(player: Stage, on_progress: Progress) -> Accompaniment:
+        sampling = player.sampling(**choice)
+        return player.accompany(
+            part, rate, stem, prompt, variations=variations, seed=seed, grid=beats, sampling=sampling, on_progress=on_progress
+        )
+
+    results.write(files, results.Job().run(model, work), force, start)
+
+
+@app.command()
+def click(
+    bpm: Annotated[float, typer.Option(help="Tempo in beats a minute, 20 to 400 (in 6/8 it counts dotted quarters).")],
+    stem: StemOption,
+    meter: Annotated[str, typer.Option(help="Metre, like 4/4, 3/4 or 6/8.")] = "4/4",
+    bars: Annotated[int, typer.Option(help="Length in bars.")] = 8,
+    prompt: PromptOption = "",
+    variations: VariationsOption = 1,
+    seed: SeedOption = 0,
+    out: FolderOption = None,
+    rate: Annotated[Optional[int], typer.Option(help="Sampling rate of the results in Hz; the model's own by default.")] = None,
+    guidance: GuidanceOption = None,
+    text_guidance: TextOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    temperature: TemperatureOption = None,
+    model: ModelOption = "embedded",
+    force: ForceOption = False,
+) -> None:
+    """Play a stem to a metronome.
+
+    \b
+      stage click --bpm 128 --stem drums
+      stage click --bpm 92.5 --meter 3/4 --bars 16 --stem bass --rate 48000
+      stage click --bpm 60 --meter 6/8 --stem drums --prompt "sparse, slow ballad"
+
+    The results are named like those of `accompany`; the mix has the clicks under the stem.
+    """
+    from stage import request, results
+
+    choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
+    request.check_sampling(**choice)
+    request.click_seconds(bpm, meter, bars)
+    if rate is not None:
+        request.check_rate(rate)
+    files = results.plan(out, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations, force)
+
+    def work(player: Stage, on_progress: Progress) -> Accompaniment:
+        sampling = player.sampling(**choice)
+        return player.click(
+            bpm, stem, meter, bars, prompt, variations=variations, seed=seed, rate=rate, sampling=sampling, on_progress=on_progress
+        )
+
+    results.write(files, results.Job().run(model, work), force)
+
+
+def wing(name: str, module: str, extra: str) -> Any:
+    """The function of that name in a wing's command module, imported only now; says which extra is missing."""
+    import importlib
+
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "stage":
+            raise
+        raise MissingExtra(f"this command ({error.name})", extra) from None
+
+
+def forward(parent: typer.Typer, path: str, module: str, extra: str, summary: str) -> None:
+    """Add a subcommand whose arguments are those of a typed function elsewhere, read when it is invoked."""
+    name = path.split()[-1]
+
+    def run(context: typer.Context) -> None:
+        inner = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        inner.command(name)(wing(name, module, extra))
+        code = typer.main.get_command(inner).main(args=context.args, prog_name=f"stage {path}", standalone_mode=False)
+        raise typer.Exit(code if isinstance(code, int) else 0)
+
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    parent.command(name, help=summary, add_help_option=False, context_settings=settings)(run)
+
+
+app.add_typer(train, name="train")
+forward(app, "evaluate", "stage.evaluation.command", "eval", "Measure a model against true stems, wrong contexts and none.")
+forward(app, "corpus", "stage.corpus.command", "corpus", "Compose and render multitrack songs that are free to use.")
+forward(train, "train codec", "stage.training.command", "train", "Train a codec from a recipe file.")
+forward(train, "train decoder", "stage.training.command", "train", "Train a decoder from a recipe file.")
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code. Expected errors are one line on stderr and code 2."""
+    usage_error = typer.BadParameter.__mro__[1]  # typer may carry its own click, so the class is asked of typer
+    code = 2
+    try:
+        code = typer.main.get_command(app).main(args=args, prog_name="stage", standalone_mode=False)
+        if code != STOPPED:  # typer's own answer to Ctrl-C
+            return code if isinstance(code, int) else 0
+    except StageError as error:
+        message = str(error)
+    except usage_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            return 2
+        where = getattr(error, "ctx", None)
+        message = f"{error.format_message()} (see: {where.command_path if where else 'stage'} --help)"
+    except (KeyboardInterrupt, typer.Abort):
+        code = STOPPED
+    except Exception as error:
+        if os.environ.get("STAGE_DEBUG"):
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"stage: unexpected error, please report it ({reason}). STAGE_DEBUG=1 shows where it happened", file=sys.stderr)
+        return 1
+    if code == STOPPED:
+        print("stage: stopped; unfinished files were not kept", file=sys.stderr)
+        return STOPPED
+    print("stage: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def main() -> None:
+    """The console script. Being told to end is like Ctrl-C: clean up, then go."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

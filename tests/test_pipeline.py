@@ -1,0 +1,243 @@
+"""From a recording or a tempo to a stem that is in step to the sample."""
+
+import numpy as np
+import pytest
+import torch
+from fakes import drawn_stage, listening_stage, song
+
+from stage import BeatGrid, Stage, StageError
+from stage import audio as sound
+from stage.arrange import window_seed, windows
+from stage.decoding import Sampling, Stopped
+from stage.rhythm import click_track
+
+
+def lag(one: np.ndarray, other: np.ndarray, most: int = 2000) -> int:
+    """Samples by which `other` comes after `one`."""
+    size = 2 ** int(np.ceil(np.log2(2 * len(one))))
+    product = np.conj(np.fft.rfft(one, size)) * np.fft.rfft(other, size)
+    correlation = np.fft.irfft(product, size)
+    correlation = np.concatenate([correlation[-most:], correlation[: most + 1]])
+    return int(correlation.argmax()) - most
+
+
+# ---------------------------------------------------------------- the time line
+
+
+@pytest.mark.parametrize("rate, channels, seconds", [(44100, 2, 5.3), (48000, 1, 2.0), (192000, 6, 1.7), (32000, 2, 1.0), (22050, 1, 7.77)])
+def test_the_stem_is_in_step_to_the_sample(monkeypatch, rate, channels, seconds):
+    stage, _ = listening_stage(monkeypatch)
+    recording = song(seconds, rate, channels)
+    made = stage.accompany(recording, rate, "drums")
+    assert made.rate == rate and made.stems.shape == (1, recording.shape[1]) and made.stems.dtype == np.float32
+    assert made.mix().shape == recording.shape and made.song.shape == recording.shape
+    assert lag(sound.to_mono(recording), made.stems[0]) == 0
+    likeness = np.corrcoef(sound.to_mono(recording)[2000:-2000], made.stems[0, 2000:-2000])[0, 1]
+    assert likeness > 0.6 if rate > 64000 else likeness > 0.85  # the model's 32 kHz leave out the highest part of the noise
+
+
+def test_a_chosen_stretch(monkeypatch):
+    stage, listener = listening_stage(monkeypatch)
+    recording = song(8.0)
+    made = stage.accompany(recording, 44100, "bass", start=2.5, seconds=3.25)
+    chosen = recording[:, round(2.5 * 44100) : round(5.75 * 44100)]
+    assert np.array_equal(made.song, chosen) and made.stems.shape == (1, chosen.shape[1])
+    assert lag(sound.to_mono(chosen), made.stems[0]) == 0
+    assert {call["stem"] for call in listener.calls} == {1}
+
+
+def test_windows_cover_without_gaps_and_overlap_by_half():
+    for frames in (1, 7, 100, 101, 150, 151, 333, 1000):
+        plan = windows(frames, 100)
+        assert plan[0].start == 0 and plan[0].known == 0 and plan[-1].end == frames
+        for before, after in zip(plan, plan[1:]):
+            assert after.start + after.known == before.end and after.new > 0
+            assert after.known >= 50 and after.end - after.start == 100
+    assert len(windows(100, 100)) == 1 and len(windows(101, 100)) == 2
+
+
+def test_long_pieces_go_on_from_their_own_codes(monkeypatch):
+    stage, listener = listening_stage(monkeypatch, window_seconds=2.0)
+    made = stage.accompany(song(5.0, 32000), 32000, "drums", variations=2, seed=5)
+    first, *later = listener.calls
+    assert first["seeds"] == [5, 6] and first["prompt"] is None and first["frames"] == 1000
+    assert len(later) == 2 * (len(windows(2500, 1000)) - 1)
+    assert all(call["prompt"].shape == (64, 500) and len(call["seeds"]) == 1 for call in later)
+    assert [call["seeds"][0] for call in later[:2]] == [window_seed(5, 1), window_seed(6, 1)]
+    whole = stage.codec.encode(torch.from_numpy(sound.to_mono(song(5.0, 32000)))[None])[0]
+    assert torch.equal(later[0]["prompt"], whole[:, 500:1000])
+    assert torch.equal(later[0]["contexts"][0], whole[:, 500:1500])
+    assert lag(sound.to_mono(song(5.0, 32000)), made.stems[1]) == 0
+
+
+# ---------------------------------------------------------------- beats
+
+
+def test_the_grid_stands_before_the_mix(monkeypatch):
+    stage, listener = listening_stage(monkeypatch, ("grid", "mix"), window_seconds=10)
+    grid = BeatGrid.regular(100, 4, 60, start=0.25)
+    made = stage.accompany(song(6.0, 32000), 32000, "drums", start=1.0, seconds=4.0, grid=grid)
+    assert np.allclose(made.grid.times, np.arange(0.45, 4.0, 0.6)) and made.grid.numbers[0] == 3
+    clicks = stage.codec.encode(torch.from_numpy(click_track(made.grid, 4.0))[None])[0]
+    assert torch.equal(listener.calls[0]["contexts"][0], clicks)
+    assert listener.calls[0]["contexts"][1].shape == clicks.shape
+
+
+def test_beats_are_tracked_once_where_the_model_wants_them(monkeypatch):
+    stage, listener = listening_stage(monkeypatch, ("grid", "mix"), grid=True)
+    asked = []
+    monkeypatch.setattr("stage.beats.track", lambda audio, rate: asked.append(audio.shape) or BeatGrid.regular(120, 4, audio.shape[1] / rate))
+    made = stage.accompany(song(5.0), 44100, "drums")
+    assert asked == [(2, 5 * 44100)] and made.grid.bpm == pytest.approx(120) and made.notes == ()
+    assert all(call["contexts"][0] is not None for call in listener.calls)
+    assert stage.accompany(song(5.0), 44100, "drums", grid="off").grid is None and len(asked) == 1
+    assert listener.calls[-1]["contexts"][0] is None
+
+
+def test_no_beats_is_said_and_not_fatal(monkeypatch):
+    stage, listener = listening_stage(monkeypatch, ("grid", "mix"), grid=True)
+    monkeypatch.setattr("stage.beats.track", lambda audio, rate: BeatGrid.empty())
+    made = stage.accompany(song(1.5), 44100, "drums")
+    assert made.grid is None and "no beats were found" in made.notes[0]
+    assert listener.calls[0]["contexts"][0] is None
+
+
+def test_the_metronome(monkeypatch):
+    stage, listener = listening_stage(monkeypatch, ("grid", "mix"), window_seconds=30)
+    made = stage.click(90, "drums", meter="3/4", bars=4, rate=48000)
+    assert made.stems.shape == (1, 8 * 48000) and made.song.shape == (1, 8 * 48000)
+    assert np.allclose(made.grid.times, np.arange(12) * 60 / 90) and list(made.grid.numbers[:4]) == [1, 2, 3, 1]
+    assert listener.calls[0]["contexts"][1] is None  # the clicks are the grid, there is no mix
+    assert lag(made.song[0], made.stems[0]) == 0
+    alone, heard = listening_stage(monkeypatch, ("mix",), window_seconds=30)
+    assert alone.click(90, "drums", bars=2).rate == 32000 and heard.calls[0]["contexts"][0] is not None
+
+
+# ---------------------------------------------------------------- level
+
+
+@pytest.mark.parametrize("gain", [0.02, 1.0, 4.0])
+def test_the_stem_joins_at_the_songs_level_and_nothing_clips(monkeypatch, gain):
+    stage, _ = listening_stage(monkeypatch)
+    recording = np.clip(gain * song(4.0), -1, 1)
+    made = stage.accompany(recording, 44100, "drums")
+    assert np.abs(made.stems).max() <= sound.CEILING and np.abs(made.mix()).max() <= sound.CEILING
+    if gain <= 1:
+        difference = sound.loudness(made.stems[0], 44100) - sound.loudness(recording, 44100)
+        assert difference == pytest.approx(-4, abs=0.3)
+
+
+# ---------------------------------------------------------------- seeds, progress, the real engine
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return drawn_stage()
+
+
+def test_a_variation_is_made_again_alone(drawn):
+    recording = song(3.5)
+    many = drawn.accompany(recording, 44100, "drums", prompt="busy funk", variations=3, seed=7, grid=BeatGrid.regular(120, 4, 4))
+    alone = drawn.accompany(recording, 44100, "drums", prompt="busy funk", seed=8, grid=BeatGrid.regular(120, 4, 4))
+    assert many.seeds == (7, 8, 9) and many.stems.shape == (3, recording.shape[1])
+    assert np.allclose(many.stems[1], alone.stems[0], atol=1e-5)
+    assert not np.allclose(many.stems[0], many.stems[1], atol=1e-3)
+
+
+def test_stem_and_prompt_reach_the_model(drawn):
+    def play(**values):
+        arguments = dict(contexts={}, stem="drums", seconds=1.0, seeds=[1], sampling=Sampling(temperature=0)) | values
+        return drawn.generate_audio(**arguments)
+
+    assert np.array_equal(play(), play()) and play().shape == (1, 32000)
+    assert not np.array_equal(play(), play(stem="bass"))
+    assert not np.array_equal(play(), play(prompt="slow ballad"))
+    assert np.array_equal(play(), play(prompt="  ?! "))  # no word in it
+    codes = torch.ones(2, 5, dtype=torch.int64)
+    assert not np.array_equal(play()[:, :6400], play(prompt_codes=codes)[:, :6400])
+    with pytest.raises(StageError, match="takes no sketch as context"):
+        play(contexts={"sketch": np.zeros(32000, np.float32)})
+
+
+def test_progress_rises_to_one_and_can_stop(drawn):
+    shares = []
+    drawn.accompany(song(5.0), 44100, "drums", grid="off", variations=2, on_progress=shares.append)
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1) and 0 < shares[0] < 0.1
+    with pytest.raises(Stopped):
+        drawn.accompany(song(3.0), 44100, "drums", grid="off", on_progress=lambda share: share < 0.5)
+
+
+def test_sampling_is_the_models_but_for_what_is_given(drawn):
+    assert drawn.sampling(top_k=None).top_k == 20 and drawn.sampling(top_k=5, guidance=1.5) == Sampling(guidance=1.5, top_k=5)
+    with pytest.raises(StageError, match="temperature cannot be -1"):
+        drawn.sampling(temperature=-1)
+
+
+def test_saved_and_loaded_it_plays_the_same(drawn, tmp_path):
+    drawn.save_pretrained(tmp_path / "model")
+    again = Stage.from_pretrained(tmp_path / "model", device="cpu")
+    assert again.stems == ("drums", "bass") and again.config == drawn.config
+    one, other = (s.accompany(song(1.5), 44100, "bass", grid="off", seed=3).stems for s in (drawn, again))
+    assert np.array_equal(one, other)
+
+
+# ---------------------------------------------------------------- what cannot be done
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(stem="banjo"), 'plays no "banjo": it plays drums, bass'),
+        (dict(start=-1), "cannot start at -1"),
+        (dict(start=float("nan")), "cannot start at nan"),
+        (dict(start=9), r"cannot start at 9 seconds: the recording ends at 3\.00"),
+        (dict(seconds=0), "too short"),
+        (dict(seconds=0.5), "too short"),
+        (dict(seconds=float("nan")), "too short"),
+        (dict(start=2.5), "too short"),
+        (dict(seconds=5), r"ends at 3\.00 seconds, before 5\.00"),
+        (dict(seconds=1e6), "too long"),
+        (dict(variations=0), "0 variations"),
+        (dict(variations=65), "65 variations"),
+        (dict(seed=-1), "-1 is not a seed"),
+        (dict(grid="maybe"), '"on", "off" or a BeatGrid'),
+        (dict(grid=BeatGrid.regular(120, 4, 9, start=5)), "no beat within the chosen stretch"),
+        (dict(rate=0), "0 Hz is not a sampling rate"),
+        (dict(audio=np.zeros((2, 44100 * 2))), "silent"),
+        (dict(audio=np.full((2, 44100 * 2), np.nan)), "not numbers"),
+        (dict(audio=np.ones((2, 1))), "too short"),
+        (dict(audio=np.ones((2, 3, 4))), "shape"),
+    ],
+)
+def test_impossible_requests_get_one_clear_line(drawn, change, message):
+    arguments = dict(audio=song(3.0), rate=44100, stem="drums", grid="off") | change
+    with pytest.raises(StageError, match=message) as caught:
+        drawn.accompany(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(bpm=5), "20 to 400"),
+        (dict(bpm=1e9), "20 to 400"),
+        (dict(bpm=float("nan")), "20 to 400"),
+        (dict(bars=0), "0 bars"),
+        (dict(bars=-4), "-4 bars"),
+        (dict(bars=10**6), "choose fewer"),
+        (dict(meter="4"), "metre"),
+        (dict(meter="0/4"), "metre"),
+        (dict(meter="4/5"), "metre"),
+        (dict(rate=12), "sampling rate"),
+        (dict(stem="banjo"), "drums, bass"),
+    ],
+)
+def test_impossible_metronomes(drawn, change, message):
+    with pytest.raises(StageError, match=message):
+        drawn.click(**(dict(bpm=120, stem="drums", bars=1) | change))
+
+
+def test_a_model_without_grid_says_so(monkeypatch):
+    stage, _ = listening_stage(monkeypatch)
+    with pytest.raises(StageError, match="takes no beat grid"):
+        stage.accompany(song(), 44100, "drums", grid="on")
