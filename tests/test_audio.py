@@ -286,6 +286,13 @@ def test_limit_holds_the_ceiling_and_leaves_the_rest():
         assert np.abs(audio.limit(edge, 44100)).max() <= audio.CEILING
 
 
+def test_limit_is_the_same_block_by_block(monkeypatch):
+    loud = np.random.default_rng(3).normal(0, 0.6, (2, 50_000)).astype(np.float32)
+    whole = audio.limit(loud, 8000)
+    monkeypatch.setattr(audio, "BLOCK", 700)
+    assert np.allclose(audio.limit(loud, 8000), whole, atol=1e-6) and np.abs(whole).max() <= audio.CEILING
+
+
 def test_mix_puts_the_stem_in_front_and_never_clips():
     song, stem = tone(1, channels=6, level=0.9), tone(1, channels=1, level=0.9)[0]
     both = audio.mix(song, stem, 44100)

@@ -102,7 +102,7 @@ def test_results_are_replaced_only_with_force(tune, model, capsys):
 
 def test_help_and_version(capsys):
     assert stage("--version") == 0 and capsys.readouterr().out.startswith("stage ")
-    for args in ([], ["accompany"], ["click"], ["train"], ["train", "codec"], ["train", "decoder"], ["evaluate"], ["corpus"]):
+    for args in ([], ["accompany"], ["click"], ["train"], *(path.split() for path in cli.WINGS)):
         assert stage(*args, "--help") == 0
         text = capsys.readouterr().out
         assert "Usage: stage" in text and ("stage accompany song" in text or args != ["accompany"])
@@ -222,8 +222,9 @@ def test_an_unexpected_error_is_a_line_too(tune, monkeypatch, capsys):
 def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     (tmp_path / "wing_without_feathers.py").write_text("import feathers_that_nobody_has\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(cli.WINGS, "fly", ("wing_without_feathers", "train", ""))
     with pytest.raises(MissingExtra, match=r"feathers_that_nobody_has.* pip install 'stage-music\[train\]'"):
-        cli.wing("fly", "wing_without_feathers", "train")
+        cli.wing("fly")
 
 
 # ---------------------------------------------------------------- as a process

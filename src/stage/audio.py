@@ -27,6 +27,9 @@ FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 CEILING = 10 ** (-0.1 / 20)
 """Highest sample that is written: -0.1 dB of full scale."""
 
+BLOCK = 2**20
+"""Samples that are worked on at a time where a copy of the whole would be heavy."""
+
 SILENCE = 1e-4
 """Peak below which a signal counts as silent: -80 dB of full scale."""
 
@@ -266,7 +269,10 @@ def write(path: str | os.PathLike, audio: np.ndarray, rate: int, force: bool = F
         raise StageError(f"cannot write {path.name}: the name must end in {' or '.join(FORMATS)}")
     with whole_file(path, force) as partial:
         try:
-            soundfile.write(partial, np.clip(audio, -1, 1).T, rate, format=kind, subtype="PCM_24")
+            samples = np.atleast_2d(audio)
+            with soundfile.SoundFile(partial, "w", rate, len(samples), "PCM_24", format=kind) as file:
+                for first in range(0, samples.shape[1], BLOCK):
+                    file.write(np.clip(samples[:, first : first + BLOCK], -1, 1).T)
         except soundfile.LibsndfileError as error:
             raise StageError(f"cannot write {path}: {error.error_string}") from None
 
@@ -384,16 +390,27 @@ def limit(audio: np.ndarray, rate: int, ceiling: float = CEILING) -> np.ndarray:
     One gain for all channels: the smallest needed within 20 ms, smoothed over as long. A mean of
     minima that all include a sample is never above what that sample needs.
     """
+    if np.abs(audio).max(initial=0.0) <= ceiling:
+        return audio
+    half = round(0.01 * rate)
+    limited = np.empty_like(audio)
+    for first in range(0, audio.shape[-1], BLOCK):
+        # What a block's gain depends on reaches two half windows over its edges.
+        low, high = max(0, first - 2 * half), first + BLOCK + 2 * half
+        part = audio[..., low:high]
+        gain = _limiter_gain(np.abs(np.atleast_2d(part)).max(0), 2 * half + 1, ceiling)
+        # The clip takes care of the last bit of rounding only.
+        limited[..., first : first + BLOCK] = np.clip(part * gain, -ceiling, ceiling)[..., first - low : first - low + BLOCK]
+    return limited
+
+
+def _limiter_gain(peak: np.ndarray, size: int, ceiling: float) -> np.ndarray:
+    """Gain [N] float32 for the peaks [N], with windows of `size` samples."""
     from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
-    peak = np.abs(audio) if audio.ndim == 1 else np.abs(audio).max(0)
-    if peak.max(initial=0.0) <= ceiling:
-        return audio
-    need = np.minimum(1.0, ceiling / np.maximum(peak, ceiling)).astype(np.float32)
-    size = 2 * round(0.01 * rate) + 1
-    gain = uniform_filter1d(minimum_filter1d(need, size, mode="nearest").astype(np.float64), size, mode="nearest")
-    # The clip takes care of the last bit of rounding only.
-    return np.clip(audio * gain.astype(np.float32), -ceiling, ceiling)
+    need = np.minimum(1.0, ceiling / np.maximum(peak, ceiling))
+    lowest = minimum_filter1d(need, size, mode="nearest").astype(np.float64)
+    return uniform_filter1d(lowest, size, mode="nearest").astype(np.float32)
 
 
 def mix(song: np.ndarray, stem: np.ndarray, rate: int) -> np.ndarray:

@@ -159,66 +159,76 @@ def click(
     results.write(files, results.Job().run(model, work), force)
 
 
-def wing(name: str, module: str, extra: str) -> Any:
-    """The function of that name in a wing's command module, imported only now; says which extra is missing."""
+WINGS = {
+    "evaluate": ("stage.evaluation.command", None, "Measure a model against true stems, wrong contexts and none."),
+    "corpus": ("stage.corpus.command", "corpus", "Compose and render multitrack songs that are free to use."),
+    "train codec": ("stage.training.command", "train", "Train a codec from a recipe file."),
+    "train views": ("stage.training.command", "train", "Cut and encode a corpus into what a decoder is trained on."),
+    "train decoder": ("stage.training.command", "train", "Train a decoder from a recipe file."),
+}
+"""Subcommand -> module with a typed function of that name, the extra that it needs, a summary."""
+
+
+def wing(path: str) -> Any:
+    """The subcommand of a wing, imported only now; MissingExtra says which extra is not installed."""
     import importlib
 
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == "stage":
-            raise
-        raise MissingExtra(f"this command ({error.name})", extra) from None
-
-
-def forward(parent: typer.Typer, path: str, module: str, extra: str, summary: str) -> None:
-    """Add a subcommand whose arguments are those of a typed function elsewhere, read when it is invoked."""
+    module, extra, _ = WINGS[path]
     name = path.split()[-1]
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if extra is None or (error.name or "").split(".")[0] == "stage":
+            raise
+        raise MissingExtra(f"stage {path} ({error.name})", extra) from None
+    inner = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    inner.command(name)(function)
+    return typer.main.get_command(inner)
+
+
+def _forward(path: str) -> None:
+    """Add a subcommand that hands its arguments on to its wing."""
 
     def run(context: typer.Context) -> None:
-        inner = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        inner.command(name)(wing(name, module, extra))
-        code = typer.main.get_command(inner).main(args=context.args, prog_name=f"stage {path}", standalone_mode=False)
+        code = wing(path).main(args=context.args, prog_name=f"stage {path}", standalone_mode=False)
         raise typer.Exit(code if isinstance(code, int) else 0)
 
     settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-    parent.command(name, help=summary, add_help_option=False, context_settings=settings)(run)
+    parent = train if path.startswith("train ") else app
+    parent.command(path.split()[-1], help=WINGS[path][2], add_help_option=False, context_settings=settings)(run)
 
 
 app.add_typer(train, name="train")
-forward(app, "evaluate", "stage.evaluation.command", "eval", "Measure a model against true stems, wrong contexts and none.")
-forward(app, "corpus", "stage.corpus.command", "corpus", "Compose and render multitrack songs that are free to use.")
-forward(train, "train codec", "stage.training.command", "train", "Train a codec from a recipe file.")
-forward(train, "train decoder", "stage.training.command", "train", "Train a decoder from a recipe file.")
+for _path in WINGS:
+    _forward(_path)
 
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Expected errors are one line on stderr and code 2."""
     usage_error = typer.BadParameter.__mro__[1]  # typer may carry its own click, so the class is asked of typer
-    code = 2
     try:
         code = typer.main.get_command(app).main(args=args, prog_name="stage", standalone_mode=False)
-        if code != STOPPED:  # typer's own answer to Ctrl-C
-            return code if isinstance(code, int) else 0
     except StageError as error:
-        message = str(error)
+        return _complain(str(error))
     except usage_error as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
             return 2
         where = getattr(error, "ctx", None)
-        message = f"{error.format_message()} (see: {where.command_path if where else 'stage'} --help)"
+        return _complain(f"{error.format_message()} (see: {where.command_path if where else 'stage'} --help)")
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
     except Exception as error:
         if os.environ.get("STAGE_DEBUG"):
             raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"stage: unexpected error, please report it ({reason}). STAGE_DEBUG=1 shows where it happened", file=sys.stderr)
-        return 1
-    if code == STOPPED:
-        print("stage: stopped; unfinished files were not kept", file=sys.stderr)
-        return STOPPED
+        return _complain(f"unexpected error, please report it ({type(error).__name__}: {error}). STAGE_DEBUG=1 shows where it happened", 1)
+    if code == STOPPED:  # also typer's own answer to Ctrl-C
+        return _complain("stopped; unfinished files were not kept", STOPPED)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, code: int = 2) -> int:
+    """Print one line; returns the code."""
     print("stage: " + " ".join(message.split()), file=sys.stderr)
     return code
 

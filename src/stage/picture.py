@@ -59,7 +59,9 @@ def _waveform(axes, mono: np.ndarray, seconds: float, colour: str, label: str) -
     blocks = mono[: len(mono) // size * size].reshape(-1, size)
     time = (np.arange(len(blocks)) + 0.5) * size * seconds / len(mono)
     axes.fill_between(time, blocks.min(1), blocks.max(1), color=colour, linewidth=0.4, zorder=2)
-    peak = max(0.05, float(np.abs(mono).max()) * 1.08)
+    loud = np.maximum(blocks.max(1), -blocks.min(1))
+    # A lone spike must not make the rest a line.
+    peak = 1.08 * max(0.02, min(float(loud.max()), 3 * float(np.percentile(loud, 95))))
     axes.set(ylim=(-peak, peak), ylabel=label)
     axes.yaxis.label.set_color(INK)
 

@@ -1,0 +1,66 @@
+"""`make demo`: a new drummer and a new bassist for a real recording, and drums for a metronome.
+
+The recording is the example that the package `stempeg` carries (The Easton Ellises, "Falcon 69",
+CC BY-NC-SA 3.0): it is read from there and never copied into the repository. Everything that is
+made lies in demo/, and each step is a command that you can type yourself.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from stage import audio, beats, cli
+from stage.errors import MissingExtra
+
+FOLDER = Path("demo")
+START, SECONDS = 0.1, 5.9
+"""The excerpt without the clicks of its cut at both ends."""
+STREAMS = {"drums": 1, "bass": 2, "other": 3, "vocals": 4}  # 0 is the mix
+
+
+def recording() -> Path:
+    """Path of stempeg's example; found without importing the package, which wants FFmpeg's programs."""
+    package = importlib.util.find_spec("stempeg")
+    if package is None or not package.submodule_search_locations:
+        raise MissingExtra("the demo's recording", "demo")
+    return next(Path(package.submodule_search_locations[0]).glob("data/*.stem.mp4"))
+
+
+def prepare(folder: Path) -> None:
+    """Write the recording without its drums, without its bass, and the beats of the whole."""
+    path = recording()
+    whole, rate = audio.read(path)
+    stems = {name: audio.read(path, START, SECONDS, stream)[0] for name, stream in STREAMS.items()}
+    for gone in ("drums", "bass"):
+        rest = sum(stem for name, stem in stems.items() if name != gone)
+        audio.write(folder / f"without-{gone}.wav", audio.limit(rest, rate), rate, force=True)
+    with audio.whole_file(folder / "beats.txt", force=True) as partial:
+        beats.track(whole, rate).crop(START, START + SECONDS).save(partial)
+
+
+def main() -> int:
+    """Run the demo; returns the exit code."""
+    prepare(FOLDER)
+    print(f"{FOLDER}: Falcon 69 by The Easton Ellises (CC BY-NC-SA 3.0), without drums, without bass, and its beats")
+    commands = [
+        # The old drums are gone, but the beats of the whole song are known: the new drummer gets them.
+        f"accompany {FOLDER}/without-drums.wav --stem drums --grid {FOLDER}/beats.txt --variations 2 -o {FOLDER}",
+        f"accompany {FOLDER}/without-bass.wav --stem bass --variations 2 -o {FOLDER}",
+        f"click --bpm 120 --meter 4/4 --bars 8 --stem drums -o {FOLDER}",
+    ]
+    for command in commands:
+        print(f"\n$ stage {command}", flush=True)
+        started = time.perf_counter()
+        if code := cli.run([*shlex.split(command), "--force"]):
+            return code
+        print(f"({time.perf_counter() - started:.1f} s)")
+    print(f"\nListen to {FOLDER}/*.mix.wav; the stems alone and their pictures lie beside them.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
