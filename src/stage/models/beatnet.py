@@ -1,6 +1,7 @@
-"""The beat network: features of audio in, probabilities of beats and downbeats out.
+"""The beat networks: features of audio in, probabilities of beats and downbeats out.
 
-Architecture and features of BeatNet (Heydari, Cwitkowitz, Duan: "BeatNet: CRNN and particle filtering for
+Three networks of one architecture, trained by BeatNet's authors on different parts of their data; their mean finds
+more beats than any of them. Architecture and features of BeatNet (Heydari, Cwitkowitz, Duan: "BeatNet: CRNN and particle filtering for
 online joint beat, downbeat and meter tracking", ISMIR 2021), written from the paper and the shapes of its
 published weights. Those are in `stage/weights/beatnet.safetensors`, their licence (CC BY 4.0) beside them.
 """
@@ -28,8 +29,9 @@ BANDS_PER_OCTAVE = 24
 LOWEST_HZ, HIGHEST_HZ, REFERENCE_HZ = 30.0, 17000.0, 440.0
 BANDS = 136
 
+NETWORKS = 3
 WARM_UP = 500
-"""Frames from the beginning that the network hears once before it counts."""
+"""Frames from the beginning that the networks hear once before it counts."""
 
 
 class BeatNetwork(nn.Module):
@@ -49,26 +51,35 @@ class BeatNetwork(nn.Module):
         frames = self.project(frames).view(*features.shape[:2], -1)
         return self.classify(self.memory(frames)[0])
 
-    @torch.inference_mode()
-    def probabilities(self, audio: np.ndarray) -> np.ndarray:
-        """audio: float32 [N] at 22,050 Hz. Returns float64 [T, 2] at 50 frames/s, of a beat and of a downbeat.
 
-        The network only knows the past, so it hears the first seconds twice: it enters them knowing the tempo.
-        """
-        spectra = torch.from_numpy(features(audio))
-        heard = torch.cat([spectra[:WARM_UP], spectra])
-        return self(heard[None])[0, -len(spectra) :].softmax(-1)[:, :2].double().numpy()
+@torch.inference_mode()
+def beat_probabilities(audio: np.ndarray) -> np.ndarray:
+    """The mean of the networks' opinions.
+
+    audio: float32 [N] at 22,050 Hz. Returns float64 [T, 2] at 50 frames/s, the probability of a beat that is no
+    downbeat and of a downbeat. The networks only know the past, so they hear the first seconds twice: they enter them
+    knowing the tempo.
+    """
+    spectra = torch.from_numpy(features(audio))
+    heard = torch.cat([spectra[:WARM_UP], spectra])[None]
+    opinions = [network(heard)[0, -len(spectra) :].softmax(-1)[:, :2] for network in beat_networks()]
+    return torch.stack(opinions).double().mean(dim=0).numpy()
 
 
 @lru_cache(maxsize=1)
-def beat_network() -> BeatNetwork:
-    """The network with its weights, loaded once."""
-    network = BeatNetwork()
+def beat_networks() -> tuple[BeatNetwork, ...]:
+    """The networks with their weights, loaded once."""
     try:
-        network.load_state_dict(load_file(WEIGHTS), strict=True)
+        weights = load_file(WEIGHTS)
     except FileNotFoundError:
         raise StageError(f"the weights of the beat tracker are missing ({WEIGHTS}): install the package again") from None
-    return network.eval()
+    networks = []
+    for index in range(NETWORKS):
+        prefix = f"{index}."
+        network = BeatNetwork()
+        network.load_state_dict({name[len(prefix) :]: tensor.float() for name, tensor in weights.items() if name.startswith(prefix)})
+        networks.append(network.eval())
+    return tuple(networks)
 
 
 def features(audio: np.ndarray) -> np.ndarray:
