@@ -56,15 +56,15 @@ def load(name_or_path: str | Path, device: str = "cpu") -> tuple[StageConfig, De
         text = HashedText(HashedConfig(**config["text"])) if kinds["text"] == "hashed" else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StageError(f"{folder / 'config.json'} is not a STAGE configuration: {error}") from None
-    _fill(decoder, folder / "decoder.safetensors")
-    codec = EncodecCodec.from_pretrained(str(folder / "codec")) if codec is None else _fill(codec, folder / "codec.safetensors")
-    text = T5Text.from_pretrained(str(folder / "text")) if text is None else _fill(text, folder / "text.safetensors")
+    fill(decoder, folder / "decoder.safetensors")
+    codec = EncodecCodec.from_pretrained(str(folder / "codec")) if codec is None else fill(codec, folder / "codec.safetensors")
+    text = T5Text.from_pretrained(str(folder / "text")) if text is None else fill(text, folder / "text.safetensors")
     for part in (decoder, codec, text):
         (part if isinstance(part, nn.Module) else part.model).to(device)
     return stage, decoder, codec, text
 
 
-def _fill(module: nn.Module, path: Path) -> nn.Module:
+def fill(module: nn.Module, path: Path) -> nn.Module:
     """Load weights strictly; kept in float32 whatever they were stored in."""
     try:
         weights = load_file(path)

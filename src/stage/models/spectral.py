@@ -141,17 +141,17 @@ class SpectralCodec(nn.Module):
         x = self.enter(features.to(self.enter.weight.dtype)).transpose(1, 2)
         return self.to_latent(self.encoder(x).transpose(1, 2))
 
-    def synthesize(self, latent: Tensor) -> Tensor:
-        """Quantised latent [B, T, D] -> audio [B, T * hop] float32."""
-        c = self.config
+    def spectrum(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantised latent [B, T, D] -> magnitude and phase [B, F, output_window/2 + 1] float32."""
         x = self.from_latent(latent.to(self.head.weight.dtype).transpose(1, 2))
         x = self.head(self.norm(self.decoder(x).transpose(1, 2))).float()
-        batch, frames, _ = x.shape
-        x = x.view(batch, frames * self.per_frame, 2, -1)
-        magnitude = torch.exp(x[:, :, 0].clamp(max=6.0))
-        spectrum = torch.polar(magnitude, x[:, :, 1])
-        pieces = torch.fft.irfft(spectrum, n=c.output_window) * self.output_hann
-        return self._overlap_add(pieces, frames * c.hop)
+        x = x.view(x.shape[0], x.shape[1] * self.per_frame, 2, -1)
+        return torch.exp(x[:, :, 0].clamp(max=6.0)), x[:, :, 1]
+
+    def waveform(self, magnitude: Tensor, phase: Tensor) -> Tensor:
+        """Inverse transform of a spectrum [B, F, bins] -> audio [B, F * output_hop] float32."""
+        pieces = torch.fft.irfft(torch.polar(magnitude, phase), n=self.config.output_window) * self.output_hann
+        return self._overlap_add(pieces, magnitude.shape[1] * self.config.output_hop)
 
     def _overlap_add(self, pieces: Tensor, samples: int) -> Tensor:
         """pieces [B, F, window] -> audio [B, samples]; frame f is centred on (f + 1/2) * output_hop."""
@@ -172,4 +172,4 @@ class SpectralCodec(nn.Module):
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
         """codes [B, K, T] int64 -> audio [B, T * hop] float32."""
-        return self.synthesize(self.quantizer.decode(codes.transpose(0, 1)))
+        return self.waveform(*self.spectrum(self.quantizer.decode(codes.transpose(0, 1))))

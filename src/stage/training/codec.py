@@ -1,6 +1,6 @@
 """Training of the spectral codec: reconstruction losses on spectra, no adversary.
 
-Losses: log-mel at three resolutions, a log-frequency spectrum of a long window (so that the
+Losses: log-mel at several resolutions, a log-frequency spectrum of a long window (so that the
 pitch of low notes survives), linear magnitude, and the quantiser's commitment.
 """
 
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..models.spectral import SpectralCodec, SpectralConfig, mel_bands, nearest
 from .pool import AudioPool
-from .run import Log, Schedule, load_state, muon, save_state
+from .run import Log, Schedule, load_state, optimizers as make_optimizers, save_state
 
 
 class QuantizerTrainer:
@@ -68,30 +68,42 @@ class QuantizerTrainer:
 
 
 class SpectralLoss(nn.Module):
-    """Distance of two signals [B, N]; see the module's docstring. Returns named terms."""
+    """Distances between an output and what it should be; see the module's docstring."""
 
-    def __init__(self, rate: int):
+    def __init__(self, config: SpectralConfig):
         super().__init__()
-        self.sizes = (512, 1024, 2048)
-        for size, bands in zip(self.sizes, (40, 80, 80)):
+        rate, self.config = config.sample_rate, config
+        for size, bands in ((512, 40), (config.output_window, 80), (2048, 80)):
             self.register_buffer(f"mel{size}", mel_bands(bands, size, rate))
         self.register_buffer("notes", note_bands(4096, rate))
 
-    def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """output, target: [B, N] float32 -> scalar terms 'mel', 'notes', 'linear'."""
-        both = torch.cat([output, target])
-        terms = {"mel": 0.0, "linear": 0.0}
-        for size in self.sizes:
-            spectrum = magnitude(both, size, size // 4)
-            out, want = torch.log10((spectrum.transpose(1, 2) @ getattr(self, f"mel{size}")).clamp(min=1e-4)).chunk(2)
-            terms["mel"] = terms["mel"] + F.l1_loss(out, want) / len(self.sizes)
-            out, want = spectrum.chunk(2)
-            scale = want.square().mean((1, 2)).sqrt().clamp(min=1e-2)
-            terms["linear"] = terms["linear"] + ((out - want).abs().mean((1, 2)) / scale).mean() / len(self.sizes)
-        long = magnitude(both, 4096, 1024)
-        out, want = torch.log10((long.transpose(1, 2) @ self.notes).clamp(min=1e-3)).chunk(2)
-        terms["notes"] = F.l1_loss(out, want)
-        return terms
+    def forward(self, output: Tensor, spectrum: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """output, target: [B, N] float32; spectrum: magnitudes [B, F, bins] of which output was made.
+
+        Returns scalar terms: 'mel' (two resolutions), 'linear', 'notes', and 'direct', the log-mel
+        distance of the predicted spectrum itself, whose gradient does not go through a transform.
+        """
+        out, want = (magnitude(x, 512, 256) for x in (output, target))
+        mel = log_distance(out, want, self.mel512)
+        out, want = (magnitude(x, 2048, 512) for x in (output, target))
+        mel = (mel + 2 * log_distance(out, want, self.mel2048)) / 3
+        scale = want.square().mean((1, 2)).sqrt().clamp(min=1e-2)
+        linear = ((out - want).abs().mean((1, 2)) / scale).mean()
+        notes = log_distance(*(magnitude(x, 4096, 2048) for x in (output, target)), self.notes, 1e-3)
+        size, hop = self.config.output_window, self.config.output_hop
+        with torch.no_grad():
+            frames = spectrum.shape[1]
+            padded = F.pad(target, ((size - hop) // 2, size))
+            true = torch.stft(padded, size, hop, size, torch.hann_window(size), center=False, return_complex=True).abs()[..., :frames]
+        # 4/3: the inverse transform weighs with a squared Hann window
+        direct = log_distance(spectrum.transpose(1, 2), true * 4 / 3, getattr(self, f"mel{size}"))
+        return {"mel": mel, "linear": linear, "notes": notes, "direct": direct}
+
+
+def log_distance(output: Tensor, target: Tensor, bands: Tensor, floor: float = 1e-4) -> Tensor:
+    """L1 of log10 band magnitudes: output, target [B, bins, T], bands [bins, M]."""
+    out, want = (torch.log10((x.transpose(1, 2) @ bands).clamp(min=floor)) for x in (output, target))
+    return F.l1_loss(out, want)
 
 
 def magnitude(audio: Tensor, size: int, hop: int) -> Tensor:
@@ -115,11 +127,11 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None) -
     """
     torch.manual_seed(recipe["seed"])
     config = SpectralConfig(**recipe["model"])
-    codec, loss = SpectralCodec(config), SpectralLoss(config.sample_rate)
+    codec, loss = SpectralCodec(config), SpectralLoss(config)
     quantizer = QuantizerTrainer(codec.quantizer)
     matrices = [p for block in (codec.encoder, codec.decoder) for p in block.parameters() if p.ndim == 2]
     rest = [p for p in codec.parameters() if not any(p is m for m in matrices)]
-    optimizers = muon(matrices, rest, recipe["optimizer"])
+    optimizers = make_optimizers(matrices, rest, recipe["optimizer"])
     pool = AudioPool(corpus, "train", recipe["data"], recipe["seed"])
     schedule = Schedule(minutes=minutes, **recipe["schedule"])
     log, step, spent = Log(out), 0, 0.0
@@ -153,8 +165,9 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None) -
             found = quantizer.update(flat.detach())
             commitment = F.mse_loss(flat, found)
             quantized = flat + (found - flat).detach()
-        output = codec.synthesize(quantized.view_as(latent))[:, : audio.shape[1]]
-        terms = loss(output, audio) | {"commitment": commitment}
+        spectrum, phase = codec.spectrum(quantized.view_as(latent))
+        output = codec.waveform(spectrum, phase)[:, : audio.shape[1]]
+        terms = loss(output, spectrum, audio) | {"commitment": commitment}
         total = sum(weights[name] * value for name, value in terms.items())
         factor = schedule.factor(step, time.time() - clock)
         for group, lr in zip((g for o in optimizers for g in o.param_groups), base):
@@ -180,7 +193,8 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None) -
 def validate(codec: SpectralCodec, loss: SpectralLoss, held: Tensor) -> dict[str, float]:
     """Losses through the codes on held-out audio [B, N], and how many bits the codebooks carry."""
     codes = codec.encode(held)
-    terms = loss(codec.decode(codes)[:, : held.shape[1]], held)
+    spectrum, phase = codec.spectrum(codec.quantizer.decode(codes.transpose(0, 1)))
+    terms = loss(codec.waveform(spectrum, phase)[:, : held.shape[1]], spectrum, held)
     share = torch.stack([torch.bincount(c.flatten(), minlength=codec.codebook_size) for c in codes.transpose(0, 1)])
     share = share / share.sum(-1, keepdim=True)
     bits = -(share * share.clamp(min=1e-9).log2()).sum(-1)

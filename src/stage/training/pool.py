@@ -36,7 +36,7 @@ class AudioPool:
         self.count = batches
 
     def _load(self) -> None:
-        for path in sorted(self.folder.glob("*/song.json")):
+        for path in sorted(self.folder.glob("[!.]*/song.json")):
             if len(self.songs) >= self.options["songs"]:
                 return
             if path.parent.name not in self.songs:

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from ..errors import MissingExtra, StageError
+from .muon import Muon
 
 
 def read_recipe(path: Path, changes: list[str] | None = None) -> dict[str, Any]:
@@ -96,9 +97,11 @@ def load_state(path: Path) -> dict[str, Any] | None:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def muon(matrices: list[torch.nn.Parameter], rest: list[torch.nn.Parameter], recipe: dict) -> list:
-    """Muon for the hidden matrices and AdamW for everything else (torch's own implementations)."""
-    optimizers = [torch.optim.AdamW(rest, lr=recipe["lr"], betas=tuple(recipe["betas"]), weight_decay=recipe["weight_decay"])]
+def optimizers(matrices: list[torch.nn.Parameter], rest: list[torch.nn.Parameter], recipe: dict) -> list:
+    """Muon for the hidden matrices, where the recipe gives it a rate, and AdamW for everything else."""
+    if not recipe["muon_lr"]:
+        matrices, rest = [], rest + matrices
+    made = [torch.optim.AdamW(rest, lr=recipe["lr"], betas=tuple(recipe["betas"]), weight_decay=recipe["weight_decay"], fused=True)]
     if matrices:
-        optimizers.append(torch.optim.Muon(matrices, lr=recipe["muon_lr"], weight_decay=recipe["weight_decay"]))
-    return optimizers
+        made.append(Muon(matrices, lr=recipe["muon_lr"], weight_decay=recipe["weight_decay"]))
+    return made

@@ -1,0 +1,85 @@
+"""``stage train``: the command line's way into training. Every constant stands in a recipe file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+Recipe = Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/embedded-decoder.yaml.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the run; an interrupted run in it goes on where it stopped.")]
+Minutes = Annotated[Optional[float], typer.Option(help="Fit the schedule into this many minutes.")]
+Threads = Annotated[int, typer.Option(help="CPU threads; 0 takes torch's choice.")]
+Changes = Annotated[Optional[list[str]], typer.Option("--set", help="Change a value of the recipe: key.sub=value. May be repeated.")]
+CodecPath = Annotated[Path, typer.Option("--codec", help="codec.safetensors of a codec run.")]
+
+app = typer.Typer(help="Train the embedded models: codec, then token views of the songs, then the decoder.", no_args_is_help=True)
+
+
+def load_codec(recipe: dict, path: Path):
+    """A trained codec in the precision in which it will be shipped (float16 weights, float32 arithmetic)."""
+    from ..checkpoints.native import fill
+    from ..models.spectral import SpectralCodec, SpectralConfig
+
+    codec = fill(SpectralCodec(SpectralConfig(**recipe)), path)
+    return codec.half().float().eval()
+
+
+def _threads(count: int) -> None:
+    if count:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+@app.command()
+def codec(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")], out: Out,
+          minutes: Minutes = None, threads: Threads = 0, changes: Changes = None) -> None:
+    """Train the spectral codec on the stems and mixes of a corpus."""
+    from .codec import train
+    from .run import read_recipe
+
+    _threads(threads)
+    typer.echo(f"weights: {train(read_recipe(recipe, changes), corpus, out, minutes)}")
+
+
+@app.command()
+def views(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")], codec: CodecPath, out: Out,
+          splits: Annotated[str, typer.Option(help="Splits, separated by commas.")] = "heldout,train",
+          worker: Annotated[int, typer.Option(help="This process takes every workers-th song, from this one on.")] = 0,
+          workers: Annotated[int, typer.Option(help="How many such processes run at once.")] = 1,
+          limit: Annotated[Optional[int], typer.Option(help="At most this many songs of each split.")] = None,
+          threads: Threads = 0, changes: Changes = None) -> None:
+    """Encode views of the songs to tokens (resumable; run several at once with --worker)."""
+    from rich.progress import Progress
+
+    from .run import read_recipe
+    from .tokens import prepare
+
+    _threads(threads)
+    settings = read_recipe(recipe, changes)
+    trained = load_codec(settings["codec"], codec)
+    with Progress() as progress:
+        for split in splits.split(","):
+            task = progress.add_task(split, total=None)
+            prepare(settings, corpus, split, out, trained, worker, workers, limit,
+                    on_song=lambda done, total: progress.update(task, completed=done, total=total))
+
+
+@app.command()
+def decoder(recipe: Recipe, views: Annotated[Path, typer.Option(help="Folder that stage train views made.")], codec: CodecPath, out: Out,
+            minutes: Minutes = None, threads: Threads = 0, changes: Changes = None,
+            base: Annotated[Optional[Path], typer.Option(help="state.pt of an earlier run to start from.")] = None,
+            export: Annotated[Optional[Path], typer.Option(help="Write the finished model to this new folder.")] = None) -> None:
+    """Train the decoder on token views, and export the finished model."""
+    from .decoder import finish, train
+    from .run import read_recipe
+
+    _threads(threads)
+    settings = read_recipe(recipe, changes)
+    trained = load_codec(settings["codec"], codec)
+    train(settings, views, trained, out, minutes, base)
+    if export:
+        finish(settings, out, trained, export)
+        typer.echo(f"model: {export}")

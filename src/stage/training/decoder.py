@@ -1,0 +1,228 @@
+"""Training of the decoder from scratch: next-frame loss on the target, and help that teaches it to listen.
+
+Beside the paper's loss (arXiv 2504.05690; cross-entropy on the target's frames) the recipe can weigh
+a next-frame loss on the mix, and labels that our corpus knows exactly: from the hidden states of the
+mix and of the target, small heads read the place in the beat and the bar and the sounding chord.
+The heads are dropped after training.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import DecoderConfig, StageConfig
+from ..decoding import Sampling, generate
+from ..models.codec import Codec, decode_long, frame_rate
+from ..models.decoder import Decoder
+from ..models.text import HashedConfig, HashedText
+from ..prefix import loss, target_logits
+from .examples import Batch, Examples
+from .run import Log, Schedule, load_state, optimizers as make_optimizers, save_state
+from .tokens import load_views
+
+
+class Listener(nn.Module):
+    """Reads beat phase (4) and chord (13 roots, 12 pitch classes) from hidden states [B, S, D]."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.read = nn.Linear(dim, 4 + 13 + 12)
+
+    def forward(self, hidden: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Losses 'phase' and 'chord'."""
+        phase, root, classes = self.read(hidden).split([4, 13, 12], dim=-1)
+        known = batch.chord[..., 0] >= 0
+        terms = {"phase": F.mse_loss(phase, batch.phase), "chord": hidden.new_zeros(())}
+        if known.any():
+            terms["chord"] = F.cross_entropy(root[known], batch.chord[known][:, 0].long()) + F.binary_cross_entropy_with_logits(
+                classes[known], batch.chord[known][:, 1:])
+        return terms
+
+
+def start_embeddings(decoder: Decoder, codebooks: Tensor, scale: float, generator: torch.Generator) -> None:
+    """Start token embeddings as the codec's own code vectors [K, V, d], so that alike sounds start alike.
+
+    A random projection to the decoder's width; the first codebook gets an RMS of ``scale``, the
+    others keep their ratio to it, but at least a quarter.
+    """
+    projection = torch.randn(codebooks.shape[-1], decoder.config.dim, generator=generator)
+    rms = codebooks.square().mean((1, 2)).sqrt()
+    with torch.no_grad():
+        for k, table in enumerate(codebooks):
+            vectors = (table - table.mean(0)) @ projection
+            ratio = float((rms[k] / rms[0]).clamp(min=0.25))
+            decoder.embed[k, : table.shape[0]] = vectors / vectors.square().mean().sqrt() * scale * ratio
+
+
+class Trainee(nn.Module):
+    """Everything that learns: decoder, text encoder, listener."""
+
+    def __init__(self, recipe: dict, config: DecoderConfig):
+        super().__init__()
+        self.weights, self.levels = recipe["losses"], torch.tensor(recipe["codebook_weights"])
+        self.decoder = Decoder(config)
+        self.text = HashedText(HashedConfig(**recipe["hashed_text"]))
+        self.listener = Listener(config.dim)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Hidden states of a batch's rows."""
+        text = mask = None
+        if any(batch.prompts):
+            embedded, mask = self.text.encode(batch.prompts)
+            text = self.decoder.text_projection(embedded) * mask[..., None]
+            mask = mask.clone()
+            mask[:, 0] |= ~mask.any(1)
+        return self.decoder(batch.sequence, text, mask)
+
+    def target_losses(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of each codebook on the target: [K]."""
+        tail = batch.sequence.cut(batch.sequence.first, batch.sequence.columns.shape[-1])
+        logits, mask = target_logits(self.decoder.logits(hidden[:, batch.sequence.first :]), tail)
+        return loss(logits, batch.target, mask)
+
+    def context_loss(self, hidden: Tensor, batch: Batch, levels: int = 2) -> Tensor:
+        """Next-frame loss on the mix, first codebooks only."""
+        sequence, head = batch.sequence, self.decoder.head
+        before = sequence.segments[0, : sequence.first]
+        inside = (before[:-1] == 1) & (before[1:] == 1)
+        if not inside.any():
+            return hidden.new_zeros(())
+        rows = hidden[:, : sequence.first - 1][:, inside]
+        total = hidden.new_zeros(())
+        for k in range(levels):
+            want = sequence.columns[:, k, 1 : sequence.first][:, inside]
+            valid = want < self.decoder.config.codebook_size
+            total = total + F.cross_entropy(F.linear(rows[valid], head[k]), want[valid]) / levels
+        return total
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total loss and its parts."""
+        hidden = self.hidden(batch)
+        each = self.target_losses(hidden, batch)
+        parts = {"target": each.mean(), "first": each[0], "context": self.context_loss(hidden, batch)}
+        listened = (batch.sequence.segments <= 1).all(0)
+        shown = Batch(batch.sequence, batch.target, batch.prompts, batch.phase[:, listened], batch.chord[:, listened])
+        parts |= self.listener(hidden[:, listened], shown)
+        weighted = (each * self.levels).sum() / self.levels.sum()
+        total = weighted + sum(self.weights[name] * parts[name] for name in ("context", "phase", "chord"))
+        return total, parts
+
+
+@torch.inference_mode()
+def validate(trainee: Trainee, held: Examples, rows: int = 12, seconds: float = 10.0) -> dict[str, float]:
+    """Loss of the first codebook on held-out songs with the right, a wrong and no context.
+
+    The gaps (wrong minus right) show whether the model listens.
+    """
+    frames, result = int(seconds * held.rate), {}
+    for stem in held.config.stems:
+        for layout in ("click", "mix", "both"):
+            losses = {}
+            for name, kind, wrong in (("right", layout, False), ("wrong", layout, True), ("none", "none", False)):
+                batch = held.batch(0, kind, wrong, rows, stem, frames)
+                batch = Batch(batch.sequence, batch.target, [""] * rows, batch.phase, batch.chord)
+                losses[name] = float(trainee.target_losses(trainee.hidden(batch), batch)[0])
+            result[f"valid/{stem}/{layout}"] = losses["right"]
+            result[f"gap/{stem}/{layout}"] = losses["wrong"] - losses["right"]
+            result[f"gain/{stem}/{layout}"] = losses["none"] - losses["right"]
+    return result
+
+
+def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | None = None,
+          base: Path | None = None) -> Path:
+    """Train a decoder by ``recipe`` on token views; resumes what it finds in ``out``.
+
+    base: weights (an earlier run's state) to start from. Returns the folder of the finished parts.
+    """
+    torch.manual_seed(recipe["seed"])
+    config = DecoderConfig(codebooks=codec.codebooks, codebook_size=codec.codebook_size,
+                           stems=tuple(recipe["stems"]), text_dim=recipe["hashed_text"]["dim"], **recipe["model"])
+    trainee = Trainee(recipe, config)
+    start_embeddings(trainee.decoder, codec.quantizer.embed, recipe["embedding_scale"], torch.Generator().manual_seed(recipe["seed"]))
+    if base is not None:
+        trainee.load_state_dict(load_state(base)["trainee"])
+    matrices = [p for layer in trainee.decoder.layers for p in layer.parameters() if p.ndim == 2]
+    rest = [p for p in trainee.parameters() if not any(p is m for m in matrices)]
+    optimizers = make_optimizers(matrices, rest, recipe["optimizer"])
+    examples = Examples(load_views(views / "train"), config, recipe, frame_rate(codec), recipe["seed"])
+    held = Examples(load_views(views / "heldout"), config, recipe, frame_rate(codec), 7)
+    schedule = Schedule(minutes=minutes, **recipe["schedule"])
+    log, step, spent = Log(out), 0, 0.0
+    if state := load_state(out / "state.pt"):
+        trainee.load_state_dict(state["trainee"])
+        for optimizer, saved in zip(optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
+        step, spent = state["step"], state["spent"]
+    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    clock, seen, since = time.time() - spent, 0, time.time()
+
+    def checkpoint() -> None:
+        save_state(out / "state.pt", {
+            "trainee": trainee.state_dict(), "optimizers": [o.state_dict() for o in optimizers],
+            "step": step, "spent": time.time() - clock,
+        })
+        for name, part in (("decoder", trainee.decoder), ("text", trainee.text)):
+            save_file({k: v.contiguous() for k, v in part.state_dict().items()}, out / f"{name}.safetensors")
+
+    while schedule.progress(step, time.time() - clock) < 1:
+        batch = examples.batch(step)
+        total, parts = trainee(batch)
+        factor = schedule.factor(step, time.time() - clock)
+        for group, rate in zip((g for o in optimizers for g in o.param_groups), rates):
+            group["lr"] = rate * factor
+        total.backward()
+        trainee.decoder.embed.grad[:, config.pad] = 0
+        norm = nn.utils.clip_grad_norm_(trainee.parameters(), recipe["optimizer"]["clip"])
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            trainee.decoder.embed[:, config.pad] = 0
+        step += 1
+        seen += batch.sequence.attend.numel()
+        if step % recipe["log_every"] == 0:
+            log.scalars(step, {**parts, "total": total, "grad": norm, "lr": factor, "columns_per_second": seen / (time.time() - since)})
+            seen, since = 0, time.time()
+        if step % recipe["validate_every"] == 0:
+            trainee.eval()
+            log.scalars(step, validate(trainee, held))
+            trainee.train()
+            checkpoint()
+            since = time.time()
+        if step % recipe["listen_every"] == 0:
+            _listen(trainee, held, codec, log, step)
+            since = time.time()
+    trainee.eval()
+    log.scalars(step, validate(trainee, held))
+    checkpoint()
+    return out
+
+
+@torch.inference_mode()
+def _listen(trainee: Trainee, held: Examples, codec: Codec, log: Log, step: int) -> None:
+    """A stem for the first held-out mix to TensorBoard."""
+    for stem, name in enumerate(held.config.stems):
+        batch = held.batch(0, "both", False, 1, name, int(10 * held.rate))
+        view = next(v for v in held.by_stem[name])
+        contexts = [view["click"][:, :250].long(), view[f"mix.{name}"][:, :250].long()]
+        contexts = contexts[-len(held.config.contexts):]
+        codes = generate(trainee.decoder, stem=stem, contexts=contexts, frames=batch.sequence.frames,
+                         sampling=Sampling(guidance=3.0, top_k=50))
+        log.audio(step, f"generated/{name}", decode_long(codec, codes)[0], codec.sample_rate)
+
+
+def finish(recipe: dict, run: Path, codec: Codec, out: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Make a model folder (our format) of a finished run."""
+    from ..checkpoints.native import save
+
+    config = DecoderConfig(codebooks=codec.codebooks, codebook_size=codec.codebook_size,
+                           stems=tuple(recipe["stems"]), text_dim=recipe["hashed_text"]["dim"], **recipe["model"])
+    trainee = Trainee(recipe, config)
+    trainee.load_state_dict(load_state(run / "state.pt")["trainee"])
+    save(out, StageConfig(**recipe["stage"]), trainee.decoder, codec, trainee.text, dtype)

@@ -1,0 +1,148 @@
+"""Training examples from token views: which contexts, which crop, which prompt (method: STAGE, training protocol).
+
+A batch has one layout (kinds of context and lengths), so that no column is padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..config import DecoderConfig
+from ..prefix import Row, row, trim
+
+LAYOUTS = {"click": (True, False), "mix": (False, True), "both": (True, True), "none": (False, False)}
+"""Which of (grid, mix) a layout holds."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of examples.
+
+    sequence: the rows, ready for the decoder, trimmed. target: [B, K, T] int64. prompts: B texts,
+    "" where dropped. phase: [B, S, 4] cosine and sine of the place in the beat and in the bar of
+    the frame that each column predicts. chord: [B, S, 13] root (index, 12 = none) and pitch
+    classes, root -1 where there is none to hear.
+    """
+
+    sequence: Row
+    target: Tensor
+    prompts: list[str]
+    phase: Tensor
+    chord: Tensor
+
+
+class Examples:
+    """Draws batches from views; what batch n holds depends on the seed and n alone."""
+
+    def __init__(self, views: list[dict], config: DecoderConfig, recipe: dict, frame_rate: float, seed: int):
+        self.views, self.config, self.recipe, self.rate, self.seed = views, config, recipe, frame_rate, seed
+        self.by_stem = {s: [v for v in views if f"stem.{s}" in v] for s in config.stems}
+        self.sounding = {id(v): {s: self._sounding(v[f"stem.{s}"]) for s in config.stems if f"stem.{s}" in v} for v in views}
+
+    @staticmethod
+    def _sounding(codes: Tensor) -> Tensor:
+        """Frames [T] bool in which something changes: long repeats of one code are silence."""
+        return torch.cat([codes[0, 1:].int() != codes[0, :-1].int(), torch.ones(1, dtype=torch.bool)])
+
+    def batch(self, number: int, layout: str | None = None, wrong: bool = False, rows: int | None = None,
+              stem: str | None = None, frames: int | None = None) -> Batch:
+        """Batch ``number``. wrong: the contexts of the next example instead of its own."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+
+        def draw() -> float:
+            return float(torch.rand(1, generator=generator))
+
+        options = self.recipe["batch"]
+        if layout is None:
+            layout = _pick(options["layouts"], draw())
+        frames = frames or int(self.rate * options["seconds"][int(draw() * len(options["seconds"]))])
+        crop = frames if draw() < options["whole_context"] else int(frames * (0.5 + 0.5 * draw()))
+        contexts = LAYOUTS[layout]
+        rows = rows or max(2, int(options["columns"] / (frames + crop * sum(contexts))))
+        cut = [self._example(generator, frames, stem, layout) for _ in range(rows)]
+        laid, phases, chords, prompts = [], [], [], []
+        for i, example in enumerate(cut):
+            source = cut[(i + 1) % rows] if wrong else example
+            here = [source[kind][:, :crop] if wanted else None for kind, wanted in zip(("grid", "mix"), contexts)]
+            laid.append(row(self.config, here, example["index"], example["target"]))
+            phase, chord = self._labels(example, frames + 2, crop if contexts[1] else 0, any(contexts))
+            place = laid[-1].positions[0].clamp(max=frames + 1)
+            phases.append(phase[place])
+            chords.append(chord[place])
+            prompts.append(self._prompt(example, generator))
+        whole = laid[0]
+        if rows > 1:
+            parts = (torch.cat([getattr(r, name) for r in laid]) for name in ("columns", "attend", "positions", "segments"))
+            whole = Row(*parts, laid[0].first, laid[0].frames)
+        sequence = trim(whole)
+        sequence = sequence.cut(0, sequence.columns.shape[-1] - self.config.codebooks + 1)
+        skipped = whole.first - sequence.first
+        kept = slice(skipped, skipped + sequence.columns.shape[-1])
+        return Batch(sequence, torch.stack([e["target"] for e in cut]), prompts,
+                     torch.stack(phases)[:, kept], torch.stack(chords)[:, kept])
+
+    def _example(self, generator: torch.Generator, frames: int, stem: str | None, layout: str) -> dict:
+        stem = stem or _pick(self.recipe["batch"]["stems"], float(torch.rand(1, generator=generator)))
+        views = self.by_stem[stem]
+        for _ in range(8):  # a crop in which the target hardly plays teaches little
+            found = views[int(torch.randint(len(views), (1,), generator=generator))]
+            length = found[f"stem.{stem}"].shape[1]
+            start = int(torch.randint(max(1, length - frames), (1,), generator=generator))
+            if self.sounding[id(found)][stem][start : start + frames].float().mean() > 0.5:
+                break
+        clean = layout == "click" or float(torch.rand(1, generator=generator)) < self.recipe["batch"]["clean_grid"]
+
+        def cut(name: str) -> Tensor:
+            piece = found[name][:, start : start + frames].long()
+            return torch.nn.functional.pad(piece, (0, frames - piece.shape[1]), mode="replicate") if piece.shape[1] < frames else piece
+
+        return {"target": cut(f"stem.{stem}"), "mix": cut(f"mix.{stem}"), "grid": cut("click" if clean else "grid"),
+                "stem": stem, "index": self.config.stems.index(stem), "start": start / self.rate, "view": found}
+
+    def _labels(self, example: dict, count: int, heard: int, beat: bool) -> tuple[Tensor, Tensor]:
+        """Phases [count, 4] and chords [count, 13] of the frames from the crop's start on."""
+        times = example["start"] + (torch.arange(count) + 0.5) / self.rate
+        beats = example["view"]["beats"]
+        phase = torch.zeros(count, 4)
+        if beat and len(beats) > 2:
+            when, number = beats[:, 0].contiguous(), beats[:, 1]
+            index = torch.searchsorted(when, times).clamp(1, len(when) - 1) - 1
+            part = (times - when[index]) / (when[index + 1] - when[index])
+            bar = (number[index] - 1 + part) / number.max()
+            angles = 2 * torch.pi * torch.stack([part, part, bar, bar], -1)
+            phase = torch.stack([angles[:, 0].cos(), angles[:, 1].sin(), angles[:, 2].cos(), angles[:, 3].sin()], -1)
+        chord = torch.zeros(count, 13)
+        chord[:, 0] = -1
+        for c in example["view"]["chords"]:
+            inside = (times >= c[0]) & (times < c[1]) & (torch.arange(count) < heard)
+            chord[inside, 0] = c[2] if c[2] >= 0 else 12
+            chord[inside, 1:] = c[3:]
+        return phase, chord
+
+    def _prompt(self, example: dict, generator: torch.Generator) -> str:
+        options, meta = self.recipe["text"], example["view"]["meta"]
+        draws = torch.rand(3, generator=generator).tolist()
+        if draws[0] < options["dropout"]:
+            return ""
+        if draws[1] < options["tags"]:  # the paper's form
+            text = f"Genres: {meta['genre']}. Moods: {', '.join(meta['moods'][:3])}."
+        else:
+            own = meta["stem_captions"].get(example["stem"]) or meta["captions"]
+            pool = own if draws[1] < options["stem"] else meta["captions"]
+            text = pool[int(draws[2] * len(pool))]
+        words = text.split()
+        kept = torch.rand(len(words), generator=generator) >= options["word_dropout"]
+        return " ".join(w for w, keep in zip(words, kept) if keep)
+
+
+def _pick(shares: dict[str, float], draw: float) -> str:
+    """One of the names, by its share."""
+    draw *= sum(shares.values())
+    for name, share in shares.items():
+        draw -= share
+        if draw < 0:
+            return name
+    return name
