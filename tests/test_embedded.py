@@ -1,0 +1,74 @@
+"""The model in the package: it is there, it listens, and a run of it is small and whole."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import stage
+from stage import BeatGrid, Stage, audio
+
+FOLDER = Path(stage.__file__).parent / "weights" / "embedded"
+pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the embedded model is not trained yet")
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return Stage.from_pretrained(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def demo():
+    spec = importlib.util.spec_from_file_location("demo", Path(__file__).parents[1] / "scripts" / "demo.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def on_beat(stem: np.ndarray, rate: int, grid: BeatGrid) -> float:
+    """Share of the stem's rises in energy that fall within 50 ms of a beat or the middle between two."""
+    hop = rate // 100
+    energy = np.log1p(1e3 * np.square(stem[: len(stem) // hop * hop]).reshape(-1, hop).mean(1))
+    rise = np.maximum(np.diff(energy, prepend=0), 0)
+    places = np.sort(np.concatenate([grid.times, (grid.times[1:] + grid.times[:-1]) / 2]))
+    near = np.abs(np.arange(len(rise))[:, None] / 100 - places).min(1) <= 0.05
+    return float(rise[near].sum() / rise.sum())
+
+
+def test_drums_keep_the_tempo_of_a_metronome(embedded):
+    tempi = (96.0, 143.0)
+    made = [embedded.click(bpm, "drums", bars=4, seed=1) for bpm in tempi]
+    for own, other in ((0, 1), (1, 0)):
+        seconds = made[own].stems.shape[1] / made[own].rate
+        right = on_beat(made[own].stems[0], made[own].rate, made[own].grid)
+        wrong = on_beat(made[own].stems[0], made[own].rate, BeatGrid.regular(tempi[other], 4, seconds))
+        assert right > 0.7 and right > wrong + 0.15, (tempi[own], right, wrong)
+
+
+def test_it_plays_to_a_real_recording(embedded, demo, tmp_path):
+    demo.prepare(tmp_path)
+    for gone, grid in (("drums", BeatGrid.load(tmp_path / "beats.txt")), ("bass", "on")):
+        recording, rate = audio.read(tmp_path / f"without-{gone}.wav")
+        made = embedded.accompany(recording, rate, gone, grid=grid, seed=2)
+        assert rate == 44100 and made.stems.shape == (1, recording.shape[1])
+        assert np.isfinite(made.stems).all() and np.abs(made.stems).max() <= audio.CEILING
+        assert audio.loudness(made.stems[0], rate) == pytest.approx(audio.loudness(recording, rate) - 4, abs=1.5)
+
+
+def test_the_card_and_the_licence_are_there(embedded):
+    assert "Apache-2.0" in json.loads((FOLDER / "config.json").read_text())["stage"]["licence"]
+    assert len((FOLDER / "README.md").read_text(encoding="utf-8")) > 1000
+
+
+def test_a_run_takes_less_than_1_5_gb(demo, tmp_path):
+    pytest.importorskip("resource")
+    demo.prepare(tmp_path)
+    code = "import resource, sys; from stage import cli; code = cli.run(sys.argv[1:]); print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    args = ["accompany", tmp_path / "without-bass.wav", "--stem", "bass", "-o", tmp_path]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, check=True)
+    exit_code, peak = map(int, done.stdout.splitlines()[-1].split())
+    assert exit_code == 0 and peak * (1 if sys.platform == "linux" else 1 / 1024) < 1_500_000  # kB; bytes on macOS
