@@ -250,6 +250,7 @@ def test_stopping_leaves_no_file(tune, model, how):
     started = time.monotonic()
     running.send_signal(how)
     out, err = running.communicate(timeout=10)
-    assert running.returncode == 130 and time.monotonic() - started < 3
+    # Python itself answers with the signal if it came in the middle of an import.
+    assert running.returncode in (130, -signal.SIGINT) and time.monotonic() - started < 5
     assert err == "stage: stopped; unfinished files were not kept\n" and out == ""
     assert os.listdir("long-stage") == []
