@@ -1,0 +1,51 @@
+"""`stage evaluate`: the table, a JSON file and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+QUICK = {"mixes": 12, "clicks": 16, "prompts": 6, "codec": 8}
+
+
+def evaluate(
+    corpus: Annotated[Path, typer.Argument(help="Folder of a corpus with a heldout split (stage corpus).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; one that holds a part of this run goes on.")] = Path("evaluation"),
+    model: Annotated[str, typer.Option(help="embedded, a checkpoint folder, or a published name.")] = "embedded",
+    mixes: Annotated[int, typer.Option(min=2, help="Mix contexts for each stem.")] = 96,
+    clicks: Annotated[int, typer.Option(min=2, help="Metronomes from 100 to 179 BPM.")] = 160,
+    prompts: Annotated[int, typer.Option(min=1, help="Metronomes for the two prompts.")] = 32,
+    seconds: Annotated[float, typer.Option(min=4.0, help="Length of every clip.")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses clips and stems.")] = 42,
+    quick: Annotated[bool, typer.Option("--quick", help=f"A rough look: {QUICK['mixes']} mixes, {QUICK['clicks']} clicks.")] = False,
+    device: Annotated[Optional[str], typer.Option(help="cpu or cuda; the GPU if there is one, by default.")] = None,
+) -> None:
+    """Measure a model: is it on the beat, in the chord, does it listen? With the controls that say so."""
+    from dataclasses import replace
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from stage.corpus.read import songs
+    from stage.evaluation.evaluate import Settings, fingerprint, run
+    from stage.evaluation.pictures import draw
+    from stage.evaluation.report import print_report, report, to_json
+    from stage.pipeline import Stage
+
+    settings = Settings(mixes=mixes, clicks=clicks, prompts=prompts, seconds=seconds, seed=seed)
+    if quick:
+        settings = replace(settings, **QUICK)
+    held_out = songs(corpus, "heldout")
+    stage = Stage.from_pretrained(model, device=device)
+
+    console = Console()
+    with Progress(TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("", total=None)
+        rows = run(stage, corpus, out, settings, lambda done, total, key: bar.update(task, completed=done, total=total, description=key))
+    result = report(rows, held_out, settings)
+    (out / "results.json").write_text(to_json(result, settings, {"model": fingerprint(stage)}), encoding="utf-8")
+    pictures = draw(result, rows, held_out, settings, out)
+    print_report(result, console)
+    console.print(f"Written: {out / 'results.json'}, " + ", ".join(str(path) for path in pictures) + f"; stems to hear in {out / 'examples'}")

@@ -1,0 +1,269 @@
+"""`stage evaluate`: play to a model what it does not know, and measure what it answers.
+
+Tasks (the model's stems permitting):
+    click        drums for a metronome
+    mix          drums for the rest of a song, as `stage accompany` does it by default
+    mix alone    the same without the grid of tracked beats
+    bass         bass for the rest of a song, as `stage accompany` does it by default
+    prompts      drums for the same metronome, once asked to be sparse and once busy
+    codec        log-mel distance of held-out stems and mixes after the codec, beside Opus
+
+Controls: *true* is the song's own stem; *wrong* scores a stem, made for one context, against the truth of another of
+clearly different tempo (and harmony, for bass); *none* is a stem made without context, scored likewise. A wrong context
+thus costs no generation of its own: "made for B, scored against A" is what "given B instead of A" means.
+
+Everything heard is written to `clips.jsonl` as soon as it is made, so an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stage.audio import write
+from stage.corpus.read import CorpusSong, songs
+from stage.errors import StageError
+from stage.evaluation.beats import kick_energies
+from stage.evaluation.clips import ClickClip, MixClip, click_clips, mix_clips
+from stage.evaluation.codec import log_mel_distance, opus
+from stage.evaluation.score import Analysis
+
+PROMPTS = {"sparse": "sparse, slow ballad drums", "busy": "busy, driving drums"}
+OPUS_BITS = 6000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured; the results of other settings are never mixed with these."""
+
+    mixes: int = 96
+    clicks: int = 160
+    prompts: int = 32
+    codec: int = 48
+    seconds: float = 10.0
+    seed: int = 42
+    examples: int = 4
+    """Stems of each task that are kept as audio, for the ear and the pictures."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stem to make and to listen to, or one clip to code. `run` returns what is kept in `clips.jsonl`."""
+
+    key: str
+    run: Callable[[], dict]
+
+
+def run(
+    stage,
+    corpus: str | Path,
+    out: str | Path,
+    settings: Settings = Settings(),
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, dict]:
+    """Make and measure every clip that is not in `out` yet.
+
+    stage: a `stage.pipeline.Stage`. corpus: folder with heldout/<song>/. out: folder for `clips.jsonl`, `run.json` and
+    `examples/`; one that holds a run of another model or other settings raises StageError.
+    on_progress(done, total, key) is told before each clip. Returns the kept rows by key.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    held_out = songs(corpus, "heldout")
+    _claim(out, {"model": fingerprint(stage), "settings": asdict(settings), "songs": [song.id for song in held_out]})
+    jobs = list(plan(stage, held_out, settings, out))
+    rows = _read(out / "clips.jsonl")
+    with (out / "clips.jsonl").open("a", encoding="utf-8") as file:
+        for done, job in enumerate(jobs):
+            if on_progress:
+                on_progress(done, len(jobs), job.key)
+            if job.key not in rows:
+                rows[job.key] = job.run()
+                file.write(json.dumps({"key": job.key, **rows[job.key]}) + "\n")
+                file.flush()
+    if on_progress:
+        on_progress(len(jobs), len(jobs), "")
+    return rows
+
+
+def plan(stage, held_out: list[CorpusSong], settings: Settings, out: Path) -> Iterator[Job]:
+    """All jobs of a run, in an order in which every task has some clips early."""
+    tasks = [list(task) for task in _tasks(stage, held_out, settings, out)]
+    longest = max(len(task) for task in tasks)
+    for index in range(longest):
+        for task in tasks:
+            # Short tasks are spread over the run.
+            if (index * len(task)) // longest != ((index - 1) * len(task)) // longest or index == 0:
+                yield task[(index * len(task)) // longest]
+
+
+def _tasks(stage, held_out, settings: Settings, out: Path) -> Iterator[Iterator[Job]]:
+    player = Player(stage, settings, out)
+    clicks = click_clips(max(settings.clicks, settings.prompts), settings.seconds, settings.seed)
+    if "drums" in stage.stems:
+        drums = mix_clips(held_out, "drums", settings.mixes, settings.seconds, settings.seed)
+        yield (player.click(clip) for clip in clicks[: settings.clicks])
+        yield (player.mix(clip, "mix") for clip in drums)
+        yield (player.mix(clip, "mix alone", grid="off") for clip in drums)
+        yield (player.true(clip) for clip in drums)
+        yield (player.nothing("drums", index) for index in range(max(1, settings.mixes // 3)))
+        yield (player.prompted(clip, name) for clip in clicks[: settings.prompts] for name in PROMPTS)
+    if "bass" in stage.stems:
+        bass = mix_clips(held_out, "bass", settings.mixes, settings.seconds, settings.seed)
+        yield (player.mix(clip, "bass") for clip in bass)
+        yield (player.true(clip) for clip in bass)
+        yield (player.nothing("bass", index) for index in range(max(1, settings.mixes // 3)))
+    stem = "drums" if "drums" in stage.stems else stage.stems[0]
+    for part in ("mix", "stem"):
+        coded = mix_clips(held_out, stem, settings.codec // 2, settings.seconds, settings.seed + 1)
+        yield (player.coded(clip, part) for clip in coded)
+
+
+@dataclass
+class Player:
+    """Makes the jobs: each plays one thing to the model (or takes the true stem) and listens to what comes."""
+
+    stage: object
+    settings: Settings
+    out: Path
+
+    @property
+    def rate(self) -> int:
+        return self.stage.codec.sample_rate
+
+    def click(self, clip: ClickClip) -> Job:
+        def run() -> dict:
+            audio, took = self._generate({self._click_kind(): clip.context(self.rate)}, "drums", self._seed(clip, 0))
+            down, other = kick_energies(audio, self.rate, clip.truth.grid)
+            self._keep("click", clip, audio, clip.context(self.rate))
+            return {**self._hear(audio, "drums"), "took": took, "kick": [down, other], "name": clip.name}
+
+        return Job(f"click/{clip.key}", run)
+
+    def mix(self, clip: MixClip, task: str, grid: str | None = None) -> Job:
+        def run() -> dict:
+            context = clip.context(self.rate)
+            started = time.perf_counter()
+            made = self.stage.accompany(context, self.rate, clip.stem, seed=self._seed(clip, 1), grid=grid)
+            took = time.perf_counter() - started
+            audio = made.stems[0]
+            self._keep(task, clip, audio, context)
+            return {**self._hear(audio, clip.stem), "took": took, "name": clip.name}
+
+        return Job(f"{task}/{clip.key}", run)
+
+    def true(self, clip: MixClip) -> Job:
+        def run() -> dict:
+            audio = clip.target(self.rate)
+            down, other = kick_energies(audio, self.rate, clip.truth.grid)
+            return {**self._hear(audio, clip.stem), "kick": [down, other], "name": clip.name}
+
+        return Job(f"true {clip.stem}/{clip.key}", run)
+
+    def nothing(self, stem: str, index: int) -> Job:
+        def run() -> dict:
+            audio, took = self._generate({}, stem, self.settings.seed * 1000 + 500 + index)
+            return {**self._hear(audio, stem), "took": took}
+
+        return Job(f"no context {stem}/{index:03d}", run)
+
+    def prompted(self, clip: ClickClip, prompt: str) -> Job:
+        def run() -> dict:
+            contexts = {self._click_kind(): clip.context(self.rate)}
+            audio, took = self._generate(contexts, "drums", self._seed(clip, 2), PROMPTS[prompt])
+            self._keep(f"prompt {prompt}", clip, audio, contexts[self._click_kind()])
+            return {**self._hear(audio, "drums"), "took": took, "name": clip.name}
+
+        return Job(f"prompt {prompt}/{clip.key}", run)
+
+    def coded(self, clip: MixClip, part: str) -> Job:
+        def run() -> dict:
+            import torch
+
+            stems = clip.song.stems
+            alone = stems[int(clip.key) % len(stems)]
+            chosen = clip.context(self.rate) + clip.target(self.rate) if part == "mix" else clip.song.crop(alone, clip.start, clip.seconds)
+            audio = np.clip(chosen, -1, 1).astype(np.float32)
+            codec = self.stage.codec
+            with torch.inference_mode():
+                copy = codec.decode(codec.encode(torch.from_numpy(audio)[None].to(_device(self.stage))))[0].cpu().numpy()
+            ours, theirs = (log_mel_distance(audio, other, self.rate) for other in (copy, opus(audio, self.rate, OPUS_BITS)))
+            return {"codec": ours, "opus": theirs, "part": "mix" if part == "mix" else alone, "name": clip.name}
+
+        return Job(f"codec {part}/{clip.key}", run)
+
+    def _click_kind(self) -> str:
+        """Metronomes go where the model expects clicks: its grid, if it has one."""
+        return "grid" if "grid" in self.stage.decoder.config.contexts else "mix"
+
+    def _generate(self, contexts: dict[str, np.ndarray], stem: str, seed: int, prompt: str = "") -> tuple[np.ndarray, float]:
+        started = time.perf_counter()
+        audio = self.stage.generate_audio(contexts, stem, prompt, self.settings.seconds, seeds=[seed])[0]
+        return audio, time.perf_counter() - started
+
+    def _hear(self, audio: np.ndarray, stem: str) -> dict:
+        return {"heard": Analysis.of(audio, self.rate, pitched=stem != "drums").to_json()}
+
+    def _seed(self, clip, task: int) -> int:
+        return self.settings.seed * 1000 + task * 1_000_000 + int(clip.key)
+
+    def _keep(self, task: str, clip, audio: np.ndarray, context: np.ndarray) -> None:
+        """The first clips of a task as files: the stem on its own, and with what it was made for."""
+        if int(clip.key) >= self.settings.examples:
+            return
+        folder = self.out / "examples"
+        folder.mkdir(exist_ok=True)
+        name = f"{task.replace(' ', '-')}-{clip.key}"
+        write(folder / f"{name}.flac", audio, self.rate, force=True)
+        both = 0.5 * (audio + context[: len(audio)])
+        write(folder / f"{name}-with-context.flac", both, self.rate, force=True)
+
+
+def fingerprint(stage) -> str:
+    """What tells models apart: the name and a hash of the decoder's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(stage.decoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().float().cpu().numpy()).tobytes())
+    return f"{stage.config.name} {digest.hexdigest()[:16]}"
+
+
+def _device(stage):
+    return next(stage.decoder.parameters()).device
+
+
+def _claim(out: Path, identity: dict) -> None:
+    """Write down whose results a folder holds, or check that they are the same."""
+    path = out / "run.json"
+    if path.exists():
+        if json.loads(path.read_text(encoding="utf-8")) != identity:
+            raise StageError(f"{out} holds the results of another model, corpus or settings: choose another folder or remove it")
+    else:
+        path.write_text(json.dumps(identity, indent=1), encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, dict]:
+    """The rows that are there; a last line cut by an interruption is left out and taken off the file."""
+    rows: dict[str, dict] = {}
+    if not path.exists():
+        return rows
+    whole = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                break
+            if not line.endswith(b"\n"):
+                break
+            rows[row.pop("key")] = row
+            whole += len(line)
+    with path.open("r+b") as file:
+        file.truncate(whole)
+    return rows

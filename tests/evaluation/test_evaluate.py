@@ -1,0 +1,107 @@
+import json
+
+import pytest
+from rich.console import Console
+
+from evaluation.studio import Session, write_corpus
+from stage.corpus.read import songs
+from stage.errors import StageError
+from stage.evaluation.evaluate import Settings, run
+from stage.evaluation.pictures import draw
+from stage.evaluation.report import print_report, report, to_json
+
+SETTINGS = Settings(mixes=4, clicks=3, prompts=2, codec=4, seconds=8.0, examples=1)
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    return songs(write_corpus(tmp_path_factory.mktemp("corpus")), "heldout")
+
+
+@pytest.fixture(scope="module")
+def good(held_out, tmp_path_factory):
+    """A stage that plays the true stems, what was measured, and where."""
+    stage, out = Session.of(held_out, SETTINGS), tmp_path_factory.mktemp("out")
+    return stage, out, run(stage, held_out[0].folder.parents[1], out, SETTINGS)
+
+
+def test_true_stems_reach_the_ceiling_and_wrong_contexts_do_not(good, held_out):
+    result = report(good[2], held_out, SETTINGS)
+    assert set(result.conditions) == {"click", "mix", "mix alone", "bass"}
+    for task in ("mix", "mix alone", "bass"):
+        means = result.conditions[task]
+        assert means["right context"] == means["true stem"]
+        assert means["right context"]["beat_f"] > 0.8
+        assert means["right context"]["beat_f"] - means["wrong context"]["beat_f"] > 0.4
+        assert means["no context"]["beat_f"] < 0.6
+    assert result.conditions["bass"]["right context"]["in_chord"] > 0.9
+    assert result.conditions["bass"]["wrong context"]["in_chord"] < 0.45
+    assert result.conditions["click"]["right context"]["onset_on"] == 1.0
+    verdicts = {line.name: line.met for line in result.criteria}
+    assert verdicts["mix -> drums as run by default, beat F / true drums'"]
+    assert verdicts["kick stronger on downbeats, click with accents, share of clips"]
+    assert verdicts["busy prompt denser than sparse, share of clips"]
+    assert None not in verdicts.values()
+
+
+def test_a_late_player_fails(held_out, tmp_path):
+    settings = Settings(mixes=4, clicks=3, prompts=2, codec=2, seconds=8.0, examples=0)
+    rows = run(Session.of(held_out, settings, late=0.27), held_out[0].folder.parents[1], tmp_path, settings)
+    result = report(rows, held_out, settings)
+    right, true = (result.conditions["mix"][condition] for condition in ("right context", "true stem"))
+    assert right["beat_f"] < 0.5 * true["beat_f"]
+    assert right["onset_agreement"] < true["onset_agreement"]
+    verdicts = {line.name: line.met for line in result.criteria}
+    assert not verdicts["mix -> drums as run by default, beat F / true drums'"]
+    assert not verdicts["right minus wrong context: mix as run by default, beat F"]
+
+
+def test_contexts_and_grids_are_those_of_the_tasks(good):
+    calls = good[0].calls
+    assert calls.count("accompany drums None") == 4
+    assert calls.count("accompany drums off") == 4
+    assert calls.count("accompany bass None") == 4
+    assert calls.count("generate drums busy, driving drums") == 2
+
+
+def test_an_interrupted_run_goes_on(good, held_out, tmp_path):
+    _, out, rows = good
+    lines = (out / "clips.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "run.json").write_text((out / "run.json").read_text())
+    (tmp_path / "clips.jsonl").write_text("".join(lines[:-3]) + lines[-3][:20])
+    stage = Session.of(held_out, SETTINGS)
+    seen = []
+    again = run(stage, held_out[0].folder.parents[1], tmp_path, SETTINGS, lambda done, total, key: seen.append((done, total)))
+    assert again.keys() == rows.keys()
+    assert len(stage.calls) <= 3
+    assert seen[-1] == (len(rows), len(rows))
+    assert len((tmp_path / "clips.jsonl").read_text().splitlines()) == len(rows)
+
+
+def test_results_of_others_are_not_mixed_in(good, held_out):
+    with pytest.raises(StageError, match="another model"):
+        run(good[0], held_out[0].folder.parents[1], good[1], Settings(mixes=3, clicks=3, seconds=8.0))
+
+
+def test_table_json_and_pictures(good, held_out):
+    _, out, rows = good
+    result = report(rows, held_out, SETTINGS)
+    console = Console(width=200, record=True)
+    print_report(result, console)
+    text = console.export_text()
+    assert "pass" in text and "wrong context" in text and ">= 0.85" in text
+    data = json.loads(to_json(result, SETTINGS, {"model": "session"}), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert data["conditions"]["click"]["right context"]["in_chord"] is None
+    pictures = draw(result, rows, held_out, SETTINGS, out)
+    assert [path.name for path in pictures] == ["onsets.png", "conditions.png", "stems.png"]
+    assert all(path.stat().st_size > 5000 for path in pictures)
+    assert (out / "examples" / "mix-alone-000-with-context.flac").exists()
+
+
+def test_a_model_without_bass_is_measured_on_drums(held_out, tmp_path):
+    settings = Settings(mixes=2, clicks=2, prompts=1, codec=2, seconds=8.0, examples=0)
+    stage = Session.of(held_out, settings)
+    stage.stems = ("drums",)
+    result = report(run(stage, held_out[0].folder.parents[1], tmp_path, settings), held_out, settings)
+    assert "bass" not in result.conditions
+    assert {line.met for line in result.criteria if "bass" in line.name} == {None}
