@@ -46,10 +46,14 @@ class BeatNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """features: [B, T, 272] float32. Returns logits [B, T, 3]: beat that is no downbeat, downbeat, neither."""
-        frames = self.bands(features.flatten(0, 1)[:, None]).relu()
-        frames = nn.functional.max_pool1d(frames, 2).flatten(1)
-        frames = self.project(frames).view(*features.shape[:2], -1)
-        return self.classify(self.memory(frames)[0])
+        # In pieces: the convolution works on each frame alone, and takes 12 kB for one.
+        frames = torch.cat([self._look(part) for part in features.flatten(0, 1).split(2048)])
+        return self.classify(self.memory(frames.view(*features.shape[:2], -1))[0])
+
+    def _look(self, frames: Tensor) -> Tensor:
+        """frames [T, 272] -> what the memory reads [T, 150]."""
+        seen = nn.functional.max_pool1d(self.bands(frames[:, None]).relu(), 2)
+        return self.project(seen.flatten(1))
 
 
 @torch.inference_mode()
