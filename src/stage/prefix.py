@@ -138,18 +138,17 @@ def training_row(config: DecoderConfig, rows: Sequence[Row]) -> Row:
     return whole.cut(0, whole.columns.shape[-1] - config.codebooks + 1)
 
 
-def target_logits(logits: Tensor, sequence: Row) -> tuple[Tensor, Tensor]:
-    """Logits of the target's frames, de-interleaved.
+def target_states(hidden: Tensor, sequence: Row) -> tuple[Tensor, Tensor]:
+    """The columns' states from which each codebook of the target's frames is predicted.
 
-    logits: [B, K, S, V] of the sequence's columns. Returns ([B, K, T, V], mask [K, T] bool):
-    the last k frames of codebook k stand outside the kept columns and do not count.
+    hidden: [B, S, D], a state for each column. Returns ([K, B, T, D], mask [K, T] bool): the last
+    k frames of codebook k stand outside the kept columns and do not count.
     """
-    count = logits.shape[1]
-    padded = torch.nn.functional.pad(logits, (0, 0, 0, count))
-    frames = torch.arange(sequence.frames, device=logits.device)
-    each = [padded[:, k, sequence.first + k : sequence.first + k + sequence.frames] for k in range(count)]
-    mask = torch.stack([frames < sequence.frames - k for k in range(count)])
-    return torch.stack(each, dim=1), mask
+    count = sequence.columns.shape[1]
+    padded = torch.nn.functional.pad(hidden, (0, 0, 0, count))
+    frames = torch.arange(sequence.frames, device=hidden.device)
+    states = torch.stack([padded[:, sequence.first + k : sequence.first + k + sequence.frames] for k in range(count)])
+    return states, torch.stack([frames < sequence.frames - k for k in range(count)])
 
 
 def loss(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -157,6 +156,8 @@ def loss(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
     logits: [B, K, T, V]; target: [B, K, T] int64; mask: [K, T] bool. The loss is their mean.
     """
-    each = torch.nn.functional.cross_entropy(logits.float().flatten(0, 2), target.flatten(), reduction="none")
-    each = each.view(target.shape) * mask
+    # codebooks first: the layout in which the decoder makes the logits
+    logits, wanted = logits.transpose(0, 1).float().flatten(0, 2), target.transpose(0, 1)
+    each = torch.nn.functional.cross_entropy(logits, wanted.flatten(), reduction="none")
+    each = each.view(wanted.shape).transpose(0, 1) * mask
     return each.sum((0, 2)) / (mask.sum(1) * target.shape[0])

@@ -19,7 +19,7 @@ from ..config import DecoderConfig
 from ..decoding import Sampling, begin, generate
 from ..errors import StageError
 from ..models.decoder import Decoder
-from ..prefix import loss, row, target_logits, training_row
+from ..prefix import loss, row, training_row
 from .authors import decoder_names, gather
 
 LOGITS, LOSS = 1e-3, 1e-4  # the agreement to expect in float32
@@ -71,7 +71,7 @@ def _training(decoder: Decoder, data: dict[str, Tensor]) -> dict[str, tuple[floa
     rows = [row(decoder.config, [data[f"context_{i}"].long()], 0, target[i]) for i in range(len(target))]
     sequence = training_row(decoder.config, rows)
     text, mask = blank_text(data["text"], data["text_mask"])
-    logits, valid = target_logits(decoder.logits(decoder(sequence, text, mask)), sequence)
+    logits, valid = decoder.target_logits(decoder(sequence, text, mask), sequence)
     each = loss(logits, target, valid)
     want = data["train_logits"]
     shown = valid[:, ::8].expand(len(target), -1, -1)

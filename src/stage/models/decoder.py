@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import DecoderConfig
-from ..prefix import Row
+from ..prefix import Row, target_states
 
 
 def sinusoids(positions: Tensor, dim: int) -> Tensor:
@@ -185,6 +185,12 @@ class Decoder(nn.Module):
         """hidden [B, S, D] -> logits [B, K, S, V]."""
         flat = F.linear(hidden, self.head.flatten(0, 1))
         return flat.view(*hidden.shape[:2], self.config.codebooks, -1).transpose(1, 2)
+
+    def target_logits(self, hidden: Tensor, sequence: Row) -> tuple[Tensor, Tensor]:
+        """Logits of the target's frames, de-interleaved: hidden [B, S, D] -> ([B, K, T, V], mask [K, T])."""
+        states, mask = target_states(hidden, sequence)
+        logits = torch.bmm(states.flatten(1, 2), self.head.transpose(1, 2))
+        return logits.view(*states.shape[:3], -1).transpose(0, 1), mask
 
     def prefill(self, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None) -> tuple[Tensor, Cache]:
         """Run one row without masked columns (B = 1). Returns logits of its last column [1, K, V] and the cache.

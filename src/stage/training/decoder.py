@@ -21,7 +21,7 @@ from ..decoding import Sampling, generate
 from ..models.codec import Codec, decode_long, frame_rate
 from ..models.decoder import Decoder
 from ..models.text import HashedConfig, HashedText
-from ..prefix import loss, target_logits
+from ..prefix import loss
 from .examples import Batch, Examples
 from .run import Log, Schedule, load_state, optimizers as make_optimizers, save_state
 from .tokens import load_views
@@ -82,8 +82,7 @@ class Trainee(nn.Module):
 
     def target_losses(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy of each codebook on the target: [K]."""
-        tail = batch.sequence.cut(batch.sequence.first, batch.sequence.columns.shape[-1])
-        logits, mask = target_logits(self.decoder.logits(hidden[:, batch.sequence.first :]), tail)
+        logits, mask = self.decoder.target_logits(hidden, batch.sequence)
         return loss(logits, batch.target, mask)
 
     def context_loss(self, hidden: Tensor, batch: Batch, levels: int = 2) -> Tensor:
