@@ -1,0 +1,196 @@
+"""Renders composed songs to disk: one folder a song, in parallel, resumable, repeatable.
+
+On disk: ROOT/<split>/<song id>/song.json and one <stem>.flac (32 kHz, mono, 16 bit) for each stem
+that plays. The stems add up to the mix.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from stage.corpus import presets, words
+from stage.corpus.compose import Song, compose
+from stage.corpus.effects import loudness, treat
+from stage.corpus.harmony import pick
+from stage.corpus.score import PITCH_NAMES, STEMS
+from stage.corpus.synth import RATE, Event, Renderer, check
+from stage.errors import StageError
+
+SPLITS = ("train", "heldout")
+PEAK = 0.88
+# mixing levels before the random part, in dB
+BASE_DB = {"drums": 0.0, "bass": -2.0, "guitar": -5.0, "keys": -5.0, "pads": -8.0, "lead": -4.0}
+_renderer: Renderer | None = None
+
+
+def song_id(split: str, seed: int, index: int) -> str:
+    """The folder name of a song."""
+    return f"{split}-{seed:04d}-{index:06d}"
+
+
+def _events(rng: np.random.Generator, song: Song, stem: str, seconds: float) -> list[Event]:
+    """Notes as seconds with humanised timing; what sounds before the start is cut off."""
+    sigma, events = float(rng.uniform(0.003, 0.008)), []
+    if song.genre.name in ("house", "techno", "trap", "synth pop", "drum and bass", "reggaeton", "disco"):
+        sigma *= 0.4
+    jitter = np.clip(rng.normal(0, sigma, size=len(song.notes[stem])), -0.02, 0.02)
+    for note, late in zip(song.notes[stem], jitter):
+        if note.beat < song.first_beat - 1e-6:
+            continue
+        start = max(song.seconds(note.beat) + float(late), 0.0)
+        end = song.seconds(note.beat) + (song.seconds(note.beat + note.length) - song.seconds(note.beat))
+        if start < seconds:
+            events.append(Event(start, max(end, start + 0.03), note.pitch, note.velocity))
+    return events
+
+
+def _render_stems(song: Song, rng: np.random.Generator, side: int, seconds: float, renderer: Renderer) -> tuple[dict, dict, dict]:
+    """Audio `[N]`, description and events of each stem that sounds."""
+    fonts = sorted(renderer.fonts)
+    home = pick(rng, fonts)
+    audio, about, played = {}, {}, {}
+    for stem in song.notes:
+        # every stem has its own generators, so that one stem does not change another's draws
+        own, colour = (np.random.default_rng(s) for s in np.random.SeedSequence([int(rng.integers(2**31)), STEMS.index(stem)]).spawn(2))
+        events = _events(own, song, stem, seconds)
+        if not events:
+            continue
+        nearby = [home] if own.random() < 0.5 else fonts
+        font, bank, program = presets.choose(own, stem, song.genre, nearby, side, renderer.has)
+        dry = renderer.render(events, seconds, font, bank, program)
+        if np.max(np.abs(dry)) < 1e-4:
+            continue
+        name = presets.KIT_NAMES[program] if bank == 128 else presets.NAMES.get(program, stem)
+        level = round(float(np.clip(own.normal(-1, 3), -8, 4)), 2)
+        wet = treat(colour, dry, renderer.rate, stem)
+        target = 10 ** ((BASE_DB[stem] + level) / 20)
+        audio[stem] = wet * (target / max(loudness(wet, renderer.rate), 1e-6))
+        about[stem] = {"soundfont": font, "kit" if bank == 128 else "program": program, "words": [name], "level_db": level,
+                       "style": song.styles.get(stem, song.groove.name if stem == "drums" else None),
+                       "onsets_per_second": round(len({round(e.start, 2) for e in events}) / seconds, 3)}  # fmt: skip
+        played[stem] = events
+    if audio:
+        peak = max(np.max(np.abs(sum(audio.values()))), max(np.max(np.abs(a)) for a in audio.values()))
+        for stem in audio:
+            audio[stem] = audio[stem] * (PEAK / peak)
+    return audio, about, played
+
+
+def _chords(song: Song, seconds: float) -> list[dict]:
+    """The harmony in seconds; a chord during which no pitched stem sounds is no chord."""
+    spans = [(n.beat, n.beat + n.length) for s, notes in song.notes.items() if s != "drums" for n in notes]
+    starts, ends = np.array([s for s, _ in spans] or [0.0]), np.array([e for _, e in spans] or [0.0])
+    rows = []
+    for chord in song.chords:
+        start, end = max(song.seconds(chord.start), 0.0), min(song.seconds(chord.end), seconds)
+        if end <= start + 1e-6:
+            continue
+        sounding = bool(np.any((starts < chord.end - 0.01) & (ends > chord.start + 0.01)))
+        rows.append({"start": round(start, 5), "end": round(end, 5), "name": chord.name if sounding else "N",
+                     "root": chord.root if sounding else None, "pitch_classes": list(chord.pitch_classes) if sounding else []})  # fmt: skip
+    return rows
+
+
+def _beats(song: Song, seconds: float) -> tuple[list[float], list[int]]:
+    spb = 60.0 / song.tempo
+    count = int(np.ceil((seconds - song.offset) / spb))
+    times = [round(song.offset + i * spb, 6) for i in range(count)]
+    return times, [(song.first_beat + i) % song.metre.beats + 1 for i in range(count)]
+
+
+def describe(song: Song, about: dict, seconds: float, rng: np.random.Generator) -> dict:
+    """song.json without its identity: the truth about a song, and words for it."""
+    times, numbers = _beats(song, seconds)
+    bar = song.metre.beats
+    density = {s: song.density[s] for s in about}
+    overall = float(np.mean(list(density.values())))
+    key = f"{PITCH_NAMES[song.key]} {song.mode}"
+    mood = words.moods(rng, song.tempo, song.metre.name, song.mode, overall, song.genre.moods)
+    common = {"tempo": song.tempo, "meter": song.metre.name, "feel": song.feel, "genre": song.genre.name, "mood": mood}
+    sections = [
+        {"start": round(max(song.seconds(s.start * bar), 0.0), 5), "end": round(min(song.seconds((s.start + s.bars) * bar), seconds), 5), "kind": s.kind}
+        for s in song.sections
+    ]
+    return {
+        "rate": RATE, "samples": int(round(seconds * RATE)), "tempo": song.tempo, "meter": song.metre.name, "feel": song.feel,
+        "swing": song.swing, "genre": song.genre.name, "moods": mood, "key": key, "density": density, "beats": times,
+        "downbeat_numbers": numbers, "chords": _chords(song, seconds),
+        "sections": [s for s in sections if s["end"] > s["start"]], "stems": about,
+        "captions": words.song_captions(rng, density=overall, key=key, instruments=[a["words"][0] for a in about.values()], **common),
+        "stem_captions": {
+            s: words.stem_captions(rng, s, density=density[s], instrument=a["words"][0], style=a["style"], **common) for s, a in about.items()
+        },
+    }  # fmt: skip
+
+
+def render_song(split: str, seed: int, index: int, seconds: float, renderer: Renderer) -> tuple[dict, dict[str, np.ndarray]]:
+    """Composes and renders song `index`: (song.json as a dict, stem -> float32 audio `[N]`).
+
+    It depends on nothing but the arguments and the soundfonts that are installed.
+    """
+    side = SPLITS.index(split)
+    root = np.random.SeedSequence([seed, side, index])
+    writing, playing, wording = (np.random.default_rng(s) for s in root.spawn(3))
+    song = compose(writing, seconds, side)
+    audio, about, played = _render_stems(song, playing, side, seconds, renderer)
+    meta = {"id": song_id(split, seed, index), "seed": [seed, index], "split": split} | describe(song, about, seconds, wording)
+    meta["notes"] = {s: [[round(e.start, 4), round(e.end, 4), e.pitch, e.velocity] for e in sorted(events, key=lambda e: (e.start, e.pitch))] for s, events in played.items()}
+    return meta, audio
+
+
+def _start_worker() -> None:
+    global _renderer
+    _renderer = Renderer()
+
+
+def _work(job: tuple[str, str, int, int, float]) -> str:
+    root, split, seed, index, seconds = job
+    assert _renderer is not None
+    meta, audio = render_song(split, seed, index, seconds, _renderer)
+    folder = Path(root) / split
+    temporary, final = folder / f".{meta['id']}.{os.getpid()}", folder / meta["id"]
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for stem, signal in audio.items():
+        soundfile.write(temporary / f"{stem}.flac", signal, RATE, subtype="PCM_16")
+    (temporary / "song.json").write_text(json.dumps(meta))
+    temporary.rename(final)
+    return meta["id"]
+
+
+def build(root: str | Path, split: str = "train", songs: int = 1000, seed: int = 1, seconds: float = 32.0,
+          workers: int = 1, first: int = 0, progress: bool = True) -> int:  # fmt: skip
+    """Renders songs `first` .. `first + songs - 1` that are not there yet; returns how many it made.
+
+    Finished songs are skipped, so an interrupted build goes on where it was. Raises StageError for a
+    bad range, an unknown split, a folder that cannot be written, or missing system packages.
+    """
+    if split not in SPLITS:
+        raise StageError(f"Unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
+    if songs < 1 or workers < 1 or seed < 0 or not 4 <= seconds <= 600:
+        raise StageError("The corpus needs at least one song and one worker, a seed >= 0, and 4 to 600 seconds a song.")
+    check()
+    folder = Path(root) / split
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StageError(f"Cannot write to {folder}: {error.strerror or error}.") from error
+    jobs = [(str(root), split, seed, i, seconds) for i in range(first, first + songs) if not (folder / song_id(split, seed, i)).is_dir()]
+    if not jobs:
+        return 0
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(workers, len(jobs)), initializer=_start_worker) as pool, Progress(*columns, disable=not progress) as bar:
+        task = bar.add_task(f"{split} songs", total=len(jobs))
+        for _ in pool.imap_unordered(_work, jobs):
+            bar.advance(task)
+    return len(jobs)

@@ -1,0 +1,24 @@
+"""`stage corpus`: the command line's way into the corpus."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stage.corpus.build import build
+
+
+def corpus(
+    out: Annotated[Path, typer.Argument(help="Folder that gets <split>/<song>/song.json and the stems.")],
+    split: Annotated[str, typer.Option(help="train or heldout: they share no progressions, grooves or presets.")] = "train",
+    songs: Annotated[int, typer.Option(help="How many songs; those that are there already are kept.")] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same songs.")] = 1,
+    seconds: Annotated[float, typer.Option(help="Length of a song.")] = 32.0,
+    workers: Annotated[int, typer.Option(help="Processes; 0 takes one for each core.")] = 0,
+) -> None:
+    """Compose and render multitrack songs (needs fluidsynth and its soundfonts)."""
+    made = build(out, split, songs=songs, seed=seed, seconds=seconds, workers=workers or os.cpu_count() or 1)
+    typer.echo(f"{made} new songs in {out / split}")

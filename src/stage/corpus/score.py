@@ -1,0 +1,72 @@
+"""The small vocabulary of the composer: metres, chords, sections, notes.
+
+Positions are in *beats* from the start of bar 0 (a beat is a quarter note in 4/4 and 3/4 and a
+dotted quarter in 6/8); only `timing.py` knows seconds.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+STEMS = ("drums", "bass", "guitar", "keys", "pads", "lead")
+PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+
+
+class Note(NamedTuple):
+    """A note: start and length in beats, MIDI pitch, MIDI velocity 1..127."""
+
+    beat: float
+    length: float
+    pitch: int
+    velocity: int
+
+
+@dataclass(frozen=True)
+class Metre:
+    """Beats in a bar and grid steps in a beat (a step is a sixteenth note)."""
+
+    name: str
+    beats: int
+    sub: int
+
+    @property
+    def steps(self) -> int:
+        return self.beats * self.sub
+
+
+METRES = {"4/4": Metre("4/4", 4, 4), "3/4": Metre("3/4", 3, 4), "6/8": Metre("6/8", 2, 6)}
+
+
+@dataclass(frozen=True)
+class Chord:
+    """A sounding chord: beats [start, end), root and bass pitch class, pitch classes, a name."""
+
+    start: float
+    end: float
+    root: int
+    bass: int
+    pitch_classes: tuple[int, ...]
+    name: str
+
+
+@dataclass
+class Section:
+    """Bars [start, start + bars) of one kind, with who plays and how full it is."""
+
+    kind: str
+    start: int
+    bars: int
+    energy: float = 0.0
+    enters: dict[str, int] = field(default_factory=dict)  # stem -> bar (within the section) of entry
+    silent: frozenset[str] = frozenset()
+
+    def plays(self, stem: str, bar: int) -> bool:
+        """Whether the stem plays in this bar (counted from the start of the song)."""
+        return stem not in self.silent and bar - self.start >= self.enters.get(stem, 0)
+
+
+def parity(text: str) -> int:
+    """0 or 1 from a stable hash: training songs use the even ones, held-out songs the odd ones."""
+    return zlib.crc32(text.encode()) & 1
