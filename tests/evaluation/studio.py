@@ -13,7 +13,7 @@ import torch
 
 from fakes import PcmCodec
 from stage.evaluation.beats import onsets
-from stage.evaluation.clips import mix_clips
+from stage.evaluation.clips import Material
 from stage.rhythm import BeatGrid
 
 RATE = 32000
@@ -87,14 +87,12 @@ class Session:
         self.codec = PcmCodec()
         self.decoder = torch.nn.Linear(2, 2)
         self.decoder.config = SimpleNamespace(contexts=("grid", "mix"))
-        self.config = SimpleNamespace(name="session")
+        self.config = SimpleNamespace(name="session", guidance=3.0)
+        self.text = None
 
     @classmethod
-    def of(cls, songs, settings, late: float = 0.0) -> Session:
-        known = {}
-        for stem in ("drums", "bass"):
-            for clip in mix_clips(songs, stem, settings.mixes, settings.seconds, settings.seed):
-                known[clip.context(RATE).tobytes()] = clip.target(RATE)
+    def of(cls, material: Material, late: float = 0.0) -> Session:
+        known = {clip.context(RATE).tobytes(): clip.target(RATE) for clip in (*material.drums, *material.bass)}
         torch.manual_seed(0)
         return cls(known, late)
 

@@ -7,7 +7,7 @@ import pytest
 from evaluation.studio import RATE, drums, tone
 from stage.evaluation.clips import Truth
 from stage.evaluation.harmony import Chord
-from stage.evaluation.score import METRICS, Analysis, mean_scores, score
+from stage.evaluation.score import METRICS, Analysis, around, mean_scores, score
 from stage.rhythm import BeatGrid
 
 GRID = BeatGrid.regular(110, 4, 8, start=0.2)
@@ -24,10 +24,12 @@ def test_drums_in_time():
     assert late["beat_f"] < 0.2
 
 
-def test_double_time_is_no_fault():
-    heard = Analysis.of(drums(BeatGrid.regular(140, 4, 8, 0.2), 8), RATE, pitched=False)
-    slow = Truth(BeatGrid.regular(70, 4, 8, 0.2), 70.0)
-    assert score(heard, slow)["beat_f"] > 0.85
+def test_half_time_is_heard_as_the_true_tempo():
+    fast = BeatGrid.regular(150, 4, 8, 0.2)
+    heard = Analysis.of(drums(fast, 8), RATE, pitched=False)
+    assert heard.grid(around(150.0)).bpm == pytest.approx(150, rel=0.02)
+    assert heard.grid(around(75.0)).bpm == pytest.approx(75, rel=0.02)
+    assert score(heard, Truth(fast, 150.0))["beat_f"] > 0.9
 
 
 def test_pitched_stems_have_notes():

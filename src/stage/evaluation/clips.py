@@ -64,6 +64,17 @@ class MixClip:
         return resample(self.song.crop(self.stem, self.start, self.seconds), self.song.rate, rate)
 
 
+    def whole(self, rate: int) -> tuple[str, np.ndarray]:
+        """("mix", all stems together within full scale)."""
+        return "mix", np.clip(self.context(rate) + self.target(rate), -1, 1)
+
+    def one_stem(self, rate: int, turn: int) -> tuple[str, np.ndarray]:
+        """Name and audio of one of the stems that are audible here, another for each `turn`."""
+        audible = [stem for stem in self.song.stems if np.abs(self.song.crop(stem, self.start, self.seconds)).max() > AUDIBLE]
+        name = audible[turn % len(audible)]
+        return name, resample(self.song.crop(name, self.start, self.seconds), self.song.rate, rate)
+
+
 @dataclass(frozen=True)
 class ClickClip:
     """A metronome that is to be accompanied."""
@@ -79,6 +90,52 @@ class ClickClip:
     def context(self, rate: int) -> np.ndarray:
         """The clicks, downbeats accented: float32 [round(seconds * rate)]."""
         return click_track(self.truth.grid, self.seconds, rate)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured; the results of other settings are never mixed with these."""
+
+    mixes: int = 96
+    clicks: int = 160
+    prompts: int = 32
+    codec: int = 48
+    seconds: float = 10.0
+    seed: int = 42
+    examples: int = 4
+    """Stems of each task that are kept as audio, for the ear and the pictures."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that is played in an evaluation, cut once."""
+
+    songs: tuple[CorpusSong, ...]
+    settings: Settings
+
+    @cached_property
+    def clicks(self) -> list[ClickClip]:
+        """For the metronome task and the prompts, whichever takes more."""
+        own = self.settings
+        return click_clips(max(own.clicks, own.prompts), own.seconds, own.seed)
+
+    @cached_property
+    def drums(self) -> list[MixClip]:
+        return mix_clips(self.songs, "drums", self.settings.mixes, self.settings.seconds, self.settings.seed)
+
+    @cached_property
+    def bass(self) -> list[MixClip]:
+        return mix_clips(self.songs, "bass", self.settings.mixes, self.settings.seconds, self.settings.seed)
+
+    def coded(self, stem: str) -> list[MixClip]:
+        """For the codec: other stretches, in all of which `stem` plays."""
+        return mix_clips(self.songs, stem, max(1, self.settings.codec // 2), self.settings.seconds, self.settings.seed + 1)
+
+    def truths(self, task: str) -> list[Truth]:
+        """What is known about the clips of a task, in their order."""
+        if task == "click":
+            return [clip.truth for clip in self.clicks[: self.settings.clicks]]
+        return [clip.truth for clip in (self.bass if task.endswith("bass") else self.drums)]
 
 
 def mix_clips(songs: Sequence[CorpusSong], stem: str, count: int, seconds: float, seed: int) -> list[MixClip]:

@@ -29,7 +29,8 @@ def evaluate(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from stage.corpus.read import songs
-    from stage.evaluation.evaluate import Settings, fingerprint, run
+    from stage.evaluation.clips import Material, Settings
+    from stage.evaluation.evaluate import fingerprint, run
     from stage.evaluation.pictures import draw
     from stage.evaluation.report import print_report, report, to_json
     from stage.pipeline import Stage
@@ -37,15 +38,15 @@ def evaluate(
     settings = Settings(mixes=mixes, clicks=clicks, prompts=prompts, seconds=seconds, seed=seed)
     if quick:
         settings = replace(settings, **QUICK)
-    held_out = songs(corpus, "heldout")
+    material = Material(tuple(songs(corpus, "heldout")), settings)
     stage = Stage.from_pretrained(model, device=device)
 
     console = Console()
     with Progress(TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("", total=None)
-        rows = run(stage, corpus, out, settings, lambda done, total, key: bar.update(task, completed=done, total=total, description=key))
-    result = report(rows, held_out, settings)
-    (out / "results.json").write_text(to_json(result, settings, {"model": fingerprint(stage)}), encoding="utf-8")
-    pictures = draw(result, rows, held_out, settings, out)
+        rows = run(stage, material, out, lambda done, total, key: bar.update(task, completed=done, total=total, description=key))
+    result = report(rows, material)
+    (out / "results.json").write_text(to_json(result, settings, fingerprint(stage)), encoding="utf-8")
+    pictures = draw(result, rows, material, out)
     print_report(result, console)
     console.print(f"Written: {out / 'results.json'}, " + ", ".join(str(path) for path in pictures) + f"; stems to hear in {out / 'examples'}")

@@ -20,36 +20,21 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from stage.audio import write
-from stage.corpus.read import CorpusSong, songs
 from stage.errors import StageError
 from stage.evaluation.beats import kick_energies
-from stage.evaluation.clips import ClickClip, MixClip, click_clips, mix_clips
+from stage.evaluation.clips import ClickClip, Material, MixClip, Settings
 from stage.evaluation.codec import log_mel_distance, opus
 from stage.evaluation.score import Analysis
 
 PROMPTS = {"sparse": "sparse, slow ballad drums", "busy": "busy, driving drums"}
 OPUS_BITS = 6000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How much is measured; the results of other settings are never mixed with these."""
-
-    mixes: int = 96
-    clicks: int = 160
-    prompts: int = 32
-    codec: int = 48
-    seconds: float = 10.0
-    seed: int = 42
-    examples: int = 4
-    """Stems of each task that are kept as audio, for the ear and the pictures."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +45,17 @@ class Job:
     run: Callable[[], dict]
 
 
-def run(
-    stage,
-    corpus: str | Path,
-    out: str | Path,
-    settings: Settings = Settings(),
-    on_progress: Callable[[int, int, str], None] | None = None,
-) -> dict[str, dict]:
+def run(stage, material: Material, out: str | Path, on_progress: Callable[[int, int, str], None] | None = None) -> dict[str, dict]:
     """Make and measure every clip that is not in `out` yet.
 
-    stage: a `stage.pipeline.Stage`. corpus: folder with heldout/<song>/. out: folder for `clips.jsonl`, `run.json` and
-    `examples/`; one that holds a run of another model or other settings raises StageError.
+    stage: a `stage.pipeline.Stage`. out: folder for `clips.jsonl`, `run.json` and `examples/`; one that holds a run of
+    another model or other settings raises StageError.
     on_progress(done, total, key) is told before each clip. Returns the kept rows by key.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    held_out = songs(corpus, "heldout")
-    _claim(out, {"model": fingerprint(stage), "settings": asdict(settings), "songs": [song.id for song in held_out]})
-    jobs = list(plan(stage, held_out, settings, out))
+    _claim(out, {"model": fingerprint(stage), "settings": asdict(material.settings), "songs": [song.id for song in material.songs]})
+    jobs = list(plan(stage, material, out))
     rows = _read(out / "clips.jsonl")
     with (out / "clips.jsonl").open("a", encoding="utf-8") as file:
         for done, job in enumerate(jobs):
@@ -92,9 +70,9 @@ def run(
     return rows
 
 
-def plan(stage, held_out: list[CorpusSong], settings: Settings, out: Path) -> Iterator[Job]:
+def plan(stage, material: Material, out: Path) -> Iterator[Job]:
     """All jobs of a run, in an order in which every task has some clips early."""
-    tasks = [list(task) for task in _tasks(stage, held_out, settings, out)]
+    tasks = [list(task) for task in _tasks(stage, material, Player(stage, material.settings, out))]
     longest = max(len(task) for task in tasks)
     for index in range(longest):
         for task in tasks:
@@ -103,26 +81,22 @@ def plan(stage, held_out: list[CorpusSong], settings: Settings, out: Path) -> It
                 yield task[(index * len(task)) // longest]
 
 
-def _tasks(stage, held_out, settings: Settings, out: Path) -> Iterator[Iterator[Job]]:
-    player = Player(stage, settings, out)
-    clicks = click_clips(max(settings.clicks, settings.prompts), settings.seconds, settings.seed)
+def _tasks(stage, material: Material, player: Player) -> Iterator[Iterable[Job]]:
+    settings = material.settings
+    without = range(max(1, settings.mixes // 3))
     if "drums" in stage.stems:
-        drums = mix_clips(held_out, "drums", settings.mixes, settings.seconds, settings.seed)
-        yield (player.click(clip) for clip in clicks[: settings.clicks])
-        yield (player.mix(clip, "mix") for clip in drums)
-        yield (player.mix(clip, "mix alone", grid="off") for clip in drums)
-        yield (player.true(clip) for clip in drums)
-        yield (player.nothing("drums", index) for index in range(max(1, settings.mixes // 3)))
-        yield (player.prompted(clip, name) for clip in clicks[: settings.prompts] for name in PROMPTS)
+        yield [player.click(clip) for clip in material.clicks[: settings.clicks]]
+        yield [player.mix(clip, "mix") for clip in material.drums]
+        yield [player.mix(clip, "mix alone", grid="off") for clip in material.drums]
+        yield [player.true(clip) for clip in material.drums]
+        yield [player.nothing("drums", index) for index in without]
+        yield [player.prompted(clip, name) for clip in material.clicks[: settings.prompts] for name in PROMPTS]
     if "bass" in stage.stems:
-        bass = mix_clips(held_out, "bass", settings.mixes, settings.seconds, settings.seed)
-        yield (player.mix(clip, "bass") for clip in bass)
-        yield (player.true(clip) for clip in bass)
-        yield (player.nothing("bass", index) for index in range(max(1, settings.mixes // 3)))
-    stem = "drums" if "drums" in stage.stems else stage.stems[0]
-    for part in ("mix", "stem"):
-        coded = mix_clips(held_out, stem, settings.codec // 2, settings.seconds, settings.seed + 1)
-        yield (player.coded(clip, part) for clip in coded)
+        yield [player.mix(clip, "bass") for clip in material.bass]
+        yield [player.true(clip) for clip in material.bass]
+        yield [player.nothing("bass", index) for index in without]
+    coded = material.coded("drums" if "drums" in stage.stems else stage.stems[0])
+    yield [player.coded(clip, part) for clip in coded for part in ("mix", "stem")]
 
 
 @dataclass
@@ -186,15 +160,12 @@ class Player:
         def run() -> dict:
             import torch
 
-            stems = clip.song.stems
-            alone = stems[int(clip.key) % len(stems)]
-            chosen = clip.context(self.rate) + clip.target(self.rate) if part == "mix" else clip.song.crop(alone, clip.start, clip.seconds)
-            audio = np.clip(chosen, -1, 1).astype(np.float32)
+            name, audio = clip.whole(self.rate) if part == "mix" else clip.one_stem(self.rate, int(clip.key))
             codec = self.stage.codec
             with torch.inference_mode():
                 copy = codec.decode(codec.encode(torch.from_numpy(audio)[None].to(_device(self.stage))))[0].cpu().numpy()
             ours, theirs = (log_mel_distance(audio, other, self.rate) for other in (copy, opus(audio, self.rate, OPUS_BITS)))
-            return {"codec": ours, "opus": theirs, "part": "mix" if part == "mix" else alone, "name": clip.name}
+            return {"codec": ours, "opus": theirs, "part": name, "name": clip.name}
 
         return Job(f"codec {part}/{clip.key}", run)
 
@@ -225,13 +196,14 @@ class Player:
         write(folder / f"{name}-with-context.flac", both, self.rate, force=True)
 
 
-def fingerprint(stage) -> str:
-    """What tells models apart: the name and a hash of the decoder's weights."""
+def fingerprint(stage) -> dict:
+    """What tells models apart: how it is sampled, and a hash of the weights of decoder, codec and text encoder."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(stage.decoder.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor.detach().float().cpu().numpy()).tobytes())
-    return f"{stage.config.name} {digest.hexdigest()[:16]}"
+    for part in (stage.decoder, stage.codec, stage.text):
+        for name, tensor in sorted(getattr(part, "state_dict", dict)().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return {**vars(stage.config), "weights": digest.hexdigest()[:16]}
 
 
 def _device(stage):
@@ -241,6 +213,7 @@ def _device(stage):
 def _claim(out: Path, identity: dict) -> None:
     """Write down whose results a folder holds, or check that they are the same."""
     path = out / "run.json"
+    identity = json.loads(json.dumps(identity))
     if path.exists():
         if json.loads(path.read_text(encoding="utf-8")) != identity:
             raise StageError(f"{out} holds the results of another model, corpus or settings: choose another folder or remove it")

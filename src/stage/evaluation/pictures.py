@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from stage.audio import read, to_mono
-from stage.corpus.read import CorpusSong
 from stage.evaluation.beats import beat_phases
-from stage.evaluation.clips import Truth, click_clips, mix_clips
-from stage.evaluation.evaluate import Settings
+from stage.evaluation.clips import Material, Truth
 from stage.evaluation.report import Report
 from stage.evaluation.spectra import mel_spectrum
 
 COLOURS = {"true stem": "#4c72b0", "right context": "#55a868", "wrong context": "#c44e52", "no context": "#8c8c8c"}
 
 
-def draw(result: Report, rows: dict[str, dict], held_out: Sequence[CorpusSong], settings: Settings, out: Path) -> list[Path]:
+def draw(result: Report, rows: dict[str, dict], material: Material, out: Path) -> list[Path]:
     """Write all pictures as PNG into `out` and return their paths."""
-    truths = _truths(rows, held_out, settings)
+    tasks = [task for task in ("click", "mix", "mix alone", "true drums", "bass", "true bass") if f"{task}/000" in rows]
+    truths = {task: material.truths(task) for task in tasks}
     paths = [_phases(rows, truths, out / "onsets.png"), _bars(result, out / "conditions.png")]
-    examples = [(task, index) for task in ("click", "mix", "mix alone", "bass") for index in range(min(2, settings.examples))]
-    found = [(task, index) for task, index in examples if (out / "examples" / _example(task, index)).exists()]
+    found = [(task, index) for task in tasks for index in range(2) if (out / "examples" / _example(task, index)).exists()]
     if found:
         paths.append(_stems(found, truths, out / "examples", out / "stems.png"))
     return paths
@@ -31,17 +28,6 @@ def draw(result: Report, rows: dict[str, dict], held_out: Sequence[CorpusSong], 
 
 def _example(task: str, index: int) -> str:
     return f"{task.replace(' ', '-')}-{index:03d}.flac"
-
-
-def _truths(rows: dict[str, dict], held_out: Sequence[CorpusSong], settings: Settings) -> dict[str, list[Truth]]:
-    """The truths of the clips of every task that was run."""
-    clicks = click_clips(max(settings.clicks, settings.prompts), settings.seconds, settings.seed)
-    truths = {"click": [clip.truth for clip in clicks]}
-    for stem, tasks in (("drums", ("mix", "mix alone", "true drums")), ("bass", ("bass", "true bass"))):
-        if f"true {stem}/000" in rows:
-            clips = mix_clips(held_out, stem, settings.mixes, settings.seconds, settings.seed)
-            truths |= {task: [clip.truth for clip in clips] for task in tasks}
-    return truths
 
 
 def _phases(rows: dict[str, dict], truths: dict[str, list[Truth]], path: Path) -> Path:

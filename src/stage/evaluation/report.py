@@ -14,9 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from stage.corpus.read import CorpusSong
-from stage.evaluation.clips import Truth, click_clips, mix_clips, wrong_partners
-from stage.evaluation.evaluate import Settings
+from stage.evaluation.clips import Material, Settings, Truth, wrong_partners
 from stage.evaluation.score import Analysis, mean_scores, score
 
 Scores = dict[str, float]
@@ -48,26 +46,23 @@ class Report:
     machine: str
 
 
-def report(rows: dict[str, dict], held_out: Sequence[CorpusSong], settings: Settings) -> Report:
+def report(rows: dict[str, dict], material: Material) -> Report:
     """Score the kept rows. Rows that are missing (a stem that the model does not play) are left out."""
     conditions: dict[str, dict[str, Scores]] = {}
-    clicks = [clip.truth for clip in click_clips(max(settings.clicks, settings.prompts), settings.seconds, settings.seed)]
-    clicks = clicks[: settings.clicks]
     for task, stem in (("click", "drums"), ("mix", "drums"), ("mix alone", "drums"), ("bass", "bass")):
         if f"{task}/000" not in rows:
             continue
-        songs = [clip.truth for clip in mix_clips(held_out, stem, settings.mixes, settings.seconds, settings.seed)]
-        truths = clicks if task == "click" else songs
-        partners = wrong_partners(truths, settings.seed, harmony=task == "bass")
+        truths = material.truths(task)
+        partners = wrong_partners(truths, material.settings.seed, harmony=task == "bass")
         none = _heard(rows, f"no context {stem}")
         heard = _heard(rows, task)
         conditions[task] = {
-            "true stem": _mean(_heard(rows, f"true {stem}"), songs),
+            "true stem": _mean(_heard(rows, f"true {stem}"), material.truths(stem)),
             "right context": _mean(heard, truths),
             "wrong context": mean_scores([score(heard[other], truths[i]) for i, other in enumerate(partners) if other is not None]),
             "no context": mean_scores([score(none[i % len(none)], truth) for i, truth in enumerate(truths)]),
         }
-    extra = {"prompts": _prompts(rows), "codec": _codec(rows), "kick": _kick(rows), "speed": _speed(rows, settings)}
+    extra = {"prompts": _prompts(rows), "codec": _codec(rows), "kick": _kick(rows), "speed": _speed(rows, material.settings.seconds)}
     return Report(conditions, extra, criteria(conditions, extra), machine())
 
 
@@ -111,13 +106,13 @@ def _kick(rows: dict[str, dict]) -> dict[str, float]:
     return shares
 
 
-def _speed(rows: dict[str, dict], settings: Settings) -> dict[str, float]:
+def _speed(rows: dict[str, dict], seconds: float) -> dict[str, float]:
     """Median seconds that 10 s of drums took, for metronomes and by `accompany` with the tracking of beats."""
     figures = {}
     for task in ("click", "mix"):
         took = [row["took"] for key, row in rows.items() if key.rsplit("/", 1)[0] == task]
         if took:
-            figures[task] = float(np.median(took)) * 10 / settings.seconds
+            figures[task] = float(np.median(took)) * 10 / seconds
     return figures
 
 
@@ -224,10 +219,10 @@ def _number(value: float, metric: str = "") -> str:
     return f"{value:.0f}" if metric == "mean_error" else f"{value:.1f}" if metric == "tempo_difference" else f"{value:.3f}"
 
 
-def to_json(result: Report, settings: Settings, identity: dict) -> str:
+def to_json(result: Report, settings: Settings, model: dict) -> str:
     """results.json: everything in the report; what was not measured is null."""
     data = {
-        "model": identity.get("model"),
+        "model": model,
         "machine": result.machine,
         "settings": asdict(settings),
         "conditions": result.conditions,

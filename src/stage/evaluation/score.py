@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Analysis:
 
     def grid(self, model: BarPointer = MODEL) -> BeatGrid:
         """The beats that a tracker with this model hears."""
-        return decode(_unpack(self.activation), model)
+        return _decoded(self.activation, model)
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -96,6 +97,12 @@ def score(heard: Analysis, truth: Truth) -> dict[str, float]:
 def around(bpm: float) -> BarPointer:
     """A tracker that looks for tempi less than half an octave away."""
     return replace(MODEL, min_bpm=bpm / 2**0.5, max_bpm=bpm * 2**0.5, tempo_spread=None)
+
+
+@lru_cache(maxsize=4096)
+def _decoded(activation: str, model: BarPointer) -> BeatGrid:
+    # Kept, because a stem is scored against several truths.
+    return decode(_unpack(activation), model)
 
 
 def _pack(probabilities: np.ndarray) -> str:
