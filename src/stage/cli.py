@@ -44,7 +44,7 @@ VariationsOption = Annotated[int, typer.Option("--variations", help="How many to
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first variation. The same seed gives the same stem.")]
 FolderOption = Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the results; NAME-stage by default.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
-ModelOption = Annotated[str, typer.Option("--model", help="Checkpoint folder or published name.")]
+ModelOption = Annotated[str, typer.Option("--model", help="A model in the package, or a checkpoint folder.")]
 GuidanceOption = Annotated[Optional[float], typer.Option("--guidance", help="How closely to follow the music (1: not pushed).")]
 TextOption = Annotated[Optional[float], typer.Option("--text-guidance", help="How closely to follow the prompt, apart from the music.")]
 TopKOption = Annotated[Optional[int], typer.Option("--top-k", help="Choose among this many of the likeliest codes; 0 for all.")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from stage.config import StageConfig
 from stage.decoding import Sampling
 from stage.errors import StageError
 from stage.models.codec import Codec, decode_long, frame_rate
+from stage.models.text import TextEncoder
 from stage.request import check_many, check_rate, check_sampling, click_seconds, stretch
 from stage.rhythm import BeatGrid, beats_per_bar, click_track, seconds_to_frames
 
@@ -61,12 +61,12 @@ class Stage:
 
     decoder: torch.nn.Module
     codec: Codec
-    text: Any
+    text: TextEncoder
     config: StageConfig
 
     @classmethod
     def from_pretrained(cls, name_or_path: str = "embedded", device: str | torch.device | None = None) -> Stage:
-        """Load the embedded model, a checkpoint folder or a published name. device: the GPU if there is one, by default."""
+        """Load a model of the package by name, or a checkpoint folder. device: the GPU if there is one, by default."""
         from stage.checkpoints.native import load
 
         config, decoder, codec, text = load(name_or_path, device or ("cuda" if torch.cuda.is_available() else "cpu"))
