@@ -390,7 +390,7 @@ def limit(audio: np.ndarray, rate: int, ceiling: float = CEILING) -> np.ndarray:
     One gain for all channels: the smallest needed within 20 ms, smoothed over as long. A mean of
     minima that all include a sample is never above what that sample needs.
     """
-    if np.abs(audio).max(initial=0.0) <= ceiling:
+    if max(audio.max(initial=0.0), -audio.min(initial=0.0)) <= ceiling:
         return audio
     half = round(0.01 * rate)
     limited = np.empty_like(audio)
