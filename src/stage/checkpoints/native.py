@@ -103,6 +103,8 @@ def save(path: str | Path, config: StageConfig, decoder: Decoder, codec: Codec, 
                 described[name] = {"kind": "transformers"}
         (partial / "config.json").write_text(json.dumps(described, indent=2) + "\n")
         os.chmod(partial, 0o755)
+        for file in partial.glob("*.safetensors"):  # save_file makes them readable to their owner alone
+            os.chmod(file, 0o644)
         os.rename(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

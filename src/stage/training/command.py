@@ -14,8 +14,6 @@ Threads = Annotated[int, typer.Option(help="CPU threads; 0 takes torch's choice.
 Changes = Annotated[Optional[list[str]], typer.Option("--set", help="Change a value of the recipe: key.sub=value. May be repeated.")]
 CodecPath = Annotated[Path, typer.Option("--codec", help="codec.safetensors of a codec run.")]
 
-app = typer.Typer(help="Train the embedded models: codec, then token views of the songs, then the decoder.", no_args_is_help=True)
-
 
 def load_codec(recipe: dict, path: Path):
     """A trained codec in the precision in which it will be shipped (float16 weights, float32 arithmetic)."""
@@ -33,7 +31,6 @@ def _threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
-@app.command()
 def codec(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")], out: Out,
           minutes: Minutes = None, threads: Threads = 0, changes: Changes = None) -> None:
     """Train the spectral codec on the stems and mixes of a corpus."""
@@ -44,7 +41,6 @@ def codec(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that
     typer.echo(f"weights: {train(read_recipe(recipe, changes), corpus, out, minutes)}")
 
 
-@app.command()
 def views(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")], codec: CodecPath, out: Out,
           splits: Annotated[str, typer.Option(help="Splits, separated by commas.")] = "heldout,train",
           worker: Annotated[int, typer.Option(help="This process takes every workers-th song, from this one on.")] = 0,
@@ -67,7 +63,6 @@ def views(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that
                     on_song=lambda done, total: progress.update(task, completed=done, total=total))
 
 
-@app.command()
 def decoder(recipe: Recipe, views: Annotated[Path, typer.Option(help="Folder that stage train views made.")], codec: CodecPath, out: Out,
             minutes: Minutes = None, threads: Threads = 0, changes: Changes = None,
             base: Annotated[Optional[Path], typer.Option(help="state.pt of an earlier run to start from.")] = None,

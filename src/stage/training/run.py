@@ -72,7 +72,7 @@ class Log:
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Write one line of numbers."""
-        clean = {name: round(float(value), 5) for name, value in values.items()}
+        clean = {name: round(float(torch.as_tensor(value).detach()), 5) for name, value in values.items()}
         self.file.write(json.dumps({"step": step, "time": round(time.time(), 1), **clean}) + "\n")
         for name, value in clean.items():
             if math.isfinite(value):

@@ -1,0 +1,88 @@
+"""What the decoder learns from: contexts, targets and labels of the same moment."""
+
+import numpy as np
+import pytest
+import torch
+
+from stage.config import DecoderConfig
+from stage.rhythm import BeatGrid
+from stage.training.examples import Examples
+from stage.training.tokens import tracked
+
+RATE, FRAMES = 25.0, 200
+CONFIG = DecoderConfig(dim=32, layers=1, heads=1, codebooks=2, codebook_size=512, stems=("drums", "bass"), contexts=("grid", "mix"),
+                       restart=True, positions="rotary")
+RECIPE = {
+    "batch": {"columns": 300, "seconds": [2], "whole_context": 0.5, "clean_grid": 1.0,
+              "layouts": {"click": 1, "mix": 1, "both": 1, "none": 1}, "stems": {"drums": 1, "bass": 1}},
+    "text": {"dropout": 0.0, "word_dropout": 0.0, "tags": 0.0, "stem": 1.0},
+}
+
+
+def view(number: int) -> dict:
+    """A song whose codes tell the time: code = frame (+ 200 for the mix), another tempo for each song."""
+    time = torch.arange(FRAMES).repeat(2, 1).to(torch.uint16)
+    beats = torch.stack([torch.arange(16) * 0.5 + 0.1 * number, torch.arange(16) % 4 + 1.0], 1)
+    chords = torch.tensor([[i * 2.0, i * 2 + 2.0, i] + [float(p == i) for p in range(12)] for i in range(4)])
+    mix = (time.int() + 200).to(torch.uint16)
+    return {"stem.drums": time, "stem.bass": time, "mix.drums": mix, "mix.bass": mix, "click": time, "grid": time, "beats": beats, "chords": chords,
+            "meta": {"captions": ["a song"], "stem_captions": {"drums": ["drums"], "bass": ["bass"]}, "genre": "rock", "moods": ["calm"]}}
+
+
+@pytest.fixture(scope="module")
+def examples() -> Examples:
+    return Examples([view(i) for i in range(3)], CONFIG, RECIPE, RATE, seed=4)
+
+
+def test_contexts_and_target_are_of_the_same_moment(examples):
+    for number in range(20):
+        batch = examples.batch(number, layout="both")
+        sequence = batch.sequence
+        assert bool(sequence.attend.all())
+        for b in range(sequence.columns.shape[0]):
+            first = int(batch.target[b, 0, 0])
+            for segment, offset in ((2, 0), (1, 200), (0, 0)):
+                for s in range(sequence.columns.shape[2]):
+                    code, position = int(sequence.columns[b, 0, s]), int(sequence.positions[b, s])
+                    if int(sequence.segments[b, s]) == segment and code < 512:
+                        assert code - offset == first + position - 1
+
+
+def test_labels_tell_the_frame_that_is_predicted(examples):
+    batch = examples.batch(3, layout="both", stem="bass", rows=2)
+    for b in range(2):
+        start = int(batch.target[b, 0, 0]) / RATE
+        song = min(range(3), key=lambda i: _phase_error(examples.views[i], start, batch, b))
+        assert _phase_error(examples.views[song], start, batch, b) < 1e-3
+        heard = (batch.sequence.segments[b] == 1).nonzero()[3, 0]
+        moment = start + (int(batch.sequence.positions[b, heard]) + 0.5) / RATE
+        assert int(batch.chord[b, heard, 0]) == int(moment // 2)
+
+
+def _phase_error(song: dict, start: float, batch, b: int) -> float:
+    s = int((batch.sequence.segments[b] == 0).nonzero()[5, 0])
+    moment = start + (int(batch.sequence.positions[b, s]) + 0.5) / RATE
+    angle = 2 * np.pi * ((moment - float(song["beats"][0, 0])) % 0.5) / 0.5
+    return float(abs(batch.phase[b, s, 0] - np.cos(angle)) + abs(batch.phase[b, s, 1] - np.sin(angle)))
+
+
+def test_a_wrong_context_comes_from_another_example(examples):
+    right, wrong = (examples.batch(5, layout="mix", wrong=w, rows=4) for w in (False, True))
+    assert torch.equal(right.target, wrong.target)
+    assert not torch.equal(right.sequence.columns, wrong.sequence.columns)
+
+
+def test_batches_can_be_drawn_again(examples):
+    a, b = examples.batch(11), examples.batch(11)
+    assert torch.equal(a.sequence.columns, b.sequence.columns) and a.prompts == b.prompts
+
+
+def test_a_tracker_makes_small_and_large_errors():
+    grid = BeatGrid.regular(120, 4, 10)
+    options = {"half": 0.0, "double": 0.0, "rotate": 0.0, "jitter": 0.01}
+    found = tracked(grid, torch.Generator().manual_seed(0), options)
+    assert abs(len(found) - len(grid)) <= 1 and 0.001 < np.abs(found.times[-10:] - grid.times[-10:]).mean() < 0.04
+    half = tracked(grid, torch.Generator().manual_seed(0), options | {"half": 1.0})
+    assert len(half) == len(grid) // 2
+    double = tracked(grid, torch.Generator().manual_seed(0), options | {"double": 1.0})
+    assert len(double) >= 2 * len(grid) - 2
