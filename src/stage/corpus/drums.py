@@ -154,8 +154,7 @@ def _time_steps(rng: np.random.Generator, pattern: Pattern, metre: Metre, densit
 def _fill(rng: np.random.Generator, metre: Metre, beat: float, beats: int, density: float) -> list[Note]:
     """A fill over the last `beats` beats of a bar that starts at `beat`."""
     start = metre.beats - beats
-    grid = metre.sub if density < 0.2 else (metre.sub // 2 if density < 0.5 else metre.sub)
-    unit = 1 / (grid if density >= 0.2 else 2)
+    unit = 1 / (metre.sub // 2 if density < 0.5 else metre.sub)
     notes, toms = [], list(TOMS)
     first = int(rng.integers(0, 3))
     kind = pick(rng, ("toms", "snare", "mixed"))

@@ -12,6 +12,7 @@ import numpy as np
 from stage.errors import MissingExtra, StageError
 
 RATE = 32000
+VOICES = 96
 BLOCK = 64  # fluidsynth starts notes at multiples of its internal buffer of 64 samples
 # file name -> (short name, family); fonts of one family share samples and are held out together
 SOUNDFONTS = {
@@ -79,10 +80,8 @@ class Renderer:
     def __init__(self, rate: int = RATE):
         self._fluid = _library()
         self.rate = rate
-        self._synth = self._fluid.Synth(gain=0.5, samplerate=rate, channels=16)
-        for name in ("synth.reverb.active", "synth.chorus.active"):
-            self._synth.setting(name, 0)
-        self._synth.setting("synth.polyphony", 96)
+        dry = {"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": VOICES}
+        self._synth = self._fluid.Synth(gain=0.5, samplerate=rate, channels=16, **dry)
         self.fonts = {name: self._synth.sfload(str(path)) for name, path in find_soundfonts().items()}
         self._write = self._fluid._fl.fluid_synth_write_float
         self._write.restype = ctypes.c_int
@@ -122,14 +121,26 @@ class Renderer:
         self._advance(left, right, at, blocks)
         return (0.5 * (left + right))[:total]
 
-    def _silence(self) -> None:
-        """Forgets the last stem: voices released by a reset still sound for a few blocks."""
-        scratch = np.zeros((2, 32 * BLOCK), dtype=np.float32)
+    def _stop(self) -> None:
+        """Ends every voice: a reset alone lets them ring on (fluidsynth 2.3.1)."""
+        scratch = np.zeros((2, 16 * BLOCK), dtype=np.float32)
+        self._synth.all_sounds_off(-1)
+        self._advance(scratch[0], scratch[1], 0, 16)
         self._synth.system_reset()
-        for _ in range(40):
-            self._advance(scratch[0], scratch[1], 0, 32)
-            if np.max(np.abs(scratch)) < 1e-7:
+
+    def _silence(self) -> None:
+        """Forgets the last stem. Voices keep traces of what they played (up to 0.01 of full scale in
+        their next note), so before every stem all of them play the same notes."""
+        synth = self._synth
+        self._stop()
+        synth.program_select(0, self.fonts[min(self.fonts)], 0, 0)
+        for pitch in range(16, 16 + VOICES):
+            if synth.get_active_voice_count() > VOICES - 2:  # a note takes one or two voices
                 break
+            synth.noteon(0, pitch, 100)
+        scratch = np.zeros((2, 4 * BLOCK), dtype=np.float32)
+        self._advance(scratch[0], scratch[1], 0, 4)
+        self._stop()
 
     def _advance(self, left: np.ndarray, right: np.ndarray, start: int, stop: int) -> None:
         if stop > start:
