@@ -42,7 +42,7 @@ def test_true_stems_reach_the_ceiling_and_wrong_contexts_do_not(good, material):
         assert means["no context"]["beat_f"] < 0.6
     assert result.conditions["bass"]["right context"]["in_chord"] > 0.9
     assert result.conditions["bass"]["wrong context"]["in_chord"] < 0.45
-    assert result.conditions["click"]["right context"]["onset_on"] == 1.0
+    assert result.conditions["click"]["right context"]["onset_on"] > 0.95
     verdicts = {line.name: line.met for line in result.criteria}
     assert verdicts["mix -> drums as run by default, beat F / true drums'"]
     assert verdicts["kick stronger on downbeats, click with accents, share of clips"]
@@ -53,9 +53,9 @@ def test_true_stems_reach_the_ceiling_and_wrong_contexts_do_not(good, material):
 def test_a_late_player_fails(held_out, tmp_path):
     material = Material(held_out, Settings(mixes=4, clicks=2, prompts=1, codec=2, seconds=8.0, examples=0))
     result = report(run(Session.of(material, late=0.27), material, tmp_path), material)
-    right, true = (result.conditions["mix"][condition] for condition in ("right context", "true stem"))
-    assert right["beat_f"] < 0.5 * true["beat_f"]
-    assert right["onset_agreement"] < true["onset_agreement"]
+    for task, metric in (("mix", "beat_f"), ("bass", "beat_f"), ("bass", "onset_agreement")):
+        right, true = (result.conditions[task][condition][metric] for condition in ("right context", "true stem"))
+        assert right < 0.5 * true
     verdicts = {line.name: line.met for line in result.criteria}
     assert not verdicts["mix -> drums as run by default, beat F / true drums'"]
     assert not verdicts["right minus wrong context: mix as run by default, beat F"]
