@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from stage.corpus import build as building
 from stage.corpus import effects, read, synth
+from stage.corpus.build import build, render_song
 from stage.errors import StageError
 
 
@@ -24,7 +24,7 @@ def renderer():
 @pytest.fixture(scope="module")
 def built(renderer, tmp_path_factory):
     root = tmp_path_factory.mktemp("corpus")
-    assert building.build(root, "heldout", songs=2, seed=3, seconds=8.0, progress=False) == 2
+    assert build(root, "heldout", songs=2, seed=3, seconds=8.0, progress=False) == 2
     return root
 
 
@@ -52,7 +52,7 @@ def test_a_stem_does_not_depend_on_what_was_rendered_before(renderer):
 def test_a_song_has_beats_under_its_drums_and_does_not_clip(renderer):
     near, stronger = [], []
     for index in range(3):
-        meta, audio = building.render_song("train", 11, index, 12.0, renderer)
+        meta, audio = render_song("train", 11, index, 12.0, renderer)
         mix = sum(audio.values())
         assert np.max(np.abs(mix)) <= 0.9 and all(np.max(np.abs(a)) <= 0.9 for a in audio.values())
         assert set(audio) == set(meta["stems"]) == set(meta["notes"]) == set(meta["density"])
@@ -82,11 +82,11 @@ def test_building_again_makes_only_what_is_missing(built):
     for path in gone.folder.iterdir():
         path.unlink()
     gone.folder.rmdir()
-    assert building.build(built, "heldout", songs=2, seed=3, seconds=8.0, progress=False) == 1
+    assert build(built, "heldout", songs=2, seed=3, seconds=8.0, progress=False) == 1
     assert (gone.folder / "song.json").read_bytes() == before[0]
     for stem, audio in before[1].items():
         np.testing.assert_array_equal(gone.stem(stem), audio)
-    assert building.build(built, "heldout", songs=2, seed=3, seconds=8.0, progress=False) == 0
+    assert build(built, "heldout", songs=2, seed=3, seconds=8.0, progress=False) == 0
     assert not [p for p in (built / "heldout").iterdir() if p.name.startswith(".")]
 
 
