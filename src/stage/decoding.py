@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .models.decoder import Cache, Decoder
-from .prefix import Contexts, Row, deinterleave, row, trim
+from .prefix import Contexts, deinterleave, row, trim
 
 OnStep = Callable[[int, int], "bool | None"]
 """Called with (steps done, steps in all); returning False stops the generation."""
@@ -123,7 +123,7 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
     for _, with_context, with_text in plan:
         full = trim(row(config, contexts if with_context else [None] * len(contexts), stem, target))
         ready = full.cut(0, full.first + known + 1)  # the column that predicts the first unknown frame
-        first, cache = decoder.prefill(_to(ready, device), projected if with_text else None)
+        first, cache = decoder.prefill(ready.to(device), projected if with_text else None)
         known_cells.append(full.columns[0, :, full.first :])
         caches.append(cache.expand(len(seeds), steps))
         offsets.append(int(ready.positions[0, -1]) - known)
@@ -139,11 +139,6 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
         offsets=torch.tensor(offsets, device=device), weights=torch.tensor([b[0] for b in plan], device=device),
         draws=draws, logits=torch.stack(logits), at=known, steps=steps,
     )
-
-
-def _to(r: Row, device: torch.device) -> Row:
-    parts = (x.to(device) for x in (r.columns, r.attend, r.positions, r.segments))
-    return Row(*parts, r.first, r.frames)
 
 
 @torch.inference_mode()

@@ -71,6 +71,11 @@ class Row:
         parts = (x[..., start:stop] for x in (self.columns, self.attend, self.positions, self.segments))
         return Row(*parts, self.first - start, self.frames)
 
+    def to(self, device: torch.device | str) -> Row:
+        """The same on another device."""
+        parts = (x.to(device) for x in (self.columns, self.attend, self.positions, self.segments))
+        return Row(*parts, self.first, self.frames)
+
 
 def row(config: DecoderConfig, contexts: Contexts, stem: int, target: Tensor, drop_context: bool = False) -> Row:
     """Lay out one row (B = 1): ``contexts | separator | target``.

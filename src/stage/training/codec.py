@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from ..models.spectral import SpectralCodec, SpectralConfig, mel_bands, nearest
 from .pool import AudioPool
-from .run import Log, Schedule, load_state, optimizers as make_optimizers, save_state
+from .run import Log, Schedule, load_state, precision, save_state
+from .run import optimizers as make_optimizers
 
 
 class QuantizerTrainer:
@@ -25,7 +26,7 @@ class QuantizerTrainer:
     def __init__(self, quantizer: nn.Module, decay: float = 0.97, restart_below: float = 0.2):
         self.quantizer, self.decay, self.restart_below = quantizer, decay, restart_below
         levels, size, width = quantizer.embed.shape
-        self.count = torch.ones(levels, size)
+        self.count = torch.ones(levels, size, device=quantizer.embed.device)
         self.total = quantizer.embed.clone()
         self.started = bool(quantizer.embed.abs().sum() > 0)
 
@@ -34,7 +35,7 @@ class QuantizerTrainer:
         """k-means on latent [M, D], level by level."""
         rest = latent.float()
         for level, table in enumerate(self.quantizer.embed):
-            pick = torch.randperm(rest.shape[0])[torch.arange(table.shape[0]) % rest.shape[0]]
+            pick = torch.randperm(rest.shape[0])[torch.arange(table.shape[0]) % rest.shape[0]].to(rest.device)
             table.copy_(rest[pick] + 1e-4 * torch.randn_like(table))
             for _ in range(rounds):
                 code = nearest(rest, table)
@@ -94,7 +95,8 @@ class SpectralLoss(nn.Module):
         with torch.no_grad():
             frames = spectrum.shape[1]
             padded = F.pad(target, ((size - hop) // 2, size))
-            true = torch.stft(padded, size, hop, size, torch.hann_window(size), center=False, return_complex=True).abs()[..., :frames]
+            window = torch.hann_window(size, device=target.device)
+            true = torch.stft(padded, size, hop, size, window, center=False, return_complex=True).abs()[..., :frames]
         # 4/3: the inverse transform weighs with a squared Hann window
         direct = log_distance(spectrum.transpose(1, 2), true * 4 / 3, getattr(self, f"mel{size}"))
         return {"mel": mel, "linear": linear, "notes": notes, "direct": direct}
@@ -120,14 +122,16 @@ def note_bands(window: int, rate: int, low: float = 38.9, notes: int = 72) -> Te
     return (1 - (bins[:, None] - centres).abs() / width).clamp(min=0)
 
 
-def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None) -> Path:
+def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, device: str = "cpu") -> Path:
     """Train a codec by ``recipe`` on the songs under ``corpus``; resumes what it finds in ``out``.
 
     Returns the path of the weights (safetensors; config in the recipe that is saved beside it).
     """
     torch.manual_seed(recipe["seed"])
     config = SpectralConfig(**recipe["model"])
-    codec, loss = SpectralCodec(config), SpectralLoss(config)
+    place = torch.device(device)
+    codec, loss = SpectralCodec(config).to(place), SpectralLoss(config).to(place)
+    autocast = precision(recipe["precision"], place)
     quantizer = QuantizerTrainer(codec.quantizer)
     matrices = [p for block in (codec.encoder, codec.decoder) for p in block.parameters() if p.ndim == 2]
     rest = [p for p in codec.parameters() if not any(p is m for m in matrices)]
@@ -137,13 +141,14 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None) -
     log, step, spent = Log(out), 0, 0.0
     if state := load_state(out / "state.pt"):
         codec.load_state_dict(state["codec"])
-        quantizer.count, quantizer.total, quantizer.started = state["count"], state["total"], True
+        quantizer.count, quantizer.total = state["count"].to(place), state["total"].to(place)
+        quantizer.started = bool(codec.quantizer.embed.abs().sum() > 0)
         for optimizer, saved in zip(optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
         step, spent = state["step"], state["spent"]
         pool.skip(step)
     base = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    held = AudioPool(corpus, "heldout", recipe["data"], 1).batch(48, recipe["data"]["seconds"])
+    held = AudioPool(corpus, "heldout", recipe["data"], 1).batch(48, recipe["data"]["seconds"]).to(place)
     clock, weights = time.time() - spent, recipe["losses"]
 
     def checkpoint() -> None:
@@ -154,8 +159,9 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None) -
         save_file({k: v.contiguous() for k, v in codec.state_dict().items()}, out / "codec.safetensors")
 
     while schedule.progress(step, time.time() - clock) < 1:
-        audio = pool.batch(recipe["batch"], recipe["data"]["seconds"])
-        latent = codec.latent(audio).float()
+        audio = pool.batch(recipe["batch"], recipe["data"]["seconds"]).to(place)
+        with autocast:
+            latent = codec.latent(audio).float()
         flat = latent.reshape(-1, latent.shape[-1])
         if not quantizer.started and step >= recipe["quantize_after"]:
             quantizer.start(flat.detach())
@@ -165,7 +171,8 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None) -
             found = quantizer.update(flat.detach())
             commitment = F.mse_loss(flat, found)
             quantized = flat + (found - flat).detach()
-        spectrum, phase = codec.spectrum(quantized.view_as(latent))
+        with autocast:
+            spectrum, phase = codec.spectrum(quantized.view_as(latent))
         output = codec.waveform(spectrum, phase)[:, : audio.shape[1]]
         terms = loss(output, spectrum, audio) | {"commitment": commitment}
         total = sum(weights[name] * value for name, value in terms.items())
@@ -182,7 +189,7 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None) -
             log.scalars(step, {**terms, "total": total, "grad": norm, "lr": factor})
         if step % recipe["save_every"] == 0:
             log.scalars(step, validate(codec, loss, held))
-            log.audio(step, "reconstruction", codec.decode(codec.encode(held[:1]))[0], config.sample_rate)
+            log.audio(step, "reconstruction", codec.decode(codec.encode(held[:1]))[0].cpu(), config.sample_rate)
             checkpoint()
     log.scalars(step, validate(codec, loss, held))
     checkpoint()

@@ -12,6 +12,7 @@ Out = Annotated[Path, typer.Option("--out", help="Folder of the run; an interrup
 Minutes = Annotated[Optional[float], typer.Option(help="Fit the schedule into this many minutes.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 takes torch's choice.")]
 Changes = Annotated[Optional[list[str]], typer.Option("--set", help="Change a value of the recipe: key.sub=value. May be repeated.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 CodecPath = Annotated[Path, typer.Option("--codec", help="codec.safetensors of a codec run.")]
 
 
@@ -32,13 +33,13 @@ def _threads(count: int) -> None:
 
 
 def codec(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")], out: Out,
-          minutes: Minutes = None, threads: Threads = 0, changes: Changes = None) -> None:
+          minutes: Minutes = None, threads: Threads = 0, device: Device = "cpu", changes: Changes = None) -> None:
     """Train the spectral codec on the stems and mixes of a corpus."""
     from .codec import train
     from .run import read_recipe
 
     _threads(threads)
-    typer.echo(f"weights: {train(read_recipe(recipe, changes), corpus, out, minutes)}")
+    typer.echo(f"weights: {train(read_recipe(recipe, changes), corpus, out, minutes, device)}")
 
 
 def views(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")], codec: CodecPath, out: Out,
@@ -64,7 +65,7 @@ def views(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that
 
 
 def decoder(recipe: Recipe, views: Annotated[Path, typer.Option(help="Folder that stage train views made.")], codec: CodecPath, out: Out,
-            minutes: Minutes = None, threads: Threads = 0, changes: Changes = None,
+            minutes: Minutes = None, threads: Threads = 0, device: Device = "cpu", changes: Changes = None,
             base: Annotated[Optional[Path], typer.Option(help="state.pt of an earlier run to start from.")] = None,
             export: Annotated[Optional[Path], typer.Option(help="Write the finished model to this new folder.")] = None) -> None:
     """Train the decoder on token views, and export the finished model."""
@@ -74,7 +75,7 @@ def decoder(recipe: Recipe, views: Annotated[Path, typer.Option(help="Folder tha
     _threads(threads)
     settings = read_recipe(recipe, changes)
     trained = load_codec(settings["codec"], codec)
-    train(settings, views, trained, out, minutes, base)
+    train(settings, views, trained, out, minutes, base, device)
     if export:
         finish(settings, out, trained, export)
         typer.echo(f"model: {export}")

@@ -23,7 +23,8 @@ from ..models.decoder import Decoder
 from ..models.text import HashedConfig, HashedText
 from ..prefix import loss
 from .examples import Batch, Examples
-from .run import Log, Schedule, load_state, optimizers as make_optimizers, save_state
+from .run import Log, Schedule, load_state, precision, save_state
+from .run import optimizers as make_optimizers
 from .tokens import load_views
 
 
@@ -65,7 +66,8 @@ class Trainee(nn.Module):
 
     def __init__(self, recipe: dict, config: DecoderConfig):
         super().__init__()
-        self.weights, self.levels = recipe["losses"], torch.tensor(recipe["codebook_weights"])
+        self.weights = recipe["losses"]
+        self.register_buffer("levels", torch.tensor(recipe["codebook_weights"]), persistent=False)
         self.decoder = Decoder(config)
         self.text = HashedText(HashedConfig(**recipe["hashed_text"]))
         self.listener = Listener(config.dim)
@@ -125,7 +127,7 @@ def validate(trainee: Trainee, held: Examples, rows: int = 12, seconds: float = 
             losses = {}
             for name, kind, wrong in (("right", layout, False), ("wrong", layout, True), ("none", "none", False)):
                 batch = held.batch(0, kind, wrong, rows, stem, frames)
-                batch = Batch(batch.sequence, batch.target, [""] * rows, batch.phase, batch.chord)
+                batch = Batch(batch.sequence, batch.target, [""] * rows, batch.phase, batch.chord).to(trainee.decoder.device)
                 losses[name] = float(trainee.target_losses(trainee.hidden(batch), batch)[0])
             result[f"valid/{stem}/{layout}"] = losses["right"]
             result[f"gap/{stem}/{layout}"] = losses["wrong"] - losses["right"]
@@ -134,11 +136,12 @@ def validate(trainee: Trainee, held: Examples, rows: int = 12, seconds: float = 
 
 
 def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | None = None,
-          base: Path | None = None) -> Path:
+          base: Path | None = None, device: str = "cpu") -> Path:
     """Train a decoder by ``recipe`` on token views; resumes what it finds in ``out``.
 
     base: weights (an earlier run's state) to start from. Returns the folder of the finished parts.
     """
+    place = torch.device(device)
     torch.manual_seed(recipe["seed"])
     config = DecoderConfig(codebooks=codec.codebooks, codebook_size=codec.codebook_size,
                            stems=tuple(recipe["stems"]), text_dim=recipe["hashed_text"]["dim"], **recipe["model"])
@@ -146,6 +149,8 @@ def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | N
     start_embeddings(trainee.decoder, codec.quantizer.embed, recipe["embedding_scale"], torch.Generator().manual_seed(recipe["seed"]))
     if base is not None:
         trainee.load_state_dict(load_state(base)["trainee"])
+    trainee.to(place)
+    autocast = precision(recipe["precision"], place)
     matrices = [p for layer in trainee.decoder.layers for p in layer.parameters() if p.ndim == 2]
     rest = [p for p in trainee.parameters() if not any(p is m for m in matrices)]
     optimizers = make_optimizers(matrices, rest, recipe["optimizer"])
@@ -170,8 +175,9 @@ def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | N
             save_file({k: v.contiguous() for k, v in part.state_dict().items()}, out / f"{name}.safetensors")
 
     while schedule.progress(step, time.time() - clock) < 1:
-        batch = examples.batch(step)
-        total, parts = trainee(batch)
+        batch = examples.batch(step).to(place)
+        with autocast:
+            total, parts = trainee(batch)
         factor = schedule.factor(step, time.time() - clock)
         for group, rate in zip((g for o in optimizers for g in o.param_groups), rates):
             group["lr"] = rate * factor
@@ -205,14 +211,12 @@ def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | N
 
 @torch.inference_mode()
 def _listen(trainee: Trainee, held: Examples, codec: Codec, log: Log, step: int) -> None:
-    """A stem for the first held-out mix to TensorBoard."""
+    """A stem for the first ten seconds of the first held-out song that has it, to TensorBoard."""
+    frames = int(10 * held.rate)
     for stem, name in enumerate(held.config.stems):
-        batch = held.batch(0, "both", False, 1, name, int(10 * held.rate))
-        view = next(v for v in held.by_stem[name])
-        contexts = [view["click"][:, :250].long(), view[f"mix.{name}"][:, :250].long()]
-        contexts = contexts[-len(held.config.contexts):]
-        codes = generate(trainee.decoder, stem=stem, contexts=contexts, frames=batch.sequence.frames,
-                         sampling=Sampling(guidance=3.0, top_k=50))
+        view = held.by_stem[name][0]
+        contexts = [view["click"][:, :frames].long(), view[f"mix.{name}"][:, :frames].long()][-len(held.config.contexts) :]
+        codes = generate(trainee.decoder, stem=stem, contexts=contexts, frames=frames, sampling=Sampling(guidance=3.0, top_k=50))
         log.audio(step, f"generated/{name}", decode_long(codec, codes)[0], codec.sample_rate)
 
 

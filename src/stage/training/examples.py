@@ -33,6 +33,10 @@ class Batch:
     phase: Tensor
     chord: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(self.sequence.to(device), self.target.to(device), self.prompts, self.phase.to(device), self.chord.to(device))
+
 
 class Examples:
     """Draws batches from views; what batch n holds depends on the seed and n alone."""
