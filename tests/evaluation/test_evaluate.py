@@ -9,7 +9,7 @@ from stage.errors import StageError
 from stage.evaluation.clips import Material, Settings
 from stage.evaluation.evaluate import run
 from stage.evaluation.pictures import draw
-from stage.evaluation.report import print_report, report, to_json
+from stage.evaluation.report import WIDTH, print_report, report, to_json, to_markdown
 
 SETTINGS = Settings(mixes=4, clicks=3, prompts=2, codec=4, seconds=8.0, examples=1)
 
@@ -91,10 +91,12 @@ def test_results_of_others_are_not_mixed_in(good, held_out):
 def test_table_json_and_pictures(good, material):
     _, out, rows = good
     result = report(rows, material)
-    console = Console(width=200, record=True)
+    console = Console(width=WIDTH, record=True)
     print_report(result, console)
     text = console.export_text()
     assert "pass" in text and "wrong context" in text and ">= 0.85" in text
+    assert "\u2026" not in text
+    assert to_markdown(result).count("\n| ") == 1 + len(result.criteria)
     data = json.loads(to_json(result, SETTINGS, {"name": "session"}), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert data["conditions"]["click"]["right context"]["in_chord"] is None
     pictures = draw(result, rows, material, out)

@@ -1,4 +1,4 @@
-"""`stage evaluate`: the table, a JSON file and pictures."""
+"""`stage evaluate`: the table (also as Markdown), a JSON file and pictures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def evaluate(
     from stage.evaluation.clips import Material, Settings
     from stage.evaluation.evaluate import fingerprint, run
     from stage.evaluation.pictures import draw
-    from stage.evaluation.report import print_report, report, to_json
+    from stage.evaluation.report import WIDTH, print_report, report, to_json, to_markdown
     from stage.pipeline import Stage
 
     settings = Settings(mixes=mixes, clicks=clicks, prompts=prompts, seconds=seconds, seed=seed)
@@ -42,11 +42,14 @@ def evaluate(
     stage = Stage.from_pretrained(model, device=device)
 
     console = Console()
+    # A file or a pipe has no width of its own; a narrow terminal wraps rather than lose figures.
+    console.width = max(console.width, WIDTH)
     with Progress(TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("", total=None)
         rows = run(stage, material, out, lambda done, total, key: bar.update(task, completed=done, total=total, description=key))
     result = report(rows, material)
     (out / "results.json").write_text(to_json(result, settings, fingerprint(stage)), encoding="utf-8")
+    (out / "results.md").write_text(to_markdown(result), encoding="utf-8")
     pictures = draw(result, rows, material, out)
     print_report(result, console)
     console.print(f"Written: {out / 'results.json'}, " + ", ".join(str(path) for path in pictures) + f"; stems to hear in {out / 'examples'}")

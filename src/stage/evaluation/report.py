@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -171,25 +172,28 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}{gpu}"
 
 
+WIDTH = 108
+"""Columns of text that the table needs."""
+
 COLUMNS = {
     "beat_f": "beat F",
-    "beat_f_free": "F, any tempo",
-    "onset_agreement": "onset agr.",
-    "onset_on": "on beat",
-    "onset_off": "off beat",
-    "mean_error": "error, ms",
-    "tempo_difference": "tempo, BPM",
-    "downbeat_f": "downbeat F",
-    "density": "onsets/s",
-    "in_chord": "in chord",
+    "beat_f_free": "free F",
+    "downbeat_f": "bar F",
+    "onset_agreement": "onsets",
+    "onset_on": "on",
+    "onset_off": "off",
+    "mean_error": "ms",
+    "tempo_difference": "BPM",
+    "density": "per s",
+    "in_chord": "chord",
 }
 
 
 def print_report(result: Report, console: Console) -> None:
     """Two tables: every condition's figures, and each thing that is asked for with its verdict."""
-    table = Table(title="Measured stems against the known beats and chords (means)")
+    table = Table(title="Measured stems against the known beats and chords (means)", box=SIMPLE, padding=(0, 0, 0, 1))
     for column in ("task", "condition", "clips", *COLUMNS.values()):
-        table.add_column(column, justify="left" if column in ("task", "condition") else "right")
+        table.add_column(column, justify="left" if column in ("task", "condition") else "right", no_wrap=True)
     for task, found in result.conditions.items():
         for condition, means in found.items():
             cells = [_number(means[metric] * 1000 if metric == "mean_error" else means[metric], metric) for metric in COLUMNS]
@@ -213,10 +217,20 @@ def print_report(result: Report, console: Console) -> None:
         console.print("log-mel distance, codec / Opus: " + ", ".join(pairs))
 
 
+def to_markdown(result: Report) -> str:
+    """What is asked for, as a table for a README or a model card, and the machine."""
+    lines = ["| | measured | asked | |", "| --- | --- | --- | --- |"]
+    for line in result.criteria:
+        sign, verdict = ">=" if line.at_least else "<", {True: "pass", False: "FAIL", None: "not measured"}[line.met]
+        lines.append(f"| {line.name} | {_number(line.value)} | {sign} {line.threshold:.2f} | {verdict} |")
+    return "\n".join([*lines, "", f"Measured on {result.machine}.", ""])
+
+
 def _number(value: float, metric: str = "") -> str:
     if not math.isfinite(value):
         return "-"
-    return f"{value:.0f}" if metric == "mean_error" else f"{value:.1f}" if metric == "tempo_difference" else f"{value:.3f}"
+    digits = {"": 3, "mean_error": 0, "tempo_difference": 1}.get(metric, 2)
+    return f"{value:.{digits}f}"
 
 
 def to_json(result: Report, settings: Settings, model: dict) -> str:
