@@ -29,11 +29,12 @@ def test_each_context_is_closed_and_the_separator_names_the_stem():
 
 
 def test_frames_of_one_moment_share_a_position():
-    r = row(CONFIG, [codes(5), codes(6)], stem=0, target=codes(4))
-    at = {segment: r.positions[0][r.segments[0] == segment] for segment in (2, 1, 0)}
-    assert at[2][-6:].tolist() == [1, 2, 3, 4, 5, 0]  # the grid and its closing token
-    assert at[1].tolist() == [1, 2, 3, 4, 5, 6]
-    assert at[0][:5].tolist() == [0, 1, 2, 3, 4]  # the separator, then the target
+    r = row(CONFIG, [codes(5), codes(6)], stem=1, target=codes(4))
+    at = {segment: r.positions[0][r.segments[0] == segment] for segment in range(CONFIG.segments)}
+    assert len(at[0]) == 0  # nothing belongs to the other stem
+    assert at[3][-6:].tolist() == [1, 2, 3, 4, 5, 0]  # the grid and its closing token
+    assert at[2].tolist() == [1, 2, 3, 4, 5, 6]
+    assert at[1][:5].tolist() == [0, 1, 2, 3, 4]  # the separator, then the target
 
 
 def test_without_a_context_only_the_separator_stands():

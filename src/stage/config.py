@@ -44,6 +44,15 @@ class DecoderConfig:
         """Rows of each codebook's embedding table."""
         return self.codebook_size + 1 + len(self.stems) + len(self.contexts) - 1
 
+    @property
+    def segments(self) -> int:
+        """Kinds of segments in a row: a target for each stem, then the contexts, the last one first."""
+        return len(self.stems) + len(self.contexts)
+
+    def segment(self, context: int) -> int:
+        """Segment of the context of this kind."""
+        return len(self.stems) + len(self.contexts) - 1 - context
+
     def separator(self, stem: int) -> int:
         """Token that closes the last context and names the stem."""
         return self.codebook_size + 1 + stem

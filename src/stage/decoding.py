@@ -74,7 +74,7 @@ class State:
     the context's last codebooks trail into the target). unknown: [K, S] bool, cells to generate.
     columns: [V, K, S] int64, what has been generated, as the first branch sees it.
     caches, offsets [branches] int64 (position of column 0), weights [branches]: of the branches.
-    draws: [V, steps, K] float64. logits: [branches, V, K, size] of column ``at``.
+    stem: 0-d int64. draws: [V, steps, K] float64. logits: [branches, V, K, size] of column ``at``.
     """
 
     known: Tensor
@@ -83,6 +83,7 @@ class State:
     caches: list[Cache]
     offsets: Tensor
     weights: Tensor
+    stem: Tensor
     draws: Tensor
     logits: Tensor
     at: int
@@ -137,7 +138,7 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
         known=torch.stack(known_cells), unknown=(frame >= known) & (frame < frames),
         columns=known_cells[0].repeat(len(seeds), 1, 1), caches=caches,
         offsets=torch.tensor(offsets, device=device), weights=torch.tensor([b[0] for b in plan], device=device),
-        draws=draws, logits=torch.stack(logits), at=known, steps=steps,
+        stem=torch.tensor(stem, device=device), draws=draws, logits=torch.stack(logits), at=known, steps=steps,
     )
 
 
@@ -151,8 +152,7 @@ def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
     columns = torch.where(state.unknown[:, state.at], chosen, state.known[:, None, :, state.at])
     state.columns[:, :, state.at] = columns[0]
     if state.done < state.steps:
-        segment = torch.zeros((), dtype=torch.int64, device=decoder.device)
-        state.logits = decoder.step(columns.to(decoder.device), state.offsets + state.at, segment, state.caches)
+        state.logits = decoder.step(columns.to(decoder.device), state.offsets + state.at, state.stem, state.caches)
 
 
 def generate(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,

@@ -54,7 +54,7 @@ class Row:
     columns: [B, K, S] int64, interleaved tokens.
     attend: [B, S] bool, columns that may be attended to.
     positions: [B, S] int64.
-    segments: [B, S] int64: 0 the target, 1 the last kind of context, 2 the one before ...
+    segments: [B, S] int64: the stem in the target, ``DecoderConfig.segment`` in a context.
     first: frame t of the target's codebook k is predicted from column first + t + k.
     frames: frames of the target.
     """
@@ -93,23 +93,23 @@ def row(config: DecoderConfig, contexts: Contexts, stem: int, target: Tensor, dr
 
     last = len(config.contexts) - 1
     for kind, codes in enumerate(contexts):
-        segment = last - kind + 1
+        segment = config.segment(kind)
         if codes is not None:
             lay(torch.full_like(codes, config.pad) if drop_context else codes, 1, segment)
             if kind != last:
                 token = config.pad if drop_context else config.closer(kind, stem)
                 lay(target.new_full((count, 1), token), 0, segment)
     # the separator stands even where there is no context
-    lay(target.new_full((count, 1), config.separator(stem)), 0, 0)
+    lay(target.new_full((count, 1), config.separator(stem)), 0, stem)
     before = sum(part.shape[1] for part in parts)
-    lay(target, 1, 0)
+    lay(target, 1, stem)
     frames = torch.cat(parts, dim=1)
     columns = interleave(frames, config.pad)
 
     # a column belongs to the frame of its first codebook; what trails behind belongs to the target
     place = torch.cat(positions)
     position = torch.cat([place[:1], place, place[-1] + 1 + torch.arange(count - 1)])
-    segment = torch.cat([torch.cat(segments)[:1], torch.cat(segments), torch.zeros(count - 1, dtype=torch.int64)])
+    segment = torch.cat([torch.cat(segments)[:1], torch.cat(segments), torch.full((count - 1,), stem)])
     # unknown frames of the target count as attended, so that they can be filled in later
     attend = (columns != config.pad).any(0)
     attend[before:] = True

@@ -90,8 +90,8 @@ class Trainee(nn.Module):
     def context_loss(self, hidden: Tensor, batch: Batch, levels: int = 2) -> Tensor:
         """Next-frame loss on the mix, first codebooks only."""
         sequence, head = batch.sequence, self.decoder.head
-        before = sequence.segments[0, : sequence.first]
-        inside = (before[:-1] == 1) & (before[1:] == 1)
+        mix = sequence.segments[0, : sequence.first] == self.decoder.config.segment(len(self.decoder.config.contexts) - 1)
+        inside = mix[:-1] & mix[1:]
         if not inside.any():
             return hidden.new_zeros(())
         rows = hidden[:, : sequence.first - 1][:, inside]
@@ -107,7 +107,8 @@ class Trainee(nn.Module):
         hidden = self.hidden(batch)
         each = self.target_losses(hidden, batch)
         parts = {"target": each.mean(), "first": each[0], "context": self.context_loss(hidden, batch)}
-        listened = (batch.sequence.segments <= 1).all(0)
+        # the target and the context before it; a grid of its own shows its beats anyway
+        listened = (batch.sequence.segments <= len(self.decoder.config.stems)).all(0)
         shown = Batch(batch.sequence, batch.target, batch.prompts, batch.phase[:, listened], batch.chord[:, listened])
         parts |= self.listener(hidden[:, listened], shown)
         weighted = (each * self.levels).sum() / self.levels.sum()
