@@ -133,6 +133,9 @@ def criteria(conditions: dict[str, dict[str, Scores]], extra: dict[str, dict[str
     # A bass line need not play every beat, so it is judged by what suits it better; the gap by the same figure.
     bass = max(("beat_f", "onset_agreement"), key=lambda metric: np.nan_to_num(relative("bass", metric), nan=-1))
     named = {"beat_f": "beat F", "onset_agreement": "onset agreement"}[bass]
+    in_chord = {name: mean("bass", f"{name} context", "in_chord") for name in ("right", "wrong")}
+    if in_chord["right"] == 0:  # without a single note in a chord a low figure for the wrong context says nothing
+        in_chord["wrong"] = math.nan
     lines = [
         Criterion("click -> drums, beat F / true drums'", relative("click"), 0.90),
         Criterion("mix -> drums as run by default, beat F / true drums'", relative("mix"), 0.85),
@@ -142,8 +145,8 @@ def criteria(conditions: dict[str, dict[str, Scores]], extra: dict[str, dict[str
         Criterion("right minus wrong context: mix as run by default, beat F", gap("mix"), 0.35),
         Criterion(f"right minus wrong context: bass, {named}", gap("bass", bass), 0.30),
         Criterion("kick stronger on downbeats, click with accents, share of clips", extra["kick"].get("click", math.nan), 0.75),
-        Criterion("bass notes in the sounding chord, right context", mean("bass", "right context", "in_chord"), 0.60),
-        Criterion("bass notes in the sounding chord, wrong context", mean("bass", "wrong context", "in_chord"), 0.45, at_least=False),
+        Criterion("bass notes in the sounding chord, right context", in_chord["right"], 0.60),
+        Criterion("bass notes in the sounding chord, wrong context", in_chord["wrong"], 0.45, at_least=False),
         Criterion(
             "codec, log-mel distance, against Opus at 6 kbit/s",
             extra["codec"].get("codec all", math.nan),
