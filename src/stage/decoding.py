@@ -91,7 +91,7 @@ class State:
     done: int = 0
 
 
-def branches(decoder: Decoder, contexts: Contexts, text: Tensor | None, sampling: Sampling) -> list[tuple[float, bool, bool]]:
+def branches(contexts: Contexts, text: Tensor | None, sampling: Sampling) -> list[tuple[float, bool, bool]]:
     """The branches of the guidance as (weight, with context, with text), the full one first."""
     has_context, has_text = any(c is not None for c in contexts), text is not None
     if sampling.text_guidance is not None and has_context and has_text:
@@ -117,7 +117,7 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
     if prompt is not None:
         target[:, :known] = prompt
     contexts = [None if c is None or c.shape[1] == 0 else c.cpu() for c in contexts]
-    plan = branches(decoder, contexts, text, sampling)
+    plan = branches(contexts, text, sampling)
     projected = None if text is None else text.to(device)[None]
     known_cells, caches, offsets, logits = [], [], [], []
     steps = frames - known + config.codebooks - 1

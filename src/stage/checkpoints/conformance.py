@@ -16,9 +16,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..config import DecoderConfig
-from ..decoding import Sampling, begin, generate
+from ..decoding import Sampling, begin, generate, guide
 from ..errors import StageError
-from ..models.decoder import Decoder
+from ..models.decoder import Decoder, blank_text
 from ..prefix import loss, row, training_row
 from .authors import decoder_names, gather
 
@@ -85,14 +85,6 @@ def _training(decoder: Decoder, data: dict[str, Tensor]) -> dict[str, tuple[floa
     }
 
 
-def blank_text(text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Projected text [B, L, D] as training takes it: a row without text attends to one zero vector."""
-    text = text * mask[..., None]
-    mask = mask.clone()
-    mask[:, 0] |= ~mask.any(1)
-    return text, mask
-
-
 def _generation(decoder: Decoder, data: dict[str, Tensor]) -> dict[str, tuple[float, float]]:
     greedy, result = Sampling(guidance=3.0, temperature=0), {}
     for case in ("with_context", "text_only", "continuation"):
@@ -107,7 +99,7 @@ def _generation(decoder: Decoder, data: dict[str, Tensor]) -> dict[str, tuple[fl
                 prompt=data["continuation_prompt"][i].long() if case == "continuation" else None,
             )
             state = begin(decoder, seeds=(0,), **arguments)
-            first = torch.einsum("b...,b->...", state.logits, state.weights)[0]
+            first = guide(state.logits, state.weights)[0]
             codes = generate(decoder, **arguments)[0]
             for name, value, limit in (
                 ("first_logits", _off(first, data[f"{case}_first_logits"][i]), LOGITS),

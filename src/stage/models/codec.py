@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -31,21 +32,24 @@ def frame_rate(codec: Codec) -> float:
     return codec.sample_rate / codec.hop
 
 
+def _chunks(codec: Codec, frames: int, seconds: float) -> Iterator[tuple[int, int, int, int]]:
+    """Frames (left, first, last, right): each chunk first..last with the codec's margin around it, left..right."""
+    step = max(1, round(seconds * frame_rate(codec)))
+    if frames <= step + 2 * codec.margin:
+        step = max(1, frames)  # margins would cost more than a chunk saves
+    for first in range(0, max(1, frames), step):
+        last = min(frames, first + step)
+        yield max(0, first - codec.margin), first, last, min(frames, last + codec.margin)
+
+
 def encode_long(codec: Codec, audio: Tensor, chunk_seconds: float = 20.0) -> Tensor:
     """Encode audio [B, N] of any length, chunk by chunk. Returns codes [B, K, ceil(N / hop)].
 
     Each chunk is given the codec's margin on both sides, so the result is the one-shot result
     for codecs with a finite receptive field.
     """
-    frames = -(-audio.shape[-1] // codec.hop)
-    step = max(1, round(chunk_seconds * frame_rate(codec)))
-    if frames <= step + 2 * codec.margin:
-        return codec.encode(audio)
     parts = []
-    for first in range(0, frames, step):
-        left = max(0, first - codec.margin)
-        last = min(frames, first + step)
-        right = min(frames, last + codec.margin)
+    for left, first, last, right in _chunks(codec, -(-audio.shape[-1] // codec.hop), chunk_seconds):
         codes = codec.encode(audio[..., left * codec.hop : right * codec.hop])
         parts.append(codes[..., first - left : last - left])
     return torch.cat(parts, dim=-1)
@@ -53,15 +57,8 @@ def encode_long(codec: Codec, audio: Tensor, chunk_seconds: float = 20.0) -> Ten
 
 def decode_long(codec: Codec, codes: Tensor, chunk_seconds: float = 20.0) -> Tensor:
     """Decode codes [B, K, T] of any length, chunk by chunk. Returns audio [B, T * hop]."""
-    frames = codes.shape[-1]
-    step = max(1, round(chunk_seconds * frame_rate(codec)))
-    if frames <= step + 2 * codec.margin:
-        return codec.decode(codes)
     parts = []
-    for first in range(0, frames, step):
-        left = max(0, first - codec.margin)
-        last = min(frames, first + step)
-        right = min(frames, last + codec.margin)
+    for left, first, last, right in _chunks(codec, codes.shape[-1], chunk_seconds):
         audio = codec.decode(codes[..., left:right])
         parts.append(audio[..., (first - left) * codec.hop : (last - left) * codec.hop])
     return torch.cat(parts, dim=-1)

@@ -41,6 +41,17 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
 
 
+def blank_text(text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Projected text [B, L, D] and mask [B, L] as ``Decoder.forward`` takes them.
+
+    What is masked becomes zero; a row without text attends to one zero vector.
+    """
+    text = text * mask[..., None]
+    mask = mask.clone()
+    mask[:, 0] |= ~mask.any(1)
+    return text, mask
+
+
 class Cache:
     """Static key/value cache of one branch of the guidance.
 

@@ -19,13 +19,19 @@ from torch.nn import functional as F
 from ..config import DecoderConfig, StageConfig
 from ..decoding import Sampling, generate
 from ..models.codec import Codec, decode_long, frame_rate
-from ..models.decoder import Decoder
+from ..models.decoder import Decoder, blank_text
 from ..models.text import HashedConfig, HashedText
 from ..prefix import loss
 from .examples import Batch, Examples
 from .run import Log, Schedule, load_state, precision, save_state
 from .run import optimizers as make_optimizers
 from .tokens import load_views
+
+
+def shape(recipe: dict, codec: Codec) -> DecoderConfig:
+    """The decoder that a recipe describes, for the codes of this codec."""
+    return DecoderConfig(codebooks=codec.codebooks, codebook_size=codec.codebook_size,
+                         stems=tuple(recipe["stems"]), text_dim=recipe["hashed_text"]["dim"], **recipe["model"])
 
 
 class Listener(nn.Module):
@@ -77,9 +83,7 @@ class Trainee(nn.Module):
         text = mask = None
         if any(batch.prompts):
             embedded, mask = self.text.encode(batch.prompts)
-            text = self.decoder.text_projection(embedded) * mask[..., None]
-            mask = mask.clone()
-            mask[:, 0] |= ~mask.any(1)
+            text, mask = blank_text(self.decoder.text_projection(embedded), mask)
         return self.decoder(batch.sequence, text, mask)
 
     def target_losses(self, hidden: Tensor, batch: Batch) -> Tensor:
@@ -144,8 +148,7 @@ def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | N
     """
     place = torch.device(device)
     torch.manual_seed(recipe["seed"])
-    config = DecoderConfig(codebooks=codec.codebooks, codebook_size=codec.codebook_size,
-                           stems=tuple(recipe["stems"]), text_dim=recipe["hashed_text"]["dim"], **recipe["model"])
+    config = shape(recipe, codec)
     trainee = Trainee(recipe, config)
     start_embeddings(trainee.decoder, codec.quantizer.embed, recipe["embedding_scale"], torch.Generator().manual_seed(recipe["seed"]))
     if base is not None:
@@ -225,8 +228,7 @@ def finish(recipe: dict, run: Path, codec: Codec, out: Path, dtype: torch.dtype 
     """Make a model folder (our format) of a finished run."""
     from ..checkpoints.native import save
 
-    config = DecoderConfig(codebooks=codec.codebooks, codebook_size=codec.codebook_size,
-                           stems=tuple(recipe["stems"]), text_dim=recipe["hashed_text"]["dim"], **recipe["model"])
+    config = shape(recipe, codec)
     trainee = Trainee(recipe, config)
     trainee.load_state_dict(load_state(run / "state.pt")["trainee"])
     save(out, StageConfig(**recipe["stage"]), trainee.decoder, codec, trainee.text, dtype)
