@@ -32,16 +32,27 @@ def test_chunks_agree_with_one_shot(codec):
     assert torch.allclose(decode_long(codec, whole, chunk_seconds=2.0), codec.decode(whole), atol=1e-5)
 
 
-def test_the_inverse_transform_gives_back_a_signal(codec):
-    """A spectrum analysed at the codec's frames comes back as the signal it was taken from."""
-    time = torch.arange(20 * codec.hop) / codec.sample_rate
-    audio = torch.sin(2 * torch.pi * 440 * time)[None]
-    size, hop = SMALL.output_window, SMALL.output_hop
-    padded = torch.nn.functional.pad(audio, ((size - hop) // 2, size))
-    window = torch.ones(size)  # the inverse windows once, so the analysis must not
-    spectrum = torch.stft(padded, size, hop, size, window, center=False, return_complex=True)[..., : 20 * codec.per_frame].transpose(1, 2)
-    back = codec.waveform(spectrum.abs(), spectrum.angle())
-    assert (back - audio)[:, size:-size].abs().max() < 1e-3
+def test_a_tone_has_the_pitch_of_its_key_and_no_seams(codec):
+    """One oscillator, held: a sine of constant loudness at the key's frequency, wherever it is cut."""
+    count = 200
+    tones, noise = torch.zeros(1, count, SMALL.keys), torch.zeros(1, count, SMALL.output_hop + 1)
+    tones[:, :, 57 - SMALL.lowest_key] = 0.5  # A3, 220 Hz
+    audio = codec.waveform(tones, noise)[0]
+    inner = audio[640:-640]
+    peak = torch.fft.rfft(inner * torch.hann_window(len(inner))).abs().argmax() * codec.sample_rate / len(inner)
+    assert abs(float(peak) - 220) < 0.5
+    loudness = inner[: 12 * 3200].view(12, 3200).square().mean(1).sqrt()  # of 22 periods each
+    assert torch.allclose(loudness, torch.tensor(0.5 / 2**0.5), atol=1e-3)
+    later = codec.waveform(tones[:, 120:], noise[:, 120:], start=120)[0]
+    assert (later - audio[120 * SMALL.output_hop :])[640:-640].abs().max() < 1e-4
+
+
+def test_noise_is_equally_loud_everywhere(codec):
+    count = 400
+    tones, noise = torch.zeros(1, count, SMALL.keys), torch.ones(1, count, SMALL.output_hop + 1)
+    audio = codec.waveform(tones, noise)[0, 640:-640]
+    by_place = audio[: len(audio) // 320 * 320].view(-1, 320).square().mean(0)  # over the place in a hop
+    assert by_place.view(8, 40).mean(1).std() < 0.1 * by_place.mean()
 
 
 def test_encodec_behind_the_same_interface():

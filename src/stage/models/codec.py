@@ -22,8 +22,11 @@ class Codec(Protocol):
         """audio: [B, N] float32, -1..1 -> codes: [B, K, ceil(N / hop)] int64."""
         ...
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """codes: [B, K, T] int64 -> audio: [B, T * hop] float32."""
+    def decode(self, codes: Tensor, start: int = 0) -> Tensor:
+        """codes: [B, K, T] int64 -> audio: [B, T * hop] float32.
+
+        start: frames of the same sound before these, for codecs whose phases run on.
+        """
         ...
 
 
@@ -59,6 +62,6 @@ def decode_long(codec: Codec, codes: Tensor, chunk_seconds: float = 20.0) -> Ten
     """Decode codes [B, K, T] of any length, chunk by chunk. Returns audio [B, T * hop]."""
     parts = []
     for left, first, last, right in _chunks(codec, codes.shape[-1], chunk_seconds):
-        audio = codec.decode(codes[..., left:right])
+        audio = codec.decode(codes[..., left:right], left)
         parts.append(audio[..., (first - left) * codec.hop : (last - left) * codec.hop])
     return torch.cat(parts, dim=-1)

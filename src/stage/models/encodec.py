@@ -41,6 +41,6 @@ class EncodecCodec:
         return self.model.encode(audio[:, None], bandwidth=self.bandwidth).audio_codes[0][..., :frames]
 
     @torch.inference_mode()
-    def decode(self, codes: Tensor) -> Tensor:
-        """codes [B, K, T] int64 -> audio [B, T * hop] float32."""
+    def decode(self, codes: Tensor, start: int = 0) -> Tensor:
+        """codes [B, K, T] int64 -> audio [B, T * hop] float32, wherever they start."""
         return self.model.decode(codes[None], [None]).audio_values[:, 0, : codes.shape[-1] * self.hop]

@@ -1,10 +1,12 @@
-"""The embedded codec: a spectral encoder, a residual vector quantiser and an inverse-STFT decoder.
+"""The embedded codec: a spectral encoder, a residual vector quantiser, and a decoder of tones and noise.
 
-Magnitudes of two short-time Fourier transforms (a short window for timing, a long one for the
-pitch of low notes) go through ConvNeXt blocks at the frame rate, a residual quantiser (EnCodec,
-arXiv 2210.13438, section 3.2) makes the codes, and a Vocos-like head (arXiv 2306.00814, section
-3.2) predicts magnitude and phase of the output spectrum. Phases are not encoded: the codes say
-what is heard, and cost the language model nothing more.
+Two views of the sound go through ConvNeXt blocks at the frame rate: mel bands of a short window for timing, and how
+loud each key of the piano sounds, from a long window whose bins are put where their phase moves (reassignment: Auger,
+Flandrin 1995). A residual quantiser (EnCodec, arXiv 2210.13438, section 3.2) makes the codes. Phases are not encoded:
+the codes say what is heard, and cost the language model nothing more. So the decoder must not need them: it predicts
+loudnesses only, of one oscillator for each key, whose phase runs on for ever, and of shaped noise (spectral
+modelling, Serra and Smith 1990; as a differentiable decoder, DDSP, arXiv 2001.04643). The keys also have a
+straight way through the latent, so that pitch is there from the first step of training.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ class SpectralConfig:
     short_window: int = 1024
     short_bands: int = 96  # mel bands of the short window
     long_window: int = 4096
-    long_bins: int = 288  # bins of the long window that are looked at (0 .. 2.25 kHz)
-    output_window: int = 1280
-    output_hop: int = 320
+    output_hop: int = 320  # loudnesses are predicted every 10 ms
+    lowest_key: int = 21  # MIDI number of the first oscillator, A0
+    keys: int = 88
+    noise_period: int = 1024  # output hops after which the noise repeats
     width: int = 384
     expansion: int = 3
     encoder_blocks: int = 4
@@ -36,6 +39,10 @@ class SpectralConfig:
     latent: int = 128
     codebooks: int = 8
     codebook_size: int = 1024
+
+
+QUIET = 3e-4
+"""Amplitude, relative to full scale, below which a key's loudness is linear and no longer logarithmic."""
 
 
 def mel_bands(bands: int, window: int, rate: int, low: float = 30.0) -> Tensor:
@@ -115,54 +122,110 @@ class SpectralCodec(nn.Module):
         # a frame sees 3 frames per block on either side, and the windows that reach over its edge
         self.margin = 3 * max(c.encoder_blocks, c.decoder_blocks) + 8
         self.per_frame = c.hop // c.output_hop
-        features = self.per_frame * c.short_bands + c.long_bins
+        features = self.per_frame * c.short_bands + c.keys
         scale = 1.0 / (c.encoder_blocks + c.decoder_blocks)
         self.enter = nn.Linear(features, c.width)
         self.encoder = nn.Sequential(*(Block(c.width, c.expansion, scale) for _ in range(c.encoder_blocks)))
         self.to_latent = nn.Linear(c.width, c.latent)
+        # the straight way of the keys: in, and out again
+        self.keys_in, self.keys_out = nn.Linear(c.keys, c.latent, bias=False), nn.Linear(c.latent, c.keys, bias=False)
+        nn.init.orthogonal_(self.keys_in.weight)
         self.quantizer = Quantizer(c.codebooks, c.codebook_size, c.latent)
         self.from_latent = nn.Conv1d(c.latent, c.width, 3, padding=1)
         self.decoder = nn.Sequential(*(Block(c.width, c.expansion, scale) for _ in range(c.decoder_blocks)))
         self.norm = nn.LayerNorm(c.width)
-        self.head = nn.Linear(c.width, self.per_frame * 2 * (c.output_window // 2 + 1))
-        for name, size in (("short", c.short_window), ("long", c.long_window), ("output", c.output_window)):
-            self.register_buffer(f"{name}_hann", torch.hann_window(size), persistent=False)
+        size = 2 * c.output_hop  # output windows overlap by half
+        self.head = nn.Linear(c.width, self.per_frame * (c.keys + c.output_hop + 1))
+        with torch.no_grad():
+            # everything else starts in the directions that the keys leave free
+            straight = self.keys_in.weight @ self.keys_in.weight.T
+            for part in (self.to_latent.weight, self.to_latent.bias):
+                part.sub_(straight @ part)
+            self.keys_out.weight.copy_(4 * self.keys_in.weight.T)
+            self.head.weight.mul_(0.3)
+            self.head.bias.fill_(-4.7)
+            for part in (self.head.weight, self.head.bias):  # tones are the straight way's alone at first
+                part.unflatten(0, (self.per_frame, -1))[:, : c.keys] = 0
+        for name, length in (("short", c.short_window), ("long", c.long_window)):
+            self.register_buffer(f"{name}_hann", torch.hann_window(length), persistent=False)
+        steps = torch.arange(c.long_window)
+        slope = math.pi / c.long_window * torch.sin(2 * math.pi * steps / c.long_window)
+        self.register_buffer("long_slope", slope, persistent=False)  # derivative of the window, for a sample
         self.register_buffer("bands", mel_bands(c.short_bands, c.short_window, c.sample_rate), persistent=False)
+        # an output window of each oscillator, and what turns it to its phase at the window's start
+        keys = c.lowest_key + torch.arange(c.keys, dtype=torch.float64)
+        self.cycles = 440 / c.sample_rate * 2 ** ((keys - 69) / 12)  # a sample; float64 for long times
+        angle = 2 * math.pi * self.cycles[:, None] * torch.arange(size)
+        tones = torch.stack([angle.cos(), angle.sin()]) * torch.hann_window(size, dtype=torch.float64)
+        self.register_buffer("tones", tones.flatten(0, 1).float(), persistent=False)
+        turns = torch.rand(c.noise_period, c.output_hop + 1, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("noise", torch.polar(torch.ones_like(turns), 2 * math.pi * turns), persistent=False)
+        # a sine window: its squares add up to one, so the noise is equally loud everywhere
+        self.register_buffer("sine", torch.hann_window(size).sqrt(), persistent=False)
+
+    def keys(self, audio: Tensor, frames: int) -> Tensor:
+        """How loud each key sounds in audio [B, N]: amplitudes relative to full scale [B, frames, keys].
+
+        Each bin's energy goes to the key of its instantaneous frequency, so that a low tone, which fills bins
+        of several semitones, is one key all the same.
+        """
+        c = self.config
+        bins = math.ceil(440 * 2 ** ((c.lowest_key + c.keys - 69) / 12) * c.long_window / c.sample_rate)
+        plain, sloped = (_stft(audio, window, c.hop, frames)[:, :bins] for window in (self.long_hann, self.long_slope))
+        energy = plain.abs().square()
+        centre = torch.arange(bins, device=audio.device)[:, None]
+        moved = -(sloped * plain.conj()).imag / energy.clamp(min=1e-12) * c.long_window / (2 * math.pi)
+        frequency = (centre + moved).clamp(min=0.1) * c.sample_rate / c.long_window
+        key = (69 + 12 * torch.log2(frequency / 440)).round().long() - c.lowest_key
+        # what lies far from its bin is a side lobe or noise
+        energy = torch.where((moved.abs() < 1.6) & (key >= 0) & (key < c.keys), energy, 0.0)
+        found = energy.new_zeros(audio.shape[0], c.keys, frames).scatter_add_(1, key.clamp(0, c.keys - 1), energy)
+        # a tone of amplitude 1 has 3/32 of the squared window length in its main lobe
+        return (found / (3 / 32 * c.long_window**2)).sqrt().transpose(1, 2)
 
     def latent(self, audio: Tensor) -> Tensor:
         """audio [B, N] -> unquantised latent [B, T, D]."""
-        c = self.config
+        c, audio = self.config, audio.float()
         frames = -(-audio.shape[-1] // c.hop)
-        short = _stft(audio.float(), self.short_hann, c.output_hop, frames * self.per_frame).abs()
-        long = _stft(audio.float(), self.long_hann, c.hop, frames).abs()[:, : c.long_bins]
+        short = _stft(audio, self.short_hann, c.output_hop, frames * self.per_frame).abs()
         short = (short.transpose(1, 2) @ self.bands).reshape(audio.shape[0], frames, -1)
-        features = torch.cat([short / 32, long.transpose(1, 2) / 64], dim=-1)
-        features = torch.log(features + 1e-4) / 4 + 1  # about -1..1
-        x = self.enter(features.to(self.enter.weight.dtype)).transpose(1, 2)
-        return self.to_latent(self.encoder(x).transpose(1, 2))
+        short = torch.log(short / 32 + 1e-4) / 4 + 1
+        keys = torch.log1p(self.keys(audio, frames) / QUIET) / 4
+        x = self.enter(torch.cat([short, keys], dim=-1)).transpose(1, 2)
+        return self.to_latent(self.encoder(x).transpose(1, 2)) + self.keys_in(keys)
 
-    def spectrum(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantised latent [B, T, D] -> magnitude and phase [B, F, output_window/2 + 1] float32."""
-        x = self.from_latent(latent.to(self.head.weight.dtype).transpose(1, 2))
-        x = self.head(self.norm(self.decoder(x).transpose(1, 2))).float()
-        x = x.view(x.shape[0], x.shape[1] * self.per_frame, 2, -1)
-        return torch.exp(x[:, :, 0].clamp(max=6.0)), x[:, :, 1]
+    def loudness(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantised latent [B, T, D] -> amplitudes of tones [B, F, keys] and noise [B, F, output_hop + 1].
 
-    def waveform(self, magnitude: Tensor, phase: Tensor) -> Tensor:
-        """Inverse transform of a spectrum [B, F, bins] -> audio [B, F * output_hop] float32."""
-        pieces = torch.fft.irfft(torch.polar(magnitude, phase), n=self.config.output_window) * self.output_hann
-        return self._overlap_add(pieces, magnitude.shape[1] * self.config.output_hop)
+        F = T * hop / output_hop; float32, tones relative to full scale.
+        """
+        latent = latent.to(self.head.weight.dtype)
+        x = self.from_latent(latent.transpose(1, 2))
+        x = self.head(self.norm(self.decoder(x).transpose(1, 2))).unflatten(-1, (self.per_frame, -1)).float()
+        tones, noise = x.split([self.config.keys, self.config.output_hop + 1], dim=-1)
+        tones = (tones + self.keys_out(latent).float()[:, :, None]).flatten(1, 2).clamp(max=9.0)
+        # log1p and back; a soft floor keeps a gradient where a tone is silent
+        return QUIET * torch.expm1(F.softplus(tones, beta=4)), torch.exp(noise.flatten(1, 2).clamp(max=6.0))
 
-    def _overlap_add(self, pieces: Tensor, samples: int) -> Tensor:
-        """pieces [B, F, window] -> audio [B, samples]; frame f is centred on (f + 1/2) * output_hop."""
-        c = self.config
-        size, hop, count = c.output_window, c.output_hop, pieces.shape[1]
-        length = (count - 1) * hop + size
-        audio = F.fold(pieces.transpose(1, 2), (1, length), (1, size), stride=(1, hop))[:, 0, 0]
-        window = self.output_hann[:, None].expand(size, count)[None]
-        envelope = F.fold(window, (1, length), (1, size), stride=(1, hop))[0, 0, 0]
-        left = (size - hop) // 2
-        return (audio / envelope.clamp(min=1e-2))[:, left : left + samples]
+    def waveform(self, tones: Tensor, noise: Tensor, start: int = 0) -> Tensor:
+        """Sound of loudnesses [B, F, ...] -> audio [B, F * output_hop] float32.
+
+        start: output hops before the first, so that parts of one sound fit together.
+        """
+        c, count = self.config, tones.shape[1]
+        places = start + torch.arange(count)
+        phase = (self.cycles * c.output_hop * places[:, None].double()) % 1
+        # phases at time zero: the golden ratio spreads them, so that tones do not peak together
+        phase = phase + torch.arange(c.keys) * 0.618034
+        angle = (2 * math.pi * phase).float().to(tones.device)
+        pieces = torch.cat([tones * angle.sin(), tones * angle.cos()], dim=-1) @ self.tones
+        excited = self.noise[places.to(noise.device) % c.noise_period] * (0.05 * noise)
+        pieces = pieces + torch.fft.irfft(excited, n=2 * c.output_hop, norm="ortho") * self.sine
+        # window f covers hops f - 1/2 .. f + 3/2: half a hop is cut off on either side
+        halves = pieces.unflatten(-1, (2, c.output_hop))
+        audio = F.pad(halves[:, :, 0], (0, 0, 0, 1)) + F.pad(halves[:, :, 1], (0, 0, 1, 0))
+        half = c.output_hop // 2
+        return audio.flatten(1)[:, half : half + count * c.output_hop]
 
     @torch.inference_mode()
     def encode(self, audio: Tensor) -> Tensor:
@@ -170,6 +233,7 @@ class SpectralCodec(nn.Module):
         return self.quantizer.encode(self.latent(audio)).transpose(0, 1)
 
     @torch.inference_mode()
-    def decode(self, codes: Tensor) -> Tensor:
-        """codes [B, K, T] int64 -> audio [B, T * hop] float32."""
-        return self.waveform(*self.spectrum(self.quantizer.decode(codes.transpose(0, 1))))
+    def decode(self, codes: Tensor, start: int = 0) -> Tensor:
+        """codes [B, K, T] int64, from frame ``start`` of the sound -> audio [B, T * hop] float32."""
+        loudness = self.loudness(self.quantizer.decode(codes.transpose(0, 1)))
+        return self.waveform(*loudness, start * self.per_frame)

@@ -1,12 +1,13 @@
 """Training of the spectral codec: reconstruction losses on spectra, no adversary.
 
-Losses: log-mel at several resolutions, a log-frequency spectrum of a long window (so that the
-pitch of low notes survives), linear magnitude, and the quantiser's commitment.
+Losses: log-mel at two resolutions, semitone bands of a long window (so that the pitch of low
+notes survives), linear magnitude, and the quantiser's commitment.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from pathlib import Path
 
 import torch
@@ -71,18 +72,17 @@ class QuantizerTrainer:
 class SpectralLoss(nn.Module):
     """Distances between an output and what it should be; see the module's docstring."""
 
-    def __init__(self, config: SpectralConfig):
+    def __init__(self, rate: int):
         super().__init__()
-        rate, self.config = config.sample_rate, config
-        for size, bands in ((512, 40), (config.output_window, 80), (2048, 80)):
+        for size, bands in ((512, 40), (2048, 80)):
             self.register_buffer(f"mel{size}", mel_bands(bands, size, rate))
-        self.register_buffer("notes", note_bands(4096, rate))
+        self.register_buffer("semitones", note_bands(8192, rate))
 
-    def forward(self, output: Tensor, spectrum: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """output, target: [B, N] float32; spectrum: magnitudes [B, F, bins] of which output was made.
+    def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """output, target: [B, N] float32. Returns scalar terms.
 
-        Returns scalar terms: 'mel' (two resolutions), 'linear', 'notes', and 'direct', the log-mel
-        distance of the predicted spectrum itself, whose gradient does not go through a transform.
+        'mel': log bands at two resolutions; 'linear': magnitudes; 'notes' and 'tones': semitone bands of a
+        long window, their logarithms and, for the strongest, themselves.
         """
         out, want = (magnitude(x, 512, 256) for x in (output, target))
         mel = log_distance(out, want, self.mel512)
@@ -90,16 +90,11 @@ class SpectralLoss(nn.Module):
         mel = (mel + 2 * log_distance(out, want, self.mel2048)) / 3
         scale = want.square().mean((1, 2)).sqrt().clamp(min=1e-2)
         linear = ((out - want).abs().mean((1, 2)) / scale).mean()
-        notes = log_distance(*(magnitude(x, 4096, 2048) for x in (output, target)), self.notes, 1e-3)
-        size, hop = self.config.output_window, self.config.output_hop
-        with torch.no_grad():
-            frames = spectrum.shape[1]
-            padded = F.pad(target, ((size - hop) // 2, size))
-            window = torch.hann_window(size, device=target.device)
-            true = torch.stft(padded, size, hop, size, window, center=False, return_complex=True).abs()[..., :frames]
-        # 4/3: the inverse transform weighs with a squared Hann window
-        direct = log_distance(spectrum.transpose(1, 2), true * 4 / 3, getattr(self, f"mel{size}"))
-        return {"mel": mel, "linear": linear, "notes": notes, "direct": direct}
+        out, want = (magnitude(x, 8192, 2048).transpose(1, 2) @ self.semitones for x in (output, target))
+        notes = F.l1_loss(torch.log10(out.clamp(min=0.1)), torch.log10(want.clamp(min=0.1)))
+        loud = want.mean((1, 2)).clamp(min=0.1)
+        tones = ((out - want).abs().mean((1, 2)) / loud).mean()
+        return {"mel": mel, "linear": linear, "notes": notes, "tones": tones}
 
 
 def log_distance(output: Tensor, target: Tensor, bands: Tensor, floor: float = 1e-4) -> Tensor:
@@ -114,7 +109,7 @@ def magnitude(audio: Tensor, size: int, hop: int) -> Tensor:
     return torch.stft(audio, size, hop, size, window, return_complex=True).abs().clamp(min=1e-7)
 
 
-def note_bands(window: int, rate: int, low: float = 38.9, notes: int = 72) -> Tensor:
+def note_bands(window: int, rate: int, low: float = 32.7, notes: int = 84) -> Tensor:
     """A filter for each semitone from ``low`` Hz up: [window/2 + 1, notes], triangles on a log scale."""
     bins = torch.arange(window // 2 + 1) * rate / window
     centres = low * 2 ** (torch.arange(notes) / 12)
@@ -130,7 +125,7 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, d
     torch.manual_seed(recipe["seed"])
     config = SpectralConfig(**recipe["model"])
     place = torch.device(device)
-    codec, loss = SpectralCodec(config).to(place), SpectralLoss(config).to(place)
+    codec, loss = SpectralCodec(config).to(place), SpectralLoss(config.sample_rate).to(place)
     autocast = precision(recipe["precision"], place)
     quantizer = QuantizerTrainer(codec.quantizer)
     matrices = [p for block in (codec.encoder, codec.decoder) for p in block.parameters() if p.ndim == 2]
@@ -150,6 +145,7 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, d
     base = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     held = AudioPool(corpus, "heldout", recipe["data"], 1).batch(48, recipe["data"]["seconds"]).to(place)
     clock, weights = time.time() - spent, recipe["losses"]
+    recent: deque[Tensor] = deque(maxlen=recipe["start_batches"])  # of which the codebooks start
 
     def checkpoint() -> None:
         save_state(out / "state.pt", {
@@ -163,8 +159,10 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, d
         with autocast:
             latent = codec.latent(audio).float()
         flat = latent.reshape(-1, latent.shape[-1])
-        if not quantizer.started and step >= recipe["quantize_after"]:
-            quantizer.start(flat.detach())
+        if not quantizer.started:
+            recent.append(flat.detach())
+            if step >= recipe["quantize_after"]:
+                quantizer.start(torch.cat(list(recent)))
         quantized = flat
         commitment = flat.new_zeros(())
         if quantizer.started:
@@ -172,9 +170,10 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, d
             commitment = F.mse_loss(flat, found)
             quantized = flat + (found - flat).detach()
         with autocast:
-            spectrum, phase = codec.spectrum(quantized.view_as(latent))
-        output = codec.waveform(spectrum, phase)[:, : audio.shape[1]]
-        terms = loss(output, spectrum, audio) | {"commitment": commitment}
+            loudness = codec.loudness(quantized.view_as(latent))
+        # another place in the noise and the phases each time, so that none is learnt by heart
+        output = codec.waveform(*loudness, start=997 * step)[:, : audio.shape[1]]
+        terms = loss(output, audio) | {"commitment": commitment}
         total = sum(weights[name] * value for name, value in terms.items())
         factor = schedule.factor(step, time.time() - clock)
         for group, lr in zip((g for o in optimizers for g in o.param_groups), base):
@@ -200,8 +199,7 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, d
 def validate(codec: SpectralCodec, loss: SpectralLoss, held: Tensor) -> dict[str, float]:
     """Losses through the codes on held-out audio [B, N], and how many bits the codebooks carry."""
     codes = codec.encode(held)
-    spectrum, phase = codec.spectrum(codec.quantizer.decode(codes.transpose(0, 1)))
-    terms = loss(codec.waveform(spectrum, phase)[:, : held.shape[1]], spectrum, held)
+    terms = loss(codec.decode(codes)[:, : held.shape[1]], held)
     share = torch.stack([torch.bincount(c.flatten(), minlength=codec.codebook_size) for c in codes.transpose(0, 1)])
     share = share / share.sum(-1, keepdim=True)
     bits = -(share * share.clamp(min=1e-9).log2()).sum(-1)
