@@ -1,9 +1,9 @@
 """Beats and downbeats of a recording: `track`.
 
-Small causal networks give the probability of a beat and of a downbeat 50 times a second
-(`stage.models.beatnet`); the bar-pointer model of `stage.dbn` finds the most probable beats; each is then
-moved to the networks' nearest peak, and neighbours are made to agree, since musicians keep a tempo better
-than a grain of 20 ms shows it.
+Small networks give the probability of a beat and of a downbeat 50 times a second: the published ones of BeatNet
+(`stage.models.beatnet`) and our own for music without drums (`stage.models.beattcn`). The bar-pointer model of `stage.dbn`
+finds the most probable beats; each is then moved to the networks' nearest peak, and neighbours are made to agree, since
+musicians keep a tempo better than a grain of 20 ms shows it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ PEAK = 0.3
 """Audio is brought to this peak before the networks listen: the level at which both metronomes and music without
 drums are heard well."""
 
+OWN_SHARE = 0.7
+"""Weight of our own network's opinion beside that of the published ones."""
+
 
 def track(audio: np.ndarray, rate: int, model: BarPointer = MODEL) -> BeatGrid:
     """Beats and downbeats of a recording, offline.
@@ -35,19 +38,24 @@ def track(audio: np.ndarray, rate: int, model: BarPointer = MODEL) -> BeatGrid:
     return decode(listen(audio, rate), model).crop(0.0, audio.shape[-1] / rate)
 
 
-def listen(audio: np.ndarray, rate: int) -> np.ndarray:
+def listen(audio: np.ndarray, rate: int, published_only: bool = False) -> np.ndarray:
     """What the networks hear: float64 [T, 2] at 50 frames/s, the probability of a beat and of a downbeat.
 
-    audio: float32 [C, N] or [N]; rate in Hz. No frames for audio without anything to track.
+    audio: float32 [C, N] or [N]; rate in Hz. No frames for audio without anything to track. published_only: without
+    our own network, which grew up on our corpus and so must not be the judge of models that did too.
     """
     mono = to_mono(audio)
     peak = float(np.abs(mono).max(initial=0))
     if len(mono) < SHORTEST_SECONDS * rate or not np.isfinite(peak) or peak < SILENCE:
         return np.zeros((0, 2))
     # Here, not above: torch takes seconds to import, and a grid from a file does not need it.
-    from stage.models.beatnet import RATE, beat_probabilities
+    from stage.models.beatnet import RATE, features, published
+    from stage.models.beattcn import own
 
-    return beat_probabilities(resample(mono * (PEAK / peak), rate, RATE))
+    spectra = features(resample(mono * (PEAK / peak), rate, RATE))
+    if published_only:
+        return published(spectra)
+    return (1 - OWN_SHARE) * published(spectra) + OWN_SHARE * own(spectra)
 
 
 def decode(probabilities: np.ndarray, model: BarPointer = MODEL) -> BeatGrid:

@@ -93,6 +93,35 @@ def test_the_whole_way_from_songs_to_a_model(corpus, recipes, tmp_path):
     assert stem.shape == (2, 32000) and np.isfinite(stem).all()
 
 
+def test_the_beat_network_learns_and_goes_on(corpus, tmp_path):
+    from safetensors.torch import load_file
+
+    from stage.training.tracker import train
+
+    changes = ["model.width=16", "model.layers=4", "frames=200", "batch=4", "data.views=2", "log_every=1", "save_every=10", "dropout=0.0", "data.drums=1", "data.keep=1", "schedule.warmup=2", "optimizer.lr=0.005"]
+    recipe = read_recipe(RECIPES / "tracker.yaml", [*changes, "schedule.steps=40"])
+    train(recipe, corpus, tmp_path)
+    losses = [line["loss"] for line in lines(tmp_path) if "loss" in line]
+    assert len(losses) == 40 and np.mean(losses[-5:]) < 0.5 * losses[0]
+    made = sorted((tmp_path / "features").rglob("*.safetensors"))
+    stamps = [path.stat().st_mtime_ns for path in made]
+    recipe["schedule"]["steps"] = 45
+    weights = load_file(train(recipe, corpus, tmp_path))
+    assert [line["step"] for line in lines(tmp_path) if "loss" in line] == list(range(1, 46))
+    assert [path.stat().st_mtime_ns for path in made] == stamps  # what was computed is kept
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_beat_labels_are_soft_and_add_up():
+    from stage.rhythm import BeatGrid
+    from stage.training.tracker import BEAT, DOWNBEAT, NEITHER, labels
+
+    found = labels(BeatGrid(np.array([0.0, 0.5, 1.0]), np.array([1, 2, 1])), 60)
+    assert torch.allclose(found.sum(1), torch.ones(60))
+    assert found[0, DOWNBEAT] == 1 and found[25, BEAT] == 1 and found[24, BEAT] == found[26, BEAT] == 0.5
+    assert found[10, NEITHER] == 1 and found[50, DOWNBEAT] == 1
+
+
 def test_the_decoder_learns(corpus, recipes, tmp_path):
     """Some steps on two songs bring the loss well down."""
     from stage.models.spectral import SpectralCodec, SpectralConfig

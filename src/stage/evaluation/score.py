@@ -38,7 +38,7 @@ class Analysis:
         found = [(note.start, note.end, note.pitch) for note in harmony.notes(audio, rate)] if pitched else None
         return cls(
             len(audio) / rate,
-            _pack(listen(audio, rate)),
+            _pack(listen(audio, rate, published_only=True)),
             [round(float(t), 3) for t in beats.onsets(audio, rate)],
             found and [(round(float(start), 3), round(float(end), 3), int(pitch)) for start, end, pitch in found],
         )

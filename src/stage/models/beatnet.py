@@ -57,15 +57,14 @@ class BeatNetwork(nn.Module):
 
 
 @torch.inference_mode()
-def beat_probabilities(audio: np.ndarray) -> np.ndarray:
+def published(spectra: np.ndarray) -> np.ndarray:
     """The mean of the networks' opinions.
 
-    audio: float32 [N] at 22,050 Hz. Returns float64 [T, 2] at 50 frames/s, the probability of a beat that is no
+    spectra: what `features` returned. Returns float64 [T, 2] at 50 frames/s, the probability of a beat that is no
     downbeat and of a downbeat. The networks only know the past, so they hear the first seconds twice: they enter them
     knowing the tempo.
     """
-    spectra = torch.from_numpy(features(audio))
-    heard = torch.cat([spectra[:WARM_UP], spectra])[None]
+    heard = torch.from_numpy(np.concatenate([spectra[:WARM_UP], spectra]))[None]
     opinions = [network(heard)[0, -len(spectra) :].softmax(-1)[:, :2] for network in beat_networks()]
     return torch.stack(opinions).double().mean(dim=0).numpy()
 

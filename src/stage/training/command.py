@@ -64,6 +64,16 @@ def views(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that
                     on_song=lambda done, total: progress.update(task, completed=done, total=total))
 
 
+def tracker(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")], out: Out,
+            minutes: Minutes = None, threads: Threads = 0, device: Device = "cpu", changes: Changes = None) -> None:
+    """Train the beat network for music without drums; its features are computed first."""
+    from .run import read_recipe
+    from .tracker import train
+
+    _threads(threads)
+    typer.echo(f"weights: {train(read_recipe(recipe, changes), corpus, out, minutes, device)}")
+
+
 def decoder(recipe: Recipe, views: Annotated[Path, typer.Option(help="Folder that stage train views made.")], codec: CodecPath, out: Out,
             minutes: Minutes = None, threads: Threads = 0, device: Device = "cpu", changes: Changes = None,
             base: Annotated[Optional[Path], typer.Option(help="state.pt of an earlier run to start from.")] = None,
