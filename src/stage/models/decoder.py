@@ -134,7 +134,7 @@ class Decoder(nn.Module):
         self.embed = nn.Parameter(0.02 * torch.randn(config.codebooks, config.rows, config.dim))
         self.text_projection = nn.Linear(config.text_dim, config.dim)
         if config.restart:
-            self.segment = nn.Parameter(0.1 * torch.randn(config.segments, config.dim))
+            self.segment = nn.Parameter(0.3 * torch.randn(config.segments, config.dim))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
         self.head = nn.Parameter(0.02 * torch.randn(config.codebooks, config.codebook_size, config.dim))

@@ -122,21 +122,27 @@ class Trainee(nn.Module):
 
 @torch.inference_mode()
 def validate(trainee: Trainee, held: Examples, rows: int = 12, seconds: float = 10.0) -> dict[str, float]:
-    """Loss of the first codebook on held-out songs with the right, a wrong and no context.
+    """Loss of the first codebook on held-out songs with the right, a wrong and no context, and called by another stem's name.
 
-    The gaps (wrong minus right) show whether the model listens.
+    The gaps (wrong minus right) show whether the model listens, and whether it knows its stems apart.
     """
     frames, result = int(seconds * held.rate), {}
+
+    def measure(layout: str, **changes) -> float:
+        batch = held.batch(0, layout, rows=rows, frames=frames, **changes)
+        batch = Batch(batch.sequence, batch.target, [""] * rows, batch.phase, batch.chord).to(trainee.decoder.device)
+        return float(trainee.target_losses(trainee.hidden(batch), batch)[0])
+
     for stem in held.config.stems:
+        nothing = measure("none", stem=stem)
         for layout in ("click", "mix", "both"):
-            losses = {}
-            for name, kind, wrong in (("right", layout, False), ("wrong", layout, True), ("none", "none", False)):
-                batch = held.batch(0, kind, wrong, rows, stem, frames)
-                batch = Batch(batch.sequence, batch.target, [""] * rows, batch.phase, batch.chord).to(trainee.decoder.device)
-                losses[name] = float(trainee.target_losses(trainee.hidden(batch), batch)[0])
-            result[f"valid/{stem}/{layout}"] = losses["right"]
-            result[f"gap/{stem}/{layout}"] = losses["wrong"] - losses["right"]
-            result[f"gain/{stem}/{layout}"] = losses["none"] - losses["right"]
+            right = measure(layout, stem=stem)
+            result[f"valid/{stem}/{layout}"] = right
+            result[f"gap/{stem}/{layout}"] = measure(layout, stem=stem, wrong=True) - right
+            result[f"gain/{stem}/{layout}"] = nothing - right
+        for other in held.config.stems:
+            if other != stem:
+                result[f"gap/{stem}/called {other}"] = measure("both", stem=stem, called=other) - right
     return result
 
 

@@ -52,8 +52,8 @@ class Examples:
         return torch.cat([codes[0, 1:].int() != codes[0, :-1].int(), torch.ones(1, dtype=torch.bool)])
 
     def batch(self, number: int, layout: str | None = None, wrong: bool = False, rows: int | None = None,
-              stem: str | None = None, frames: int | None = None) -> Batch:
-        """Batch ``number``. wrong: the contexts of the next example instead of its own."""
+              stem: str | None = None, frames: int | None = None, called: str | None = None) -> Batch:
+        """Batch ``number``. wrong: the contexts of the next example; called: name this stem instead of the target's own."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
 
         def draw() -> float:
@@ -71,7 +71,8 @@ class Examples:
         for i, example in enumerate(cut):
             source = cut[(i + 1) % rows] if wrong else example
             here = [source[kind][:, :crop] if wanted else None for kind, wanted in zip(("grid", "mix"), contexts)]
-            laid.append(row(self.config, here, example["index"], example["target"]))
+            index = example["index"] if called is None else self.config.stems.index(called)
+            laid.append(row(self.config, here, index, example["target"]))
             phase, chord = self._labels(example, frames + 2, crop if contexts[1] else 0, any(contexts))
             place = laid[-1].positions[0].clamp(max=frames + 1)
             phases.append(phase[place])
