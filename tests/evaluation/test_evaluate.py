@@ -67,20 +67,52 @@ def test_contexts_and_grids_are_those_of_the_tasks(good):
     assert calls.count("accompany drums off") == 4
     assert calls.count("accompany bass None") == 4
     assert calls.count("generate drums busy, driving drums") == 2
+    assert calls[-6:] == ["generate drums "] * 6  # the speed, at the end: five and one to warm up
 
 
 def test_an_interrupted_run_goes_on(good, material, tmp_path):
     _, out, rows = good
     lines = (out / "clips.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "run.json").write_text((out / "run.json").read_text())
-    (tmp_path / "clips.jsonl").write_text("".join(lines[:-3]) + lines[-3][:20])
+    (tmp_path / "clips.jsonl").write_text("".join(lines[:-8]) + lines[-8][:20])
     stage = Session.of(material)
     seen = []
     again = run(stage, material, tmp_path, lambda done, total, key: seen.append((done, total)))
     assert again.keys() == rows.keys()
-    assert len(stage.calls) <= 3
+    assert len(stage.calls) <= 3 + 6  # what was missing, and the speed: five and one to warm up
     assert seen[-1] == (len(rows), len(rows))
     assert len((tmp_path / "clips.jsonl").read_text().splitlines()) == len(rows)
+
+
+def test_the_speed_is_that_of_the_timed_metronomes(good, material):
+    rows = good[2]
+    timed = [key for key in rows if key.startswith("speed/")]
+    assert list(rows)[-5:] == timed == [f"speed/00{index}" for index in range(5)]
+    assert [key for key in rows if "took" in rows[key]] == timed
+    clock = {key: {"took": took} for key, took in zip(timed, (2.0, 90.0, 1.0, 3.0, 1.5))}
+    result = report({**rows, **clock}, material)
+    assert result.criteria[-1].name == "seconds for 10 s of drums, guidance on"
+    assert result.criteria[-1].value == result.extra["speed"]["click"] == pytest.approx(2.0 * 10 / 8)
+    unmeasured = report({key: row for key, row in rows.items() if key not in timed}, material)
+    assert unmeasured.extra["speed"] == {} and unmeasured.criteria[-1].met is None
+
+
+def test_the_first_of_the_timed_is_not_counted(good, material, tmp_path, monkeypatch):
+    """A clock that an hour passes on while the first drums are made, and then two seconds for each."""
+    kept = [line for line in (good[1] / "clips.jsonl").read_text().splitlines(keepends=True) if '"took"' not in line]
+    (tmp_path / "run.json").write_text((good[1] / "run.json").read_text())
+    (tmp_path / "clips.jsonl").write_text("".join(kept))
+    stage, now = Session.of(material), [0.0]
+    make = stage.generate_audio
+
+    def slow_at_first(*args, **values):
+        now[0] += 2.0 if now[0] else 3600.0
+        return make(*args, **values)
+
+    monkeypatch.setattr(stage, "generate_audio", slow_at_first)
+    monkeypatch.setattr("stage.evaluation.evaluate.time.perf_counter", lambda: now[0])
+    rows = run(stage, material, tmp_path)
+    assert [rows[f"speed/00{index}"]["took"] for index in range(5)] == [2.0] * 5
 
 
 def test_results_of_others_are_not_mixed_in(good, held_out):

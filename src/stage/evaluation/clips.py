@@ -100,6 +100,7 @@ class Settings:
     clicks: int = 160
     prompts: int = 32
     codec: int = 48
+    speed: int = 5
     seconds: float = 10.0
     seed: int = 42
     examples: int = 4
@@ -118,6 +119,11 @@ class Material:
         """For the metronome task and the prompts, whichever takes more."""
         own = self.settings
         return click_clips(max(own.clicks, own.prompts), own.seconds, own.seed)
+
+    @cached_property
+    def timed(self) -> list[ClickClip]:
+        """For the speed."""
+        return click_clips(self.settings.speed, self.settings.seconds, self.settings.seed)
 
     @cached_property
     def drums(self) -> list[MixClip]:

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-QUICK = {"mixes": 12, "clicks": 16, "prompts": 6, "codec": 8}
+QUICK = {"mixes": 12, "clicks": 16, "prompts": 6, "codec": 8, "speed": 3}
 
 
 def evaluate(
@@ -20,9 +20,21 @@ def evaluate(
     seconds: Annotated[float, typer.Option(min=4.0, help="Length of every clip.")] = 10.0,
     seed: Annotated[int, typer.Option(min=0, help="Chooses clips and stems.")] = 42,
     quick: Annotated[bool, typer.Option("--quick", help=f"A rough look: {QUICK['mixes']} mixes, {QUICK['clicks']} clicks.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the clips and the cores; each loads the model.")] = 1,
     device: Annotated[Optional[str], typer.Option(help="cpu or cuda; the GPU if there is one, by default.")] = None,
 ) -> None:
-    """Measure a model: is it on the beat, in the chord, does it listen? With the controls that say so."""
+    """Measure a model: is it on the beat, in the chord, does it listen? With the controls that say so.
+
+    \b
+      stage corpus data --split heldout --songs 100
+      stage evaluate data --quick
+      stage evaluate data --model runs/model --out runs/evaluation --workers 4
+
+    Every clip is written down when it is measured: after Ctrl-C the same command goes on where it
+    stopped, with as many workers as you like, and a finished folder shows its table again. The
+    figures do not depend on the workers. The speed is measured last, by one process with all
+    cores: let nothing else run then.
+    """
     from dataclasses import replace
 
     from rich.console import Console
@@ -30,7 +42,7 @@ def evaluate(
 
     from stage.corpus.read import songs
     from stage.evaluation.clips import Material, Settings
-    from stage.evaluation.evaluate import fingerprint, run
+    from stage.evaluation.evaluate import Team, fingerprint, run
     from stage.evaluation.pictures import draw
     from stage.evaluation.report import WIDTH, print_report, report, to_json, to_markdown
     from stage.pipeline import Stage
@@ -46,7 +58,8 @@ def evaluate(
     console.width = max(console.width, WIDTH)
     with Progress(TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("", total=None)
-        rows = run(stage, material, out, lambda done, total, key: bar.update(task, completed=done, total=total, description=key))
+        team = Team(workers, corpus, model, device)
+        rows = run(stage, material, out, lambda done, total, key: bar.update(task, completed=done, total=total, description=key), team)
     result = report(rows, material)
     (out / "results.json").write_text(to_json(result, settings, fingerprint(stage)), encoding="utf-8")
     (out / "results.md").write_text(to_markdown(result), encoding="utf-8")

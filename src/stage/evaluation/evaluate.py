@@ -7,26 +7,36 @@ Tasks (the model's stems permitting):
     bass         bass for the rest of a song, as `stage accompany` does it by default
     prompts      drums for the same metronome, once asked to be sparse and once busy
     codec        log-mel distance of held-out stems and mixes after the codec, beside Opus
+    speed        drums for a few metronomes on the clock, when all the rest is done and nothing runs beside
 
 Controls: *true* is the song's own stem; *wrong* scores a stem, made for one context, against the truth of another of
 clearly different tempo (and harmony, for bass); *none* is a stem made without context, scored likewise. A wrong context
 thus costs no generation of its own: "made for B, scored against A" is what "given B instead of A" means.
 
 Everything heard is written to `clips.jsonl` as soon as it is made, so an interrupted run goes on where it stopped.
+A `Team` of processes may share the jobs: each asks for the next clip, and this process alone writes down what they
+hear. Every clip has its own seed, so it matters neither who makes it nor when.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import multiprocessing
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import numpy as np
 
 from stage.audio import write
+from stage.corpus.read import songs
 from stage.errors import StageError
 from stage.evaluation.beats import kick_energies
 from stage.evaluation.clips import ClickClip, Material, MixClip, Settings
@@ -45,33 +55,72 @@ class Job:
     run: Callable[[], dict]
 
 
-def run(stage, material: Material, out: str | Path, on_progress: Callable[[int, int, str], None] | None = None) -> dict[str, dict]:
+@dataclass(frozen=True)
+class Team:
+    """How many processes share the jobs, and where each finds the songs and its own copy of the model."""
+
+    workers: int
+    corpus: Path
+    model: str
+    device: str | None = None
+
+    def load(self, settings: Settings, threads: int) -> tuple[object, Material]:
+        """The stage, which takes `threads` cores from now on, and what is played to it."""
+        import torch
+
+        from stage.pipeline import Stage
+
+        torch.set_num_threads(threads)
+        return Stage.from_pretrained(self.model, device=self.device), Material(tuple(songs(self.corpus, "heldout")), settings)
+
+
+def run(
+    stage, material: Material, out: str | Path, on_progress: Callable[[int, int, str], None] | None = None, team: Team | None = None
+) -> dict[str, dict]:
     """Make and measure every clip that is not in `out` yet.
 
     stage: a `stage.pipeline.Stage`. out: folder for `clips.jsonl`, `run.json` and `examples/`; one that holds a run of
-    another model or other settings raises StageError.
-    on_progress(done, total, key) is told before each clip. Returns the kept rows by key.
+    another model or other settings raises StageError. team: who shares the jobs, all but those of the speed; None is this
+    process alone. on_progress(done, total, key) is told before each clip, or, by a team, after it.
+    Returns the kept rows by key, in the order of the plan.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, {"model": fingerprint(stage), "settings": asdict(material.settings), "songs": [song.id for song in material.songs]})
-    jobs = list(plan(stage, material, out))
+    shared, timed = list(plan(stage, material, out)), list(timing(stage, material, out))
+    keys = [job.key for job in (*shared, *timed)]
     rows = _read(out / "clips.jsonl")
     with (out / "clips.jsonl").open("a", encoding="utf-8") as file:
-        for done, job in enumerate(jobs):
+
+        def keep(key: str, row: dict) -> None:
+            rows[key] = row
+            file.write(json.dumps({"key": key, **row}) + "\n")
+            file.flush()
+
+        def tell(key: str) -> None:
             if on_progress:
-                on_progress(done, len(jobs), job.key)
-            if job.key not in rows:
-                rows[job.key] = job.run()
-                file.write(json.dumps({"key": job.key, **rows[job.key]}) + "\n")
-                file.flush()
-    if on_progress:
-        on_progress(len(jobs), len(jobs), "")
-    return rows
+                on_progress(len(rows), len(keys), key)
+
+        missing = [job for job in shared if job.key not in rows]
+        if team and team.workers > 1 and len(missing) > 1:
+            _share(team, [job.key for job in missing], material.settings, out, keep, tell)
+        else:
+            for job in missing:
+                tell(job.key)
+                keep(job.key, job.run())
+        missing = [job for job in timed if job.key not in rows]
+        for warm_up in missing[:1]:
+            tell(warm_up.key)
+            warm_up.run()
+        for job in missing:
+            tell(job.key)
+            keep(job.key, job.run())
+    tell("")
+    return {key: rows[key] for key in keys}
 
 
 def plan(stage, material: Material, out: Path) -> Iterator[Job]:
-    """All jobs of a run, in an order in which every task has some clips early."""
+    """All jobs of a run but those of its speed, in an order in which every task has some clips early."""
     tasks = [list(task) for task in _tasks(stage, material, Player(stage, material.settings, out))]
     longest = max(len(task) for task in tasks)
     for index in range(longest):
@@ -79,6 +128,13 @@ def plan(stage, material: Material, out: Path) -> Iterator[Job]:
             # Short tasks are spread over the run.
             if (index * len(task)) // longest != ((index - 1) * len(task)) // longest or index == 0:
                 yield task[(index * len(task)) // longest]
+
+
+def timing(stage, material: Material, out: Path) -> Iterator[Job]:
+    """The jobs of a run's speed: to be run one after the other, with nothing beside them, the first of them once more before."""
+    player = Player(stage, material.settings, out)
+    if "drums" in stage.stems:
+        yield from (player.timed(clip) for clip in material.timed)
 
 
 def _tasks(stage, material: Material, player: Player) -> Iterator[Iterable[Job]]:
@@ -113,22 +169,19 @@ class Player:
 
     def click(self, clip: ClickClip) -> Job:
         def run() -> dict:
-            audio, took = self._generate({self._click_kind(): clip.context(self.rate)}, "drums", self._seed(clip, 0))
+            audio = self._generate({self._click_kind(): clip.context(self.rate)}, "drums", self._seed(clip, 0))
             down, other = kick_energies(audio, self.rate, clip.truth.grid)
             self._keep("click", clip, audio, clip.context(self.rate))
-            return {**self._hear(audio, "drums"), "took": took, "kick": [down, other], "name": clip.name}
+            return {**self._hear(audio, "drums"), "kick": [down, other], "name": clip.name}
 
         return Job(f"click/{clip.key}", run)
 
     def mix(self, clip: MixClip, task: str, grid: str | None = None) -> Job:
         def run() -> dict:
             context = clip.context(self.rate)
-            started = time.perf_counter()
-            made = self.stage.accompany(context, self.rate, clip.stem, seed=self._seed(clip, 1), grid=grid)
-            took = time.perf_counter() - started
-            audio = made.stems[0]
+            audio = self.stage.accompany(context, self.rate, clip.stem, seed=self._seed(clip, 1), grid=grid).stems[0]
             self._keep(task, clip, audio, context)
-            return {**self._hear(audio, clip.stem), "took": took, "name": clip.name}
+            return {**self._hear(audio, clip.stem), "name": clip.name}
 
         return Job(f"{task}/{clip.key}", run)
 
@@ -142,17 +195,16 @@ class Player:
 
     def nothing(self, stem: str, index: int) -> Job:
         def run() -> dict:
-            audio, took = self._generate({}, stem, self.settings.seed * 1000 + 500 + index)
-            return {**self._hear(audio, stem), "took": took}
+            return self._hear(self._generate({}, stem, self.settings.seed * 1000 + 500 + index), stem)
 
         return Job(f"no context {stem}/{index:03d}", run)
 
     def prompted(self, clip: ClickClip, prompt: str) -> Job:
         def run() -> dict:
             contexts = {self._click_kind(): clip.context(self.rate)}
-            audio, took = self._generate(contexts, "drums", self._seed(clip, 2), PROMPTS[prompt])
+            audio = self._generate(contexts, "drums", self._seed(clip, 2), PROMPTS[prompt])
             self._keep(f"prompt {prompt}", clip, audio, contexts[self._click_kind()])
-            return {**self._hear(audio, "drums"), "took": took, "name": clip.name}
+            return {**self._hear(audio, "drums"), "name": clip.name}
 
         return Job(f"prompt {prompt}/{clip.key}", run)
 
@@ -169,14 +221,21 @@ class Player:
 
         return Job(f"codec {part}/{clip.key}", run)
 
+    def timed(self, clip: ClickClip) -> Job:
+        def run() -> dict:
+            contexts = {self._click_kind(): clip.context(self.rate)}
+            started = time.perf_counter()
+            self._generate(contexts, "drums", self._seed(clip, 3))
+            return {"took": time.perf_counter() - started, "name": clip.name}
+
+        return Job(f"speed/{clip.key}", run)
+
     def _click_kind(self) -> str:
         """Metronomes go where the model expects clicks: its grid, if it has one."""
         return "grid" if "grid" in self.stage.decoder.config.contexts else "mix"
 
-    def _generate(self, contexts: dict[str, np.ndarray], stem: str, seed: int, prompt: str = "") -> tuple[np.ndarray, float]:
-        started = time.perf_counter()
-        audio = self.stage.generate_audio(contexts, stem, prompt, self.settings.seconds, seeds=[seed])[0]
-        return audio, time.perf_counter() - started
+    def _generate(self, contexts: dict[str, np.ndarray], stem: str, seed: int, prompt: str = "") -> np.ndarray:
+        return self.stage.generate_audio(contexts, stem, prompt, self.settings.seconds, seeds=[seed])[0]
 
     def _hear(self, audio: np.ndarray, stem: str) -> dict:
         return {"heard": Analysis.of(audio, self.rate, pitched=stem != "drums").to_json()}
@@ -194,6 +253,90 @@ class Player:
         write(folder / f"{name}.flac", audio, self.rate, force=True)
         both = 0.5 * (audio + context[: len(audio)])
         write(folder / f"{name}-with-context.flac", both, self.rate, force=True)
+
+
+def _share(
+    team: Team, keys: list[str], settings: Settings, out: Path, keep: Callable[[str, dict], None], tell: Callable[[str], None]
+) -> None:
+    """Have the jobs made by processes, and `keep` each row when it comes. Whatever ends this ends the processes too."""
+    import torch
+
+    count = min(team.workers, len(keys))
+    threads = max(1, torch.get_num_threads() // count)
+    context = multiprocessing.get_context("spawn")
+    workers: dict[Connection, multiprocessing.process.BaseProcess] = {}
+    waiting = iter(keys)
+    tell(f"starting {count} workers")
+    try:
+        with _deaf():
+            for _ in range(count):
+                here, there = context.Pipe()
+                worker = context.Process(target=_work, args=(there, team, settings, out, threads), daemon=True)
+                worker.start()
+                there.close()
+                workers[here] = worker
+        for here in workers:
+            _send(here, next(waiting))
+        busy = set(workers)
+        while busy:
+            for here in wait(busy):
+                try:
+                    key, answer = here.recv()
+                except (EOFError, OSError):
+                    raise StageError("a worker was ended from outside (no memory left?): what was measured is kept, fewer --workers go on") from None
+                if isinstance(answer, str):
+                    raise StageError(answer)
+                following = next(waiting, None)
+                _send(here, following)
+                if following is None:
+                    busy.remove(here)
+                keep(key, answer)
+                tell(key)
+    except BaseException:
+        for worker in workers.values():
+            worker.terminate()
+        raise
+    finally:
+        for worker in workers.values():
+            worker.join(10)
+            worker.kill()
+            worker.join()
+
+
+def _send(pipe: Connection, key: str | None) -> None:
+    """The key goes to a worker; one that is gone is noticed where its answer is awaited."""
+    with contextlib.suppress(OSError):
+        pipe.send(key)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started herein do not hear Ctrl-C, from their first moment on: to end them is this one's affair."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _work(pipe: Connection, team: Team, settings: Settings, out: Path, threads: int) -> None:
+    """The life of a worker: it is sent keys until None comes, and answers each with (key, row), or (key, what is wrong)."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that a half-written file is taken away
+    jobs: dict[str, Job] = {}
+    # When the other end is gone, nobody waits for an answer.
+    with contextlib.suppress(EOFError, OSError):
+        while (key := pipe.recv()) is not None:
+            try:
+                jobs = jobs or {job.key: job for job in plan(*team.load(settings, threads), out)}
+                answer = jobs[key].run()
+            except StageError as error:
+                answer = str(error)
+            except Exception as error:
+                answer = f"{key} failed ({type(error).__name__}: {error}): what was measured is kept. --workers 1 goes on and shows where"
+            pipe.send((key, answer))
 
 
 def fingerprint(stage) -> dict:
