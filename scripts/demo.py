@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stage import audio, beats, cli
 from stage.errors import MissingExtra
+from stage.level import limit
 
 FOLDER = Path("demo")
 START, SECONDS = 0.1, 5.9
@@ -37,7 +38,7 @@ def prepare(folder: Path) -> None:
     stems = {name: audio.read(path, START, SECONDS, stream)[0] for name, stream in STREAMS.items()}
     for gone in ("drums", "bass"):
         rest = sum(stem for name, stem in stems.items() if name != gone)
-        audio.write(folder / f"without-{gone}.wav", audio.limit(rest, rate), rate, force=True)
+        audio.write(folder / f"without-{gone}.wav", limit(rest, rate), rate, force=True)
     with audio.whole_file(folder / "beats.txt", force=True) as partial:
         beats.track(whole, rate).crop(START, START + SECONDS).save(partial)
 

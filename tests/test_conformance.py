@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from stage.checkpoints import musicgen
-from stage.checkpoints.authors import gather
 from stage.checkpoints.conformance import check
+from stage.checkpoints.names import gather
 from stage.config import DecoderConfig
 from stage.models.decoder import Decoder
 from stage.prefix import Row

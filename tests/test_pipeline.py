@@ -9,6 +9,7 @@ from stage import BeatGrid, Stage, StageError
 from stage import audio as sound
 from stage.arrange import window_seed, windows
 from stage.decoding import Sampling, Stopped
+from stage.level import CEILING, loudness
 from stage.rhythm import click_track
 
 
@@ -121,9 +122,9 @@ def test_the_stem_joins_at_the_songs_level_and_nothing_clips(monkeypatch, gain):
     stage, _ = listening_stage(monkeypatch)
     recording = np.clip(gain * song(4.0), -1, 1)
     made = stage.accompany(recording, 44100, "drums")
-    assert np.abs(made.stems).max() <= sound.CEILING and np.abs(made.mix()).max() <= sound.CEILING
+    assert np.abs(made.stems).max() <= CEILING and np.abs(made.mix()).max() <= CEILING
     if gain <= 1:
-        difference = sound.loudness(made.stems[0], 44100) - sound.loudness(recording, 44100)
+        difference = loudness(made.stems[0], 44100) - loudness(recording, 44100)
         assert difference == pytest.approx(-4, abs=0.3)
 
 

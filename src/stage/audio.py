@@ -1,4 +1,4 @@
-"""Recordings in and out: read, write, resample, loudness, mixing.
+"""Recordings in and out: read, write, resample, bring to a length or to one channel.
 
 Audio is float32 numpy, `[C, N]` (channels, samples) or `[N]` where one channel is meant, nominally
 within [-1, 1]; rates are integers in Hz. What a person can mend raises `StageError` with one line.
@@ -17,21 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from stage.errors import StageError
+from stage.level import BLOCK, rms
 
 RATES = (4000, 768000)
 """Sampling rates in Hz that are taken for a recording rather than for a broken header."""
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 """What can be written; both with 24 bits."""
-
-CEILING = 10 ** (-0.1 / 20)
-"""Highest sample that is written: -0.1 dB of full scale."""
-
-BLOCK = 2**20
-"""Samples that are worked on at a time where a copy of the whole would be heavy."""
-
-SILENCE = 1e-4
-"""Peak below which a signal counts as silent: -80 dB of full scale."""
 
 
 # ---------------------------------------------------------------- reading
@@ -259,7 +251,7 @@ def check_folder(folder: str | os.PathLike) -> None:
 def write(path: str | os.PathLike, audio: np.ndarray, rate: int, force: bool = False) -> None:
     """Write audio [C, N] or [N] with 24 bits, as WAV or FLAC by the name's suffix; whole or not at all.
 
-    Samples beyond full scale are clipped here, for no format holds them: `limit` first what may have some.
+    Samples beyond full scale are clipped here, for no format holds them: `stage.level.limit` first what may have some.
     """
     import soundfile
 
@@ -307,114 +299,3 @@ def to_mono(audio: np.ndarray) -> np.ndarray:
         if rms(mean) < 0.03 * max(levels):
             return audio[int(np.argmax(levels))]
     return mean
-
-
-# ---------------------------------------------------------------- level
-
-
-def rms(audio: np.ndarray) -> float:
-    """Root mean square of all samples."""
-    return float(np.sqrt(np.mean(np.square(audio, dtype=np.float32), dtype=np.float64))) if audio.size else 0.0
-
-
-def loudness(audio: np.ndarray, rate: int) -> float:
-    """Gated loudness of audio [C, N] or [N] in LUFS after ITU-R BS.1770-4; -inf for silence.
-
-    Channels count alike (the surround weights are left out). One difference: what is shorter than a
-    block of 0.4 s is measured as one block.
-    """
-    hop = max(1, round(0.1 * rate))
-    energy = sum(_hop_energies(channel, rate, hop) for channel in np.atleast_2d(audio))
-    count = min(4, len(energy))
-    if not count:
-        return float("-inf")
-    total = np.concatenate([[0.0], np.cumsum(energy)])
-    blocks = (total[count:] - total[:-count]) / min(count * hop, audio.shape[-1])
-    loud = blocks[blocks > 10 ** ((-70 + 0.691) / 10)]
-    if not len(loud):
-        return float("-inf")
-    loud = loud[loud > loud.mean() / 10]
-    return float(-0.691 + 10 * np.log10(loud.mean()))
-
-
-def _hop_energies(channel: np.ndarray, rate: int, hop: int) -> np.ndarray:
-    """Energy of the K-weighted channel [N] in each hop, float64; minute by minute, to be light on memory.
-
-    An incomplete hop at the end counts only where there is no complete one.
-    """
-    from scipy.signal import lfilter
-
-    filters = [(b, a, np.zeros(2)) for b, a in _k_weighting(rate)]
-    energies = []
-    for first in range(0, len(channel), 600 * hop):
-        part = channel[first : first + 600 * hop]
-        for b, a, state in filters:
-            part, state[:] = lfilter(b, a, part, zi=state)
-        power = np.square(part)
-        if len(power) >= hop:
-            power = power[: len(power) // hop * hop].reshape(-1, hop)
-        elif first:
-            break
-        energies.append(np.atleast_2d(power).sum(1))
-    return np.concatenate(energies) if energies else np.zeros(0)
-
-
-def _k_weighting(rate: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The two filters of BS.1770 (head shelf, low cut) for any rate, by the bilinear transform of their analogue forms."""
-    filters = []
-    for hz, q, gain_db in ((1681.974450955533, 0.7071752369554196, 3.999843853973347), (38.13547087602444, 0.5003270373238773, None)):
-        k = np.tan(np.pi * min(hz, 0.45 * rate) / rate)
-        a0 = 1 + k / q + k * k
-        a = np.array([1.0, 2 * (k * k - 1) / a0, (1 - k / q + k * k) / a0])
-        if gain_db is None:
-            b = np.array([1.0, -2.0, 1.0])
-        else:
-            high = 10 ** (gain_db / 20)
-            band = high**0.4996667741545416
-            b = np.array([high + band * k / q + k * k, 2 * (k * k - high), high - band * k / q + k * k]) / a0
-        filters.append((b, a))
-    return filters
-
-
-def match_level(audio: np.ndarray, rate: int, target: float, most_db: float = 24.0) -> np.ndarray:
-    """Scale audio to a loudness of `target` LUFS, by at most `most_db` either way; silence stays as it is."""
-    now = loudness(audio, rate)
-    if not np.isfinite(now) or not np.isfinite(target):
-        return audio
-    return audio * np.float32(10 ** (np.clip(target - now, -most_db, most_db) / 20))
-
-
-def limit(audio: np.ndarray, rate: int, ceiling: float = CEILING) -> np.ndarray:
-    """Bring peaks of audio [C, N] or [N] to the ceiling without clipping; unchanged where there are none.
-
-    One gain for all channels: the smallest needed within 20 ms, smoothed over as long. A mean of
-    minima that all include a sample is never above what that sample needs.
-    """
-    if max(audio.max(initial=0.0), -audio.min(initial=0.0)) <= ceiling:
-        return audio
-    half = round(0.01 * rate)
-    limited = np.empty_like(audio)
-    for first in range(0, audio.shape[-1], BLOCK):
-        # What a block's gain depends on reaches two half windows over its edges.
-        low, high = max(0, first - 2 * half), first + BLOCK + 2 * half
-        part = audio[..., low:high]
-        gain = _limiter_gain(np.abs(np.atleast_2d(part)).max(0), 2 * half + 1, ceiling)
-        # The clip takes care of the last bit of rounding only.
-        limited[..., first : first + BLOCK] = np.clip(part * gain, -ceiling, ceiling)[..., first - low : first - low + BLOCK]
-    return limited
-
-
-def _limiter_gain(peak: np.ndarray, size: int, ceiling: float) -> np.ndarray:
-    """Gain [N] float32 for the peaks [N], with windows of `size` samples."""
-    from scipy.ndimage import minimum_filter1d, uniform_filter1d
-
-    need = np.minimum(1.0, ceiling / np.maximum(peak, ceiling))
-    lowest = minimum_filter1d(need, size, mode="nearest").astype(np.float64)
-    return uniform_filter1d(lowest, size, mode="nearest").astype(np.float32)
-
-
-def mix(song: np.ndarray, stem: np.ndarray, rate: int) -> np.ndarray:
-    """Song [C, N] with a mono stem [N] in its first two channels (all, if it has no more), limited. Returns [C, N]."""
-    both = np.array(song, dtype=np.float32)
-    both[:2] += stem
-    return limit(both, rate)

@@ -13,6 +13,7 @@ from stage.arrange import play
 from stage.config import StageConfig
 from stage.decoding import Sampling
 from stage.errors import StageError
+from stage.level import SILENCE, limit, loudness, match_level, mix
 from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.text import TextEncoder
 from stage.request import check_many, check_rate, check_sampling, click_seconds, stretch
@@ -52,7 +53,7 @@ class Accompaniment:
 
     def mix(self, variation: int = 0) -> np.ndarray:
         """Song and stem together: float32 [C, N], limited where the sum would be above full scale."""
-        return sound.mix(self.song, self.stems[variation], self.rate)
+        return mix(self.song, self.stems[variation], self.rate)
 
 
 @dataclass
@@ -118,7 +119,7 @@ class Stage:
         self.check(stem, variations, seed)
         song = stretch(audio, rate, start, seconds)
         mono = sound.to_mono(song)
-        if np.abs(mono).max() < sound.SILENCE:
+        if np.abs(mono).max() < SILENCE:
             raise StageError("the chosen stretch is silent: there is nothing to follow. Choose another with --start and --seconds")
         beats, notes = self._grid(grid, song, rate, start)
         contexts = {"mix": sound.resample(mono, rate, self.codec.sample_rate)}
@@ -126,7 +127,7 @@ class Stage:
             contexts["grid"] = self._clicks(beats, song.shape[1] / rate)
         seeds = tuple(range(seed, seed + variations))
         stems = self._stems(contexts, stem, prompt, song.shape[1], rate, seeds, sampling, on_progress)
-        target = sound.loudness(song, rate) + STEM_LEVEL
+        target = loudness(song, rate) + STEM_LEVEL
         return Accompaniment(stem, _level(stems, rate, target), song, rate, seeds, beats, notes)
 
     def click(
@@ -258,4 +259,4 @@ class Stage:
 
 def _level(stems: np.ndarray, rate: int, target: float) -> np.ndarray:
     """Each stem [V, N] at a loudness of `target` LUFS and below full scale."""
-    return np.stack([sound.limit(sound.match_level(stem, rate, target), rate) for stem in stems])
+    return np.stack([limit(match_level(stem, rate, target), rate) for stem in stems])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from ..config import DecoderConfig
 
 PREFIX = "lm.decoder."
@@ -37,15 +34,3 @@ def decoder_names(config: DecoderConfig) -> dict[str, list[str]]:
         names[f"{ours}up.weight"] = [f"{ffn}1.ff.0.0.weight"]
         names[f"{ours}down.weight"] = [f"{ffn}1.ff.2.weight"]
     return {ours: [PREFIX + name for name in theirs] for ours, theirs in names.items()}
-
-
-def gather(names: dict[str, list[str]], weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our parameters made of theirs. Raises KeyError with the first name that is missing."""
-    result = {}
-    for ours, theirs in names.items():
-        parts = [weights[name] for name in theirs]
-        if ours in ("embed", "head"):
-            result[ours] = torch.stack(parts)
-        else:
-            result[ours] = torch.cat(parts) if len(parts) > 1 else parts[0]
-    return result

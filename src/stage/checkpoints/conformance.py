@@ -20,7 +20,8 @@ from ..decoding import Sampling, begin, generate, guide
 from ..errors import StageError
 from ..models.decoder import Decoder, blank_text
 from ..prefix import loss, row, training_row
-from .authors import decoder_names, gather
+from .authors import decoder_names
+from .names import gather
 
 LOGITS, LOSS = 1e-3, 1e-4  # the agreement to expect in float32
 

@@ -6,7 +6,7 @@ from ..config import DecoderConfig
 
 
 def decoder_names(config: DecoderConfig, prefix: str = "decoder.") -> dict[str, list[str]]:
-    """For each of our decoder's parameters, the names in ``transformers`` (see ``authors.gather``)."""
+    """For each of our decoder's parameters, the names in ``transformers`` (see ``names.gather``)."""
     body = f"{prefix}model.decoder."
     names = {
         "embed": [f"{body}embed_tokens.{k}.weight" for k in range(config.codebooks)],
