@@ -23,7 +23,7 @@ class PcmCodec:
         padded = torch.nn.functional.pad(audio, (0, frames * self.hop - audio.shape[-1]))
         return ((padded.clamp(-1, 1) + 1) * 511.5).round().long().view(len(audio), frames, self.hop).transpose(1, 2)
 
-    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+    def decode(self, codes: torch.Tensor, start: int = 0) -> torch.Tensor:
         return (codes.transpose(1, 2).flatten(1) / 511.5 - 1).float()
 
 
