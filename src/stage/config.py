@@ -25,6 +25,8 @@ class DecoderConfig:
     text_dim: int = 768
     positions: str = "sinusoidal"  # or "rotary"
     restart: bool = False  # positions count from the start of each context and of the target
+    context_layers: int = 0  # of the context encoder over the last kind of context; 0: none, as in the released models
+    context_width: int = 192
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stems", tuple(self.stems))

@@ -13,7 +13,7 @@ RATE, FRAMES = 25.0, 200
 CONFIG = DecoderConfig(dim=32, layers=1, heads=1, codebooks=2, codebook_size=512, stems=("drums", "bass"), contexts=("grid", "mix"),
                        restart=True, positions="rotary")
 RECIPE = {
-    "batch": {"columns": 300, "seconds": [2], "whole_context": 0.5, "clean_grid": 1.0,
+    "batch": {"columns": 300, "seconds": [2], "whole_context": 0.5, "clean_grid": 1.0, "hide": 0.5,
               "layouts": {"click": 1, "mix": 1, "both": 1, "none": 1}, "stems": {"drums": 1, "bass": 1}},
     "text": {"dropout": 0.0, "word_dropout": 0.0, "tags": 0.0, "stem": 1.0},
 }
@@ -26,7 +26,8 @@ def view(number: int) -> dict:
     chords = torch.tensor([[i * 2.0, i * 2 + 2.0, i] + [float(p == i) for p in range(12)] for i in range(4)])
     mix = (time.int() + 200).to(torch.uint16)
     return {"stem.drums": time, "stem.bass": time, "mix.drums": mix, "mix.bass": mix, "click": time, "grid": time, "beats": beats, "chords": chords,
-            "meta": {"captions": ["a song"], "stem_captions": {"drums": ["drums"], "bass": ["bass"]}, "genre": "rock", "moods": ["calm"]}}
+            "meta": {"captions": ["a song"], "stem_captions": {"drums": ["drums"], "bass": ["bass"]}, "genre": "rock",
+                     "moods": ["calm"], "density": {"drums": 0.1 * number, "bass": 0.5}}}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,28 @@ def test_a_wrong_context_comes_from_another_example(examples):
     right, wrong = (examples.batch(5, layout="mix", wrong=w, rows=4) for w in (False, True))
     assert torch.equal(right.target, wrong.target)
     assert not torch.equal(right.sequence.columns, wrong.sequence.columns)
+
+
+def test_part_of_some_targets_is_hidden_but_never_of_a_context(examples):
+    hidden = 0
+    for number in range(30):
+        batch = examples.batch(number)
+        sequence, before = batch.sequence, batch.sequence.first + 1
+        assert (sequence.columns[:, 0, 1:before] != CONFIG.pad).all()  # the first column is always empty
+        inside = sequence.columns[:, 0, before : before + sequence.frames]
+        for row, wanted in zip(inside, batch.target[:, 0]):
+            shown = row != CONFIG.pad
+            assert torch.equal(row[shown], wanted[: len(row)][shown])
+            hidden += not bool(shown.all())
+    assert 0.2 < hidden / sum(len(examples.batch(n).target) for n in range(30)) < 0.8
+    assert all(bool((examples.batch(n, layout="none").sequence.columns[:, 0, 2:] != CONFIG.pad).all()) for n in range(5))
+
+
+def test_the_density_is_told_where_there_is_a_prompt(examples):
+    batch = examples.batch(2, layout="click", stem="drums", rows=4)
+    assert all(any(abs(float(d) - v["meta"]["density"]["drums"]) < 1e-6 for v in examples.views) for d in batch.density)
+    silent = Examples(examples.views, CONFIG, {**RECIPE, "text": {**RECIPE["text"], "dropout": 1.0}}, RATE, seed=4)
+    assert (silent.batch(2).density == -1).all()
 
 
 def test_batches_can_be_drawn_again(examples):

@@ -37,7 +37,7 @@ def corpus(tmp_path_factory) -> Path:
                 "id": folder.name, "rate": 32000, "samples": len(time), "stems": {n: {} for n in stems}, "beats": beats,
                 "downbeat_numbers": [n % 4 + 1 for n in range(23)], "genre": "rock", "moods": ["calm"], "captions": ["a calm song"],
                 "chords": [{"start": 0.0, "end": 12.0, "name": "C", "root": 0, "pitch_classes": [0, 4, 7]}],
-                "stem_captions": {"drums": ["plain drums"], "bass": ["low bass"]},
+                "stem_captions": {"drums": ["plain drums"], "bass": ["low bass"]}, "density": {n: 0.5 for n in stems},
             }))
     return root
 
@@ -52,7 +52,8 @@ def recipes(tmp_path_factory) -> tuple[Path, Path]:
     codec["schedule"].update(steps=10, warmup=2)
     decoder = yaml.safe_load((RECIPES / "embedded-decoder.yaml").read_text())
     decoder.update(codec=TINY, codebook_weights=[1.0, 0.5], log_every=2, validate_every=5, listen_every=5)
-    decoder["model"].update(dim=32, layers=1, heads=1, ffn_dim=64)
+    decoder["model"].update(dim=32, layers=1, heads=1, ffn_dim=64, context_layers=4, context_width=16)
+    decoder["context_first"].update(steps=5, rows=2, seconds=2)
     decoder["batch"].update(columns=300, seconds=[2])
     decoder["schedule"].update(steps=10, warmup=2)
     decoder["views"].update(speed=0.5, pitch=0.5)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..config import DecoderConfig
 from ..prefix import Row, target_states
+from .context import ContextEncoder
 
 
 def sinusoids(positions: Tensor, dim: int) -> Tensor:
@@ -135,6 +136,8 @@ class Decoder(nn.Module):
         self.text_projection = nn.Linear(config.text_dim, config.dim)
         if config.restart:
             self.segment = nn.Parameter(0.3 * torch.randn(config.segments, config.dim))
+        if config.context_layers:
+            self.context = ContextEncoder(config.dim, config.context_width, config.context_layers)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
         self.head = nn.Parameter(0.02 * torch.randn(config.codebooks, config.codebook_size, config.dim))
@@ -161,6 +164,19 @@ class Decoder(nn.Module):
             x = x + sinusoids(positions, self.config.dim).to(x.dtype)
         return x
 
+    def enter(self, sequence: Row) -> Tensor:
+        """Embedded columns [B, S, D] of whole rows, the context encoder's findings with them."""
+        x = self.embed_columns(sequence.columns, sequence.positions, sequence.segments)
+        if not self.config.context_layers:
+            return x
+        heard = sequence.attend & (sequence.segments == self.config.segment(len(self.config.contexts) - 1))
+        columns = heard.any(0).nonzero()
+        if not len(columns):
+            return x
+        first, stop = int(columns[0]), int(columns[-1]) + 1
+        found = self.context(x[:, first:stop], heard[:, first:stop])
+        return x + F.pad(found, (0, 0, first, x.shape[1] - stop))
+
     def turn(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
         """The rotation of queries and keys at positions [B, S], or None with sinusoids."""
         if self.config.positions != "rotary":
@@ -174,7 +190,10 @@ class Decoder(nn.Module):
         text: [B, L, D] projected (``text_projection``); text_mask: [B, L] bool, at least one True
         a row (a row without text holds zeros). Returns [B, S, D], after the final norm.
         """
-        x = self.embed_columns(sequence.columns, sequence.positions, sequence.segments)
+        return self.run(self.enter(sequence), sequence, text, text_mask)
+
+    def run(self, x: Tensor, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None) -> Tensor:
+        """``forward`` from what ``enter`` returned on."""
         turn, mask = self.turn(sequence.positions), None
         if not bool(sequence.attend.all()):
             length = x.shape[1]
@@ -213,7 +232,7 @@ class Decoder(nn.Module):
         if text is not None:
             text = text[:, text_mask[0]] if text_mask is not None else text
             cache.text = [layer.text(text) for layer in self.layers]
-        x = self.embed_columns(sequence.columns, sequence.positions, sequence.segments)
+        x = self.enter(sequence)
         turn = self.turn(sequence.positions)
         for i, layer in enumerate(self.layers):
             q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))

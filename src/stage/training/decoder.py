@@ -9,6 +9,7 @@ The heads are dropped after training.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,10 +19,12 @@ from torch.nn import functional as F
 
 from ..config import DecoderConfig, StageConfig
 from ..decoding import Sampling, generate
+from ..errors import StageError
 from ..models.codec import Codec, decode_long, frame_rate
 from ..models.decoder import Decoder, blank_text
 from ..models.text import HashedConfig, HashedText
 from ..prefix import loss
+from . import context
 from .examples import Batch, Examples
 from .run import Log, Schedule, load_state, precision, save_state
 from .run import optimizers as make_optimizers
@@ -68,7 +71,7 @@ def start_embeddings(decoder: Decoder, codebooks: Tensor, scale: float, generato
 
 
 class Trainee(nn.Module):
-    """Everything that learns: decoder, text encoder, listener."""
+    """Everything that learns: decoder, text encoder, and the listeners that are dropped afterwards."""
 
     def __init__(self, recipe: dict, config: DecoderConfig):
         super().__init__()
@@ -77,14 +80,18 @@ class Trainee(nn.Module):
         self.decoder = Decoder(config)
         self.text = HashedText(HashedConfig(**recipe["hashed_text"]))
         self.listener = Listener(config.dim)
+        self.density = nn.Linear(config.dim, 1)
+        if config.context_layers:
+            self.context_listener = Listener(config.dim)
 
-    def hidden(self, batch: Batch) -> Tensor:
-        """Hidden states of a batch's rows."""
+    def hidden(self, batch: Batch, entered: Tensor | None = None) -> Tensor:
+        """Hidden states of a batch's rows; entered: what ``Decoder.enter`` returned for them."""
         text = mask = None
         if any(batch.prompts):
             embedded, mask = self.text.encode(batch.prompts)
             text, mask = blank_text(self.decoder.text_projection(embedded), mask)
-        return self.decoder(batch.sequence, text, mask)
+        entered = self.decoder.enter(batch.sequence) if entered is None else entered
+        return self.decoder.run(entered, batch.sequence, text, mask)
 
     def target_losses(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy of each codebook on the target: [K]."""
@@ -108,16 +115,32 @@ class Trainee(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and its parts."""
-        hidden = self.hidden(batch)
+        config = self.decoder.config
+        entered = self.decoder.enter(batch.sequence)
+        hidden = self.hidden(batch, entered)
         each = self.target_losses(hidden, batch)
         parts = {"target": each.mean(), "first": each[0], "context": self.context_loss(hidden, batch)}
         # the target and the context before it; a grid of its own shows its beats anyway
-        listened = (batch.sequence.segments <= len(self.decoder.config.stems)).all(0)
-        shown = Batch(batch.sequence, batch.target, batch.prompts, batch.phase[:, listened], batch.chord[:, listened])
-        parts |= self.listener(hidden[:, listened], shown)
+        listened = (batch.sequence.segments <= len(config.stems)).all(0)
+        parts |= self.listener(hidden[:, listened], batch.labels(listened))
+        mix = (batch.sequence.segments == config.segment(len(config.contexts) - 1)).all(0)
+        if config.context_layers and mix.any():
+            heard = self.context_listener(entered[:, mix], batch.labels(mix))
+            parts |= {name: parts[name] + value for name, value in heard.items()}
+        # before the target's first frame only the prompt can tell how densely it will play
+        told, before = batch.density >= 0, self.density(hidden[:, batch.sequence.first])[:, 0]
+        parts["density"] = F.mse_loss(before[told], batch.density[told]) if told.any() else before.new_zeros(())
         weighted = (each * self.levels).sum() / self.levels.sum()
-        total = weighted + sum(self.weights[name] * parts[name] for name in ("context", "phase", "chord"))
+        total = weighted + sum(self.weights[name] * parts[name] for name in ("context", "phase", "chord", "density"))
         return total, parts
+
+
+def start_from(trainee: Trainee, base: Path) -> None:
+    """Weights of an earlier run; it may lack a context encoder, which then starts afresh."""
+    missing, unknown = trainee.load_state_dict(load_state(base)["trainee"], strict=False)
+    wrong = [name for name in missing if not name.startswith(("decoder.context.", "context_listener.", "density."))] + unknown
+    if wrong:
+        raise StageError(f"{base} does not fit the recipe: {', '.join(wrong[:3])}")
 
 
 @torch.inference_mode()
@@ -130,7 +153,7 @@ def validate(trainee: Trainee, held: Examples, rows: int = 12, seconds: float = 
 
     def measure(layout: str, **changes) -> float:
         batch = held.batch(0, layout, rows=rows, frames=frames, **changes)
-        batch = Batch(batch.sequence, batch.target, [""] * rows, batch.phase, batch.chord).to(trainee.decoder.device)
+        batch = replace(batch, prompts=[""] * rows).to(trainee.decoder.device)
         return float(trainee.target_losses(trainee.hidden(batch), batch)[0])
 
     for stem in held.config.stems:
@@ -158,7 +181,7 @@ def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | N
     trainee = Trainee(recipe, config)
     start_embeddings(trainee.decoder, codec.quantizer.embed, recipe["embedding_scale"], torch.Generator().manual_seed(recipe["seed"]))
     if base is not None:
-        trainee.load_state_dict(load_state(base)["trainee"])
+        start_from(trainee, base)
     trainee.to(place)
     autocast = precision(recipe["precision"], place)
     matrices = [p for layer in trainee.decoder.layers for p in layer.parameters() if p.ndim == 2]
@@ -173,6 +196,8 @@ def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | N
         for optimizer, saved in zip(optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
         step, spent = state["step"], state["spent"]
+    if config.context_layers and step == 0:
+        context.pretrain(trainee, examples, held, recipe, out, log, autocast)
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     clock, seen, since = time.time() - spent, 0, time.time()
 

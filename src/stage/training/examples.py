@@ -1,11 +1,12 @@
 """Training examples from token views: which contexts, which crop, which prompt (method: STAGE, training protocol).
 
-A batch has one layout (kinds of context and lengths), so that no column is padding.
+A batch has one layout (kinds of context and lengths), so that no column is padding. Part of some targets is hidden from the
+decoder, though not from the loss: what it cannot copy from its own past it has to hear in the context or read in the prompt.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,7 +25,8 @@ class Batch:
     sequence: the rows, ready for the decoder, trimmed. target: [B, K, T] int64. prompts: B texts,
     "" where dropped. phase: [B, S, 4] cosine and sine of the place in the beat and in the bar of
     the frame that each column predicts. chord: [B, S, 13] root (index, 12 = none) and pitch
-    classes, root -1 where there is none to hear.
+    classes, root -1 where there is none to hear. density: [B] 0..1 of the target's playing, -1
+    where no prompt tells it.
     """
 
     sequence: Row
@@ -32,10 +34,16 @@ class Batch:
     prompts: list[str]
     phase: Tensor
     chord: Tensor
+    density: Tensor
+
+    def labels(self, columns: Tensor) -> Batch:
+        """The same with the labels of these columns alone: columns [S] bool, or a slice."""
+        return replace(self, phase=self.phase[:, columns], chord=self.chord[:, columns])
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        return Batch(self.sequence.to(device), self.target.to(device), self.prompts, self.phase.to(device), self.chord.to(device))
+        return Batch(self.sequence.to(device), self.target.to(device), self.prompts,
+                     self.phase.to(device), self.chord.to(device), self.density.to(device))
 
 
 class Examples:
@@ -52,18 +60,23 @@ class Examples:
         return torch.cat([codes[0, 1:].int() != codes[0, :-1].int(), torch.ones(1, dtype=torch.bool)])
 
     def batch(self, number: int, layout: str | None = None, wrong: bool = False, rows: int | None = None,
-              stem: str | None = None, frames: int | None = None, called: str | None = None) -> Batch:
-        """Batch ``number``. wrong: the contexts of the next example; called: name this stem instead of the target's own."""
+              stem: str | None = None, frames: int | None = None, called: str | None = None, crop: int | None = None) -> Batch:
+        """Batch ``number``.
+
+        wrong: the contexts of the next example; called: name this stem instead of the target's own; crop: frames of the contexts.
+        """
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
 
         def draw() -> float:
             return float(torch.rand(1, generator=generator))
 
         options = self.recipe["batch"]
+        hide = options["hide"] if layout is None else 0.0
         if layout is None:
             layout = _pick(options["layouts"], draw())
         frames = frames or int(self.rate * options["seconds"][int(draw() * len(options["seconds"]))])
-        crop = frames if draw() < options["whole_context"] else int(frames * (0.5 + 0.5 * draw()))
+        drawn = frames if draw() < options["whole_context"] else int(frames * (0.5 + 0.5 * draw()))
+        crop = crop or drawn
         contexts = LAYOUTS[layout]
         rows = rows or max(2, int(options["columns"] / (frames + crop * sum(contexts))))
         cut = [self._example(generator, frames, stem, layout) for _ in range(rows)]
@@ -86,8 +99,14 @@ class Examples:
         sequence = sequence.cut(0, sequence.columns.shape[-1] - self.config.codebooks + 1)
         skipped = whole.first - sequence.first
         kept = slice(skipped, skipped + sequence.columns.shape[-1])
+        for columns in sequence.columns:
+            if draw() < hide:
+                share, place = 0.2 + 0.6 * draw(), draw()
+                start = sequence.first + 1 + int((1 - share) * place * frames)
+                columns[:, start : start + int(share * frames)] = self.config.pad
+        told = [e["view"]["meta"]["density"][e["stem"]] if prompt else -1.0 for e, prompt in zip(cut, prompts)]
         return Batch(sequence, torch.stack([e["target"] for e in cut]), prompts,
-                     torch.stack(phases)[:, kept], torch.stack(chords)[:, kept])
+                     torch.stack(phases)[:, kept], torch.stack(chords)[:, kept], torch.tensor(told))
 
     def _example(self, generator: torch.Generator, frames: int, stem: str | None, layout: str) -> dict:
         stem = stem or _pick(self.recipe["batch"]["stems"], float(torch.rand(1, generator=generator)))

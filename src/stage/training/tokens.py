@@ -100,7 +100,7 @@ def view(song: CorpusSong, codec: Codec, recipe: dict, seed: int) -> tuple[dict[
     tensors["beats"] = torch.tensor(np.stack([beats.times, beats.numbers], 1), dtype=torch.float32).reshape(-1, 2)
     tensors["chords"] = torch.tensor([_chord(chord, speed, pitch) for chord in song.meta["chords"]], dtype=torch.float32).reshape(-1, 15)
     meta = {"id": song.id, "captions": song.meta["captions"], "stem_captions": song.meta["stem_captions"],
-            "genre": song.meta["genre"], "moods": song.meta["moods"]}
+            "density": song.meta["density"], "genre": song.meta["genre"], "moods": song.meta["moods"]}
     return tensors, meta
 
 

@@ -1,0 +1,37 @@
+"""The context encoder: what a mix means at each of its moments, heard with its past and its future.
+
+The decoder's own attention runs forward only, and a small one learns hardly any beat from a mix's tokens. These dilated
+convolutions see the whole context (as trackers of beats do: Davies, Böck, EUSIPCO 2019), and add what they found to its
+columns before the first layer. Part of the embedded model; the released STAGE models have none.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ContextEncoder(nn.Module):
+    """Residual convolutions of 5 columns whose dilation doubles from layer to layer; adds nothing before it is trained."""
+
+    def __init__(self, dim: int, width: int, layers: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.enter_norm = nn.LayerNorm(dim)
+        self.enter = nn.Linear(dim, width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, 5, padding=2 * 2**i, dilation=2**i) for i in range(layers))
+        self.mixers = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+        self.leave_norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, dim)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor, heard: Tensor) -> Tensor:
+        """What to add to x [B, S, D]; heard [B, S] bool: the columns that are there, the others count as silence."""
+        there = heard[..., None].to(x.dtype)
+        y = self.enter(self.enter_norm(x)) * there
+        for norm, convolution, mixer in zip(self.norms, self.convolutions, self.mixers):
+            near = convolution((norm(y) * there).transpose(1, 2)).transpose(1, 2)
+            y = y + mixer(F.dropout(F.gelu(near), self.dropout, self.training)) * there
+        return self.leave(self.leave_norm(y)) * there
