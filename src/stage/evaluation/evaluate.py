@@ -20,17 +20,13 @@ hear. Every clip has its own seed, so it matters neither who makes it nor when.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import multiprocessing
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection, wait
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,17 +38,10 @@ from stage.evaluation.beats import kick_energies
 from stage.evaluation.clips import ClickClip, Material, MixClip, Settings
 from stage.evaluation.codec import log_mel_distance, opus
 from stage.evaluation.score import Analysis
+from stage.evaluation.workers import Job, share
 
 PROMPTS = {"sparse": "sparse, slow ballad drums", "busy": "busy, driving drums"}
 OPUS_BITS = 6000
-
-
-@dataclass(frozen=True)
-class Job:
-    """One stem to make and to listen to, or one clip to code. `run` returns what is kept in `clips.jsonl`."""
-
-    key: str
-    run: Callable[[], dict]
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,11 @@ def run(
 
         missing = [job for job in shared if job.key not in rows]
         if team and team.workers > 1 and len(missing) > 1:
-            _share(team, [job.key for job in missing], material.settings, out, keep, tell)
+            tell(f"starting {team.workers} workers")
+            with closing(share(partial(_jobs, team, material.settings, out), [job.key for job in missing], team.workers)) as made:
+                for key, row in made:
+                    keep(key, row)
+                    tell(key)
         else:
             for job in missing:
                 tell(job.key)
@@ -255,88 +248,9 @@ class Player:
         write(folder / f"{name}-with-context.flac", both, self.rate, force=True)
 
 
-def _share(
-    team: Team, keys: list[str], settings: Settings, out: Path, keep: Callable[[str, dict], None], tell: Callable[[str], None]
-) -> None:
-    """Have the jobs made by processes, and `keep` each row when it comes. Whatever ends this ends the processes too."""
-    import torch
-
-    count = min(team.workers, len(keys))
-    threads = max(1, torch.get_num_threads() // count)
-    context = multiprocessing.get_context("spawn")
-    workers: dict[Connection, multiprocessing.process.BaseProcess] = {}
-    waiting = iter(keys)
-    tell(f"starting {count} workers")
-    try:
-        with _deaf():
-            for _ in range(count):
-                here, there = context.Pipe()
-                worker = context.Process(target=_work, args=(there, team, settings, out, threads), daemon=True)
-                worker.start()
-                there.close()
-                workers[here] = worker
-        for here in workers:
-            _send(here, next(waiting))
-        busy = set(workers)
-        while busy:
-            for here in wait(busy):
-                try:
-                    key, answer = here.recv()
-                except (EOFError, OSError):
-                    raise StageError("a worker was ended from outside (no memory left?): what was measured is kept, fewer --workers go on") from None
-                if isinstance(answer, str):
-                    raise StageError(answer)
-                following = next(waiting, None)
-                _send(here, following)
-                if following is None:
-                    busy.remove(here)
-                keep(key, answer)
-                tell(key)
-    except BaseException:
-        for worker in workers.values():
-            worker.terminate()
-        raise
-    finally:
-        for worker in workers.values():
-            worker.join(10)
-            worker.kill()
-            worker.join()
-
-
-def _send(pipe: Connection, key: str | None) -> None:
-    """The key goes to a worker; one that is gone is noticed where its answer is awaited."""
-    with contextlib.suppress(OSError):
-        pipe.send(key)
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes started herein do not hear Ctrl-C, from their first moment on: to end them is this one's affair."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _work(pipe: Connection, team: Team, settings: Settings, out: Path, threads: int) -> None:
-    """The life of a worker: it is sent keys until None comes, and answers each with (key, row), or (key, what is wrong)."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that a half-written file is taken away
-    jobs: dict[str, Job] = {}
-    # When the other end is gone, nobody waits for an answer.
-    with contextlib.suppress(EOFError, OSError):
-        while (key := pipe.recv()) is not None:
-            try:
-                jobs = jobs or {job.key: job for job in plan(*team.load(settings, threads), out)}
-                answer = jobs[key].run()
-            except StageError as error:
-                answer = str(error)
-            except Exception as error:
-                answer = f"{key} failed ({type(error).__name__}: {error}): what was measured is kept. --workers 1 goes on and shows where"
-            pipe.send((key, answer))
+def _jobs(team: Team, settings: Settings, out: Path, threads: int) -> list[Job]:
+    """A worker's own jobs, of the model that it loaded for itself."""
+    return list(plan(*team.load(settings, threads), out))
 
 
 def fingerprint(stage) -> dict:
