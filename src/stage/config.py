@@ -33,6 +33,8 @@ class DecoderConfig:
         object.__setattr__(self, "contexts", tuple(self.contexts))
         if self.dim % self.heads:
             raise ValueError(f"width {self.dim} is not a multiple of {self.heads} heads")
+        if self.context_layers and not self.restart:
+            raise ValueError("a context encoder needs positions that restart: they tell which columns are of one moment")
         if self.positions not in ("sinusoidal", "rotary"):
             raise ValueError(f"positions are 'sinusoidal' or 'rotary', not '{self.positions}'")
 

@@ -1,8 +1,9 @@
 """The context encoder: what a mix means at each of its moments, heard with its past and its future.
 
 The decoder's own attention runs forward only, and a small one learns hardly any beat from a mix's tokens. These dilated
-convolutions see the whole context (as trackers of beats do: Davies, Böck, EUSIPCO 2019), and add what they found to its
-columns before the first layer. Part of the embedded model; the released STAGE models have none.
+convolutions see the whole context (as trackers of beats do: Davies, Böck, EUSIPCO 2019). What they found is added, before the
+first layer, to the context's columns and to the target's columns of the same moment, which share their positions. Part of the
+embedded model; the released STAGE models have none.
 """
 
 from __future__ import annotations
@@ -24,14 +25,22 @@ class ContextEncoder(nn.Module):
         self.mixers = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
         self.leave_norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, dim)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        self.beside = nn.Linear(width, dim, bias=False)
+        for last in (self.leave.weight, self.leave.bias, self.beside.weight):
+            nn.init.zeros_(last)
 
-    def forward(self, x: Tensor, heard: Tensor) -> Tensor:
-        """What to add to x [B, S, D]; heard [B, S] bool: the columns that are there, the others count as silence."""
+    def forward(self, x: Tensor, heard: Tensor, positions: Tensor, moments: int) -> tuple[Tensor, Tensor]:
+        """Listen to the context's columns x [B, S, D].
+
+        heard: [B, S] bool, the columns that are there, the others count as silence. positions: [B, S] int64, below ``moments``.
+        Returns what to add to x, and what to add to the target's columns by their positions, [B, moments, D].
+        """
         there = heard[..., None].to(x.dtype)
         y = self.enter(self.enter_norm(x)) * there
         for norm, convolution, mixer in zip(self.norms, self.convolutions, self.mixers):
             near = convolution((norm(y) * there).transpose(1, 2)).transpose(1, 2)
             y = y + mixer(F.dropout(F.gelu(near), self.dropout, self.training)) * there
-        return self.leave(self.leave_norm(y)) * there
+        found = self.leave_norm(y) * there
+        moment = found.new_zeros(len(x), moments, found.shape[-1])
+        moment = moment.scatter_add(1, positions[..., None].expand_as(found), found)
+        return self.leave(found) * there, self.beside(moment)

@@ -58,6 +58,7 @@ class Cache:
 
     keys, values: [layers, V, H, capacity, d]; length: columns that are filled.
     text: keys and values of the cross-attention for each layer, or None without text.
+    moment: [1, P, D], what the context encoder adds to a column at each position, or None.
     """
 
     def __init__(self, config: DecoderConfig, rows: int, capacity: int, like: Tensor):
@@ -65,6 +66,7 @@ class Cache:
         self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
         self.length = 0
         self.text: list[tuple[Tensor, Tensor]] | None = None
+        self.moment: Tensor | None = None
 
     def expand(self, rows: int, columns: int) -> Cache:
         """A cache for many continuations of this one row, with room for ``columns`` more."""
@@ -75,7 +77,7 @@ class Cache:
             room = old.new_zeros(layers, rows, heads, self.length + columns, d)
             room[:, :, :, : self.length] = old
             setattr(new, name, room)
-        new.length, new.text = self.length, self.text
+        new.length, new.text, new.moment = self.length, self.text, self.moment
         return new
 
 
@@ -164,18 +166,23 @@ class Decoder(nn.Module):
             x = x + sinusoids(positions, self.config.dim).to(x.dtype)
         return x
 
-    def enter(self, sequence: Row) -> Tensor:
-        """Embedded columns [B, S, D] of whole rows, the context encoder's findings with them."""
+    def enter(self, sequence: Row) -> tuple[Tensor, Tensor | None]:
+        """Embedded columns [B, S, D] of whole rows, with what the context encoder found.
+
+        Also returns what it adds to a column of the target at each position, [B, P, D], or None where there is nothing to hear.
+        """
         x = self.embed_columns(sequence.columns, sequence.positions, sequence.segments)
         if not self.config.context_layers:
-            return x
+            return x, None
         heard = sequence.attend & (sequence.segments == self.config.segment(len(self.config.contexts) - 1))
         columns = heard.any(0).nonzero()
         if not len(columns):
-            return x
-        first, stop = int(columns[0]), int(columns[-1]) + 1
-        found = self.context(x[:, first:stop], heard[:, first:stop])
-        return x + F.pad(found, (0, 0, first, x.shape[1] - stop))
+            return x, None
+        mix = slice(int(columns[0]), int(columns[-1]) + 1)
+        found, moment = self.context(x[:, mix], heard[:, mix], sequence.positions[:, mix], int(sequence.positions.max()) + 1)
+        target = sequence.attend & (sequence.segments < len(self.config.stems))
+        same = moment.gather(1, sequence.positions[..., None].expand_as(x)) * target[..., None]
+        return x + F.pad(found, (0, 0, mix.start, x.shape[1] - mix.stop)) + same, moment
 
     def turn(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
         """The rotation of queries and keys at positions [B, S], or None with sinusoids."""
@@ -190,10 +197,10 @@ class Decoder(nn.Module):
         text: [B, L, D] projected (``text_projection``); text_mask: [B, L] bool, at least one True
         a row (a row without text holds zeros). Returns [B, S, D], after the final norm.
         """
-        return self.run(self.enter(sequence), sequence, text, text_mask)
+        return self.run(self.enter(sequence)[0], sequence, text, text_mask)
 
     def run(self, x: Tensor, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None) -> Tensor:
-        """``forward`` from what ``enter`` returned on."""
+        """``forward`` from the columns on that ``enter`` returned."""
         turn, mask = self.turn(sequence.positions), None
         if not bool(sequence.attend.all()):
             length = x.shape[1]
@@ -232,7 +239,7 @@ class Decoder(nn.Module):
         if text is not None:
             text = text[:, text_mask[0]] if text_mask is not None else text
             cache.text = [layer.text(text) for layer in self.layers]
-        x = self.enter(sequence)
+        x, cache.moment = self.enter(sequence)
         turn = self.turn(sequence.positions)
         for i, layer in enumerate(self.layers):
             q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
@@ -256,6 +263,8 @@ class Decoder(nn.Module):
         tokens = columns.flatten(0, 1)[:, :, None]
         positions = position.repeat_interleave(rows)[:, None]
         x = self.embed_columns(tokens, positions, segment.expand_as(positions))
+        if self.config.context_layers:
+            x = x + torch.cat([self._heard(cache, at).expand(rows, 1, -1) for cache, at in zip(caches, position)])
         turn = self.turn(positions)
         for i, layer in enumerate(self.layers):
             q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
@@ -274,6 +283,13 @@ class Decoder(nn.Module):
         for cache in caches:
             cache.length += 1
         return self.logits(self.norm(x)).view(branches, rows, self.config.codebooks, -1)
+
+    def _heard(self, cache: Cache, at: Tensor) -> Tensor:
+        """What the context encoder adds to a column at this position (0-d int64): [D], zero behind the context's end."""
+        if cache.moment is None:
+            return self.embed.new_zeros(self.config.dim)
+        moments = cache.moment.shape[1]
+        return cache.moment[0, at.clamp(max=moments - 1)] * (at < moments)
 
     def _look_back(self, cache: Cache, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of one new column, q, k, v [V, H, 1, d], to a branch's cache.

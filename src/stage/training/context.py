@@ -34,7 +34,7 @@ def on_the_beat(read: Tensor, phase: Tensor) -> float:
 def validate(trainee: nn.Module, held: Examples, frames: int) -> dict[str, float]:
     """Losses and hits on held-out mixes."""
     batch = mixes(held, 0, 48, frames).to(trainee.decoder.device)
-    x = trainee.decoder.enter(batch.sequence)
+    x, _ = trainee.decoder.enter(batch.sequence)
     losses = trainee.context_listener(x, batch)
     return {f"context/{name}": float(value) for name, value in losses.items()} | {
         "context/on the beat": on_the_beat(trainee.context_listener.read(x), batch.phase)}
@@ -57,7 +57,7 @@ def pretrain(trainee: nn.Module, examples: Examples, held: Examples, recipe: dic
         for group in optimizer.param_groups:
             group["lr"] = options["lr"] * min(1.0, (step + 1) / 50, max(0.02, 2 * (1 - step / steps)))
         with autocast:
-            losses = trainee.context_listener(decoder.enter(batch.sequence), batch)
+            losses = trainee.context_listener(decoder.enter(batch.sequence)[0], batch)
             total = sum(recipe["losses"][name] * value for name, value in losses.items())
         total.backward()
         nn.utils.clip_grad_norm_(parts.parameters(), 1.0)

@@ -90,7 +90,7 @@ class Trainee(nn.Module):
         if any(batch.prompts):
             embedded, mask = self.text.encode(batch.prompts)
             text, mask = blank_text(self.decoder.text_projection(embedded), mask)
-        entered = self.decoder.enter(batch.sequence) if entered is None else entered
+        entered = self.decoder.enter(batch.sequence)[0] if entered is None else entered
         return self.decoder.run(entered, batch.sequence, text, mask)
 
     def target_losses(self, hidden: Tensor, batch: Batch) -> Tensor:
@@ -116,7 +116,7 @@ class Trainee(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss and its parts."""
         config = self.decoder.config
-        entered = self.decoder.enter(batch.sequence)
+        entered, _ = self.decoder.enter(batch.sequence)
         hidden = self.hidden(batch, entered)
         each = self.target_losses(hidden, batch)
         parts = {"target": each.mean(), "first": each[0], "context": self.context_loss(hidden, batch)}
@@ -135,12 +135,13 @@ class Trainee(nn.Module):
         return total, parts
 
 
-def start_from(trainee: Trainee, base: Path) -> None:
-    """Weights of an earlier run; it may lack a context encoder, which then starts afresh."""
+def start_from(trainee: Trainee, base: Path) -> bool:
+    """Weights of an earlier run; it may lack (parts of) a context encoder, which then start afresh. Returns whether it has one."""
     missing, unknown = trainee.load_state_dict(load_state(base)["trainee"], strict=False)
     wrong = [name for name in missing if not name.startswith(("decoder.context.", "context_listener.", "density."))] + unknown
     if wrong:
         raise StageError(f"{base} does not fit the recipe: {', '.join(wrong[:3])}")
+    return "decoder.context.enter.weight" not in missing
 
 
 @torch.inference_mode()
@@ -180,8 +181,7 @@ def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | N
     config = shape(recipe, codec)
     trainee = Trainee(recipe, config)
     start_embeddings(trainee.decoder, codec.quantizer.embed, recipe["embedding_scale"], torch.Generator().manual_seed(recipe["seed"]))
-    if base is not None:
-        start_from(trainee, base)
+    listens = base is not None and start_from(trainee, base)
     trainee.to(place)
     autocast = precision(recipe["precision"], place)
     matrices = [p for layer in trainee.decoder.layers for p in layer.parameters() if p.ndim == 2]
@@ -196,7 +196,7 @@ def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | N
         for optimizer, saved in zip(optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
         step, spent = state["step"], state["spent"]
-    if config.context_layers and step == 0:
+    if config.context_layers and step == 0 and not listens:
         context.pretrain(trainee, examples, held, recipe, out, log, autocast)
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     clock, seen, since = time.time() - spent, 0, time.time()
