@@ -95,6 +95,12 @@ def test_the_density_is_told_where_there_is_a_prompt(examples):
     assert (silent.batch(2).density == -1).all()
 
 
+def test_every_layout_cuts_the_same_examples(examples):
+    """So that the loss with a context and without one are of the same music."""
+    first = examples.batch(7, layout="none", rows=4, frames=50, stem="bass").target
+    assert all(torch.equal(first, examples.batch(7, layout=layout, rows=4, frames=50, stem="bass").target) for layout in ("click", "mix", "both"))
+
+
 def test_batches_can_be_drawn_again(examples):
     a, b = examples.batch(11), examples.batch(11)
     assert torch.equal(a.sequence.columns, b.sequence.columns) and a.prompts == b.prompts

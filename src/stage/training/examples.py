@@ -117,7 +117,8 @@ class Examples:
             start = int(torch.randint(max(1, length - frames), (1,), generator=generator))
             if self.sounding[id(found)][stem][start : start + frames].float().mean() > 0.5:
                 break
-        clean = layout == "click" or float(torch.rand(1, generator=generator)) < self.recipe["batch"]["clean_grid"]
+        drawn = float(torch.rand(1, generator=generator))  # in every layout, so that all of them cut the same examples
+        clean = layout == "click" or drawn < self.recipe["batch"]["clean_grid"]
 
         def cut(name: str) -> Tensor:
             piece = found[name][:, start : start + frames].long()
