@@ -53,7 +53,10 @@ def test_it_plays_to_a_real_recording(embedded, demo, tmp_path):
         made = embedded.accompany(recording, rate, gone, grid=grid, seed=2)
         assert rate == 44100 and made.stems.shape == (1, recording.shape[1])
         assert np.isfinite(made.stems).all() and np.abs(made.stems).max() <= CEILING
-        assert loudness(made.stems[0], rate) == pytest.approx(loudness(recording, rate) - 4, abs=1.5)
+        wanted, peak = loudness(recording, rate) - 4, np.abs(made.stems[0]).max()
+        # a low bass that is to sound loud has its peaks at full scale before it is; the limiter then wins
+        softest = 1.5 if peak < 0.98 * CEILING else 4
+        assert wanted - softest < loudness(made.stems[0], rate) < wanted + 1.5
 
 
 def test_the_card_and_the_licence_are_there(embedded):
