@@ -1,6 +1,6 @@
 """The context encoder's own start: beats and chords from mixes alone, before the decoder learns with it.
 
-A step costs a twentieth of the decoder's, so that it hears a hundred hours in some minutes.
+A step costs a third of the decoder's: there is no target, and the decoder's layers are left out.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Beside the paper's loss (arXiv 2504.05690; cross-entropy on the target's frames) the recipe can weigh
 a next-frame loss on the mix, and labels that our corpus knows exactly: from the hidden states of the
-mix and of the target, small heads read the place in the beat and the bar and the sounding chord.
-The heads are dropped after training.
+mix and of the target, small heads read the place in the beat and the bar and the sounding chord; from
+the state before the target, how densely the prompt asks it to play. The heads are dropped after training.
 """
 
 from __future__ import annotations
