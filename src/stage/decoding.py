@@ -13,7 +13,9 @@ from typing import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .models.decoder import Cache, Decoder
+from .models.cache import Cache
+from .models.decoder import Decoder
+from .models.graph import Step, fast_step
 from .prefix import Contexts, deinterleave, row, trim
 
 OnStep = Callable[[int, int], "bool | None"]
@@ -55,13 +57,13 @@ def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
     size = logits.shape[-1]
     keep = min(sampling.top_k or size, size)
     values, codes = torch.topk(logits, keep, dim=-1)  # sorted, the likeliest first
-    chance = torch.softmax(values.double() / sampling.temperature, dim=-1)
+    chance = torch.softmax(values.to(draws.dtype) / sampling.temperature, dim=-1)
     total = chance.cumsum(-1)
     if sampling.top_p:
         # keep a code as long as those before it have not reached top_p
         chance = chance * (total - chance < sampling.top_p)
         total = chance.cumsum(-1)
-    place = torch.searchsorted(total, (draws.to(logits.device) * total[..., -1])[..., None], right=True)
+    place = torch.searchsorted(total, (draws * total[..., -1])[..., None], right=True)
     return codes.gather(-1, place.clamp(max=keep - 1))[..., 0]
 
 
@@ -75,6 +77,7 @@ class State:
     columns: [V, K, S] int64, what has been generated, as the first branch sees it.
     caches, offsets [branches] int64 (position of column 0), weights [branches]: of the branches.
     stem: 0-d int64. draws: [V, steps, K] float64. logits: [branches, V, K, size] of column ``at``.
+    step: how the decoder goes on (`stage.models.graph`). All tensors are on the decoder's device.
     """
 
     known: Tensor
@@ -86,6 +89,7 @@ class State:
     stem: Tensor
     draws: Tensor
     logits: Tensor
+    step: Step
     at: int
     steps: int
     done: int = 0
@@ -135,24 +139,25 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
         for seed in seeds
     ])
     return State(
-        known=torch.stack(known_cells), unknown=(frame >= known) & (frame < frames),
-        columns=known_cells[0].repeat(len(seeds), 1, 1), caches=caches,
+        known=torch.stack(known_cells).to(device), unknown=((frame >= known) & (frame < frames)).to(device),
+        columns=known_cells[0].repeat(len(seeds), 1, 1).to(device), caches=caches,
         offsets=torch.tensor(offsets, device=device), weights=torch.tensor([b[0] for b in plan], device=device),
-        stem=torch.tensor(stem, device=device), draws=draws, logits=torch.stack(logits), at=known, steps=steps,
+        stem=torch.tensor(stem, device=device), draws=draws.to(device), logits=torch.stack(logits),
+        step=fast_step(decoder, caches), at=known, steps=steps,
     )
 
 
 @torch.inference_mode()
 def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
-    """Fill the next column and, unless it is the last, run it through the decoder."""
-    chosen = choose(guide(state.logits, state.weights), state.draws[:, state.done], sampling).cpu()
+    """Fill the next column and, unless it is the last, run it through the decoder. Nothing waits for a GPU."""
+    chosen = choose(guide(state.logits, state.weights), state.draws[:, state.done], sampling)
     state.at += 1
     state.done += 1
     # [branches, V, K]
     columns = torch.where(state.unknown[:, state.at], chosen, state.known[:, None, :, state.at])
     state.columns[:, :, state.at] = columns[0]
     if state.done < state.steps:
-        state.logits = decoder.step(columns.to(decoder.device), state.offsets + state.at, state.stem, state.caches)
+        state.logits = state.step(columns, state.offsets + state.at, state.stem, state.caches)
 
 
 def generate(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,

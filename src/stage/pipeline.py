@@ -66,11 +66,24 @@ class Stage:
     config: StageConfig
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str = "embedded", device: str | torch.device | None = None) -> Stage:
-        """Load a model of the package by name, or a checkpoint folder. device: the GPU if there is one, by default."""
+    def from_pretrained(
+        cls,
+        name_or_path: str = "embedded",
+        device: str | torch.device | None = None,
+        precision: str = "auto",
+        on_share: Callable[[float], None] | None = None,
+    ) -> Stage:
+        """Load a model of the package by name, or a checkpoint folder.
+
+        device: the GPU if there is one, by default. precision: of the decoder's weights, "float32", "bf16", "int8", "int4"
+        (`stage.models.precision`); "auto" is float32 for small models, else int8 on CPUs and bf16 on GPUs.
+        on_share: told the share of the decoder's weights that is read, 0..1.
+        Raises StageError for what cannot be loaded, or needs more memory than there is.
+        """
         from stage.checkpoints.native import load
 
-        config, decoder, codec, text = load(name_or_path, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        config, decoder, codec, text = load(name_or_path, device, precision, on_share)
         return cls(decoder, codec, text, config)
 
     def save_pretrained(self, path: str) -> None:

@@ -12,11 +12,11 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from ..config import DecoderConfig, StageConfig
@@ -24,8 +24,11 @@ from ..errors import StageError
 from ..models.codec import Codec
 from ..models.decoder import Decoder
 from ..models.encodec import EncodecCodec
+from ..models.precision import choose
 from ..models.spectral import SpectralCodec, SpectralConfig
 from ..models.text import HashedConfig, HashedText, T5Text, TextEncoder
+from .fill import fill, fill_decoder
+from .memory import check_memory, parameters
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent.parent / "weights"
@@ -42,45 +45,30 @@ def find(name_or_path: str | Path) -> Path:
     raise StageError(f"no model '{name_or_path}'; give a folder, or one of the shipped: {shipped or 'none'}")
 
 
-def load(name_or_path: str | Path, device: str = "cpu") -> tuple[StageConfig, Decoder, Codec, TextEncoder]:
-    """Load a model. Raises StageError with what is missing or does not fit."""
+def load(name_or_path: str | Path, device: str = "cpu", precision: str = "auto",
+         on_share: Callable[[float], None] | None = None) -> tuple[StageConfig, Decoder, Codec, TextEncoder]:
+    """Load a model. Raises StageError with what is missing or does not fit.
+
+    precision: of the decoder's weights, see `stage.models.precision`. on_share: told the share of the decoder that is read, 0..1.
+    """
     folder = find(name_or_path)
     try:
         config = json.loads((folder / "config.json").read_text())
         if config["format"] != FORMAT:
             raise StageError(f"{folder} has format {config['format']}; this version reads format {FORMAT}")
-        stage = StageConfig(**config["stage"])
-        decoder = Decoder(DecoderConfig(**config["decoder"]))
+        stage, shape = StageConfig(**config["stage"]), DecoderConfig(**config["decoder"])
         kinds = {part: config[part].pop("kind") for part in ("codec", "text")}
         codec = SpectralCodec(SpectralConfig(**config["codec"])) if kinds["codec"] == "spectral" else None
         text = HashedText(HashedConfig(**config["text"])) if kinds["text"] == "hashed" else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StageError(f"{folder / 'config.json'} is not a STAGE configuration: {error}") from None
-    fill(decoder, folder / "decoder.safetensors")
-    codec = EncodecCodec.from_pretrained(str(folder / "codec")) if codec is None else fill(codec, folder / "codec.safetensors")
+    precision = choose(precision, device, parameters(shape))
+    check_memory(folder, shape, precision, device)
     text = T5Text.from_pretrained(str(folder / "text")) if text is None else fill(text, folder / "text.safetensors")
-    for part in (decoder, codec, text):
+    codec = EncodecCodec.from_pretrained(str(folder / "codec")) if codec is None else fill(codec, folder / "codec.safetensors")
+    for part in (codec, text):
         (part if isinstance(part, nn.Module) else part.model).to(device)
-    return stage, decoder, codec, text
-
-
-def fill(module: nn.Module, path: Path) -> nn.Module:
-    """Load weights strictly; kept in float32 whatever they were stored in."""
-    try:
-        weights = load_file(path)
-    except FileNotFoundError:
-        raise StageError(f"{path} is missing") from None
-    except (SafetensorError, OSError) as error:
-        raise StageError(f"{path} is not a whole safetensors file: {error}") from None
-    own = module.state_dict()
-    wrong = [f"{n} is missing" for n in own if n not in weights] + [f"{n} is unknown" for n in weights if n not in own]
-    wrong += [f"{n} is {list(weights[n].shape)}, not {list(own[n].shape)}" for n in own
-              if n in weights and weights[n].shape != own[n].shape]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise StageError(f"{path} does not fit its config.json: {'; '.join(wrong[:3])}{more}")
-    module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    return module.eval().requires_grad_(False)
+    return stage, fill_decoder(shape, folder / "decoder.safetensors", precision, device, on_share), codec, text
 
 
 def save(path: str | Path, config: StageConfig, decoder: Decoder, codec: Codec, text: TextEncoder,
@@ -89,6 +77,8 @@ def save(path: str | Path, config: StageConfig, decoder: Decoder, codec: Codec, 
     path = Path(path)
     if path.exists():
         raise StageError(f"{path} exists; choose another folder")
+    if decoder.predict is not None:
+        raise StageError("packed weights cannot be saved: load the model with precision float32")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:

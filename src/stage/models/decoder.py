@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..config import DecoderConfig
 from ..prefix import Row, target_states
+from .cache import Cache
 from .context import ContextEncoder
 
 
@@ -51,34 +52,6 @@ def blank_text(text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     mask = mask.clone()
     mask[:, 0] |= ~mask.any(1)
     return text, mask
-
-
-class Cache:
-    """Static key/value cache of one branch of the guidance.
-
-    keys, values: [layers, V, H, capacity, d]; length: columns that are filled.
-    text: keys and values of the cross-attention for each layer, or None without text.
-    moment: [1, P, D], what the context encoder adds to a column at each position, or None.
-    """
-
-    def __init__(self, config: DecoderConfig, rows: int, capacity: int, like: Tensor):
-        shape = (config.layers, rows, config.heads, capacity, config.dim // config.heads)
-        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
-        self.length = 0
-        self.text: list[tuple[Tensor, Tensor]] | None = None
-        self.moment: Tensor | None = None
-
-    def expand(self, rows: int, columns: int) -> Cache:
-        """A cache for many continuations of this one row, with room for ``columns`` more."""
-        new = object.__new__(Cache)
-        layers, _, heads, _, d = self.keys.shape
-        for name in ("keys", "values"):
-            old = getattr(self, name)[:, :, :, : self.length]
-            room = old.new_zeros(layers, rows, heads, self.length + columns, d)
-            room[:, :, :, : self.length] = old
-            setattr(new, name, room)
-        new.length, new.text, new.moment = self.length, self.text, self.moment
-        return new
 
 
 class Layer(nn.Module):
@@ -143,6 +116,7 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
         self.head = nn.Parameter(0.02 * torch.randn(config.codebooks, config.codebook_size, config.dim))
+        self.predict: nn.Module | None = None  # stands for the head where weights are packed (models/precision.py)
         for layer in self.layers:
             for linear in (layer.qkv, layer.cross_q, layer.cross_kv, layer.up):
                 nn.init.normal_(linear.weight, std=config.dim**-0.5)
@@ -220,7 +194,7 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [B, S, D] -> logits [B, K, S, V]."""
-        flat = F.linear(hidden, self.head.flatten(0, 1))
+        flat = F.linear(hidden, self.head.flatten(0, 1)) if self.predict is None else self.predict(hidden)
         return flat.view(*hidden.shape[:2], self.config.codebooks, -1).transpose(1, 2)
 
     def target_logits(self, hidden: Tensor, sequence: Row) -> tuple[Tensor, Tensor]:
@@ -235,21 +209,20 @@ class Decoder(nn.Module):
         text: [1, L, D] projected, or None. The cache's cross-attention is computed once, here.
         """
         length = sequence.columns.shape[-1]
-        cache = Cache(self.config, 1, length, self.embed)
+        cache = Cache(self.config, length, self.embed)
         if text is not None:
-            text = text[:, text_mask[0]] if text_mask is not None else text
+            text = (text[:, text_mask[0]] if text_mask is not None else text).to(self.embed.dtype)
             cache.text = [layer.text(text) for layer in self.layers]
         x, cache.moment = self.enter(sequence)
         turn = self.turn(sequence.positions)
         for i, layer in enumerate(self.layers):
             q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
-            cache.keys[i], cache.values[i] = k, v
+            cache.own[0][i], cache.own[1][i] = k, v
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + layer.self_out(y.transpose(1, 2).flatten(2))
             if cache.text is not None:
                 x = layer.cross(x, cache.text[i], None)
             x = layer.feed(x)
-        cache.length = length
         return self.logits(self.norm(x[:, -1:]))[:, :, 0], cache
 
     def step(self, columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
@@ -260,24 +233,20 @@ class Decoder(nn.Module):
         Returns logits [branches, V, K, size].
         """
         branches, rows = columns.shape[:2]
-        tokens = columns.flatten(0, 1)[:, :, None]
-        positions = position.repeat_interleave(rows)[:, None]
-        x = self.embed_columns(tokens, positions, segment.expand_as(positions))
+        x = self.embed_columns(columns.flatten(0, 1)[:, :, None], position.repeat_interleave(rows)[:, None], segment.expand(branches * rows, 1))
         if self.config.context_layers:
             x = x + torch.cat([self._heard(cache, at).expand(rows, 1, -1) for cache, at in zip(caches, position)])
-        turn = self.turn(positions)
+        turn = self.turn(position.repeat_interleave(rows)[:, None])
+        scale = (self.config.dim // self.config.heads) ** -0.5
         for i, layer in enumerate(self.layers):
-            q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
-            mixed = [
-                self._look_back(cache, i, *(part[b * rows : (b + 1) * rows] for part in (q, k, v)))
-                for b, cache in enumerate(caches)
-            ]
-            x = x + layer.self_out(torch.cat(mixed).transpose(1, 2).flatten(2))
+            q, k, v = (part[:, 0].split(rows) for part in layer.project(x, turn))
+            seen = [cache.attend(i, *parts, scale) for cache, *parts in zip(caches, q, k, v)]
+            x = x + layer.self_out(torch.cat(seen).flatten(1)[:, None])
             # a branch without text would add zeros: its keys and values are zero
-            parts = x.split(rows)
             x = torch.cat([
-                layer.cross(part, (cache.text[i][0].expand(rows, -1, -1, -1), cache.text[i][1].expand(rows, -1, -1, -1)), None)
-                if cache.text is not None else part for part, cache in zip(parts, caches)
+                # the rows of a branch ask one text
+                part if cache.text is None else layer.cross(part.transpose(0, 1), cache.text[i], None).transpose(0, 1)
+                for part, cache in zip(x.split(rows), caches)
             ])
             x = layer.feed(x)
         for cache in caches:
@@ -290,15 +259,3 @@ class Decoder(nn.Module):
             return self.embed.new_zeros(self.config.dim)
         moments = cache.moment.shape[1]
         return cache.moment[0, at.clamp(max=moments - 1)] * (at < moments)
-
-    def _look_back(self, cache: Cache, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attention of one new column, q, k, v [V, H, 1, d], to a branch's cache.
-
-        Plain products: for a single query they are faster on CPUs than the fused kernel.
-        """
-        at = cache.length
-        cache.keys[layer, :, :, at] = k[:, :, 0]
-        cache.values[layer, :, :, at] = v[:, :, 0]
-        keys, values = cache.keys[layer, :, :, : at + 1], cache.values[layer, :, :, : at + 1]
-        weights = torch.matmul(q, keys.transpose(-1, -2)) * q.shape[-1] ** -0.5
-        return torch.matmul(weights.softmax(-1), values)

@@ -1,0 +1,198 @@
+"""Low-precision weights: the decoder's matrices in bf16, int8 or int4, through torch's own CPU kernels.
+
+A step of generation multiplies few rows by every weight, so it takes as long as the weights take to come from memory; fewer bits
+are read faster. Which kernel is the fastest for them depends on the processor (``kernels``), what is stored does not:
+
+- bf16: as it is.
+- int8: one scale for each output (symmetric, LLM.int8's absmax, arXiv 2208.07339, section 2).
+- int4: a scale and an offset for each group of inputs of an output (GPTQ's grouping, arXiv 2210.17323, section 4, rounded to nearest).
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import StageError
+from .decoder import Decoder
+
+PRECISIONS = ("auto", "float32", "bf16", "int8", "int4")
+BYTES = {"float32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / 32}
+"""Bytes that a weight takes, scales included."""
+SMALL = 100_000_000
+"""Decoders with fewer parameters stay in float32 by default: their steps do not wait for the memory."""
+GROUP = 32
+"""Inputs that share an int4 scale."""
+MANY = 16
+"""Rows from which on weight-only kernels are slower than a product with the weights made whole again."""
+
+
+def choose(precision: str, device: torch.device | str, parameters: int) -> str:
+    """The precision that ``auto`` stands for on this device; StageError for one that cannot be had there."""
+    if precision not in PRECISIONS:
+        raise StageError(f'"{precision}" is not a precision: choose {", ".join(PRECISIONS)}')
+    on_cpu = torch.device(device).type == "cpu"
+    if precision == "auto":
+        return "float32" if parameters < SMALL else "int8" if on_cpu else "bf16"
+    if precision.startswith("int") and not on_cpu:
+        raise StageError(f"{precision} is for CPUs: use bf16 on {device}")
+    return precision
+
+
+def native_bf16() -> bool:
+    """Whether this processor multiplies bf16 by instructions of its own; elsewhere activations stay in float32."""
+    known = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
+    return any(ask is not None and ask() for ask in known)
+
+
+def has_vnni() -> bool:
+    """Whether this processor adds up products of bytes by instructions of its own."""
+    ask = getattr(torch.cpu, "_is_vnni_supported", None) or getattr(torch.cpu, "_is_avx512_vnni_supported", None)
+    return bool(ask and ask()) and hasattr(torch.ops.quantized, "linear_with_input_q_dq_qweight_dq_output_fp32")
+
+
+def compute_dtype(precision: str, device: torch.device | str) -> torch.dtype:
+    """What activations and caches are kept in."""
+    fast = torch.device(device).type != "cpu" or native_bf16()
+    return torch.bfloat16 if precision != "float32" and fast else torch.float32
+
+
+class LowLinear(nn.Module):
+    """A linear layer without bias whose weights are packed: [..., in_features] -> [..., out_features], in the dtype of its input."""
+
+    def __init__(self, weight: Tensor):
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+
+    def _apply(self, fn, recurse: bool = True) -> LowLinear:
+        """Stay as packed: these are for CPUs, and a module's ``to(dtype)`` would unpack them."""
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in_features] -> [..., out_features]."""
+        return self.rows(x.reshape(-1, self.in_features)).to(x.dtype).view(*x.shape[:-1], self.out_features)
+
+    def rows(self, x: Tensor) -> Tensor:
+        """x [M, in_features] -> [M, out_features]."""
+        raise NotImplementedError
+
+
+class Bf16Linear(LowLinear):
+    """Weights in bf16."""
+
+    def __init__(self, weight: Tensor):
+        super().__init__(weight)
+        self.register_buffer("weight", weight.to(torch.bfloat16), persistent=False)
+
+    def rows(self, x: Tensor) -> Tensor:
+        return F.linear(x.to(torch.bfloat16), self.weight)
+
+
+def quantize_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """weight [N, K] -> (int8 [N, K], scale [N] float32): weight is about int8 * scale."""
+    weight = weight.float()
+    scale = weight.abs().amax(1).clamp(min=1e-12) / 127
+    return (weight / scale[:, None]).round_().to(torch.int8), scale
+
+
+class Int8Linear(LowLinear):
+    """Weights in int8, activations in bf16: for processors that multiply bf16."""
+
+    def __init__(self, weight: Tensor):
+        super().__init__(weight)
+        packed, scale = quantize_int8(weight)
+        self.register_buffer("weight", packed, persistent=False)
+        self.register_buffer("scale", scale.to(torch.bfloat16), persistent=False)
+
+    def rows(self, x: Tensor) -> Tensor:
+        x = x.to(torch.bfloat16)
+        if len(x) > MANY:
+            return F.linear(x, self.weight.to(x.dtype)) * self.scale
+        if len(x) == 1:  # the kernel for one row is another, and slow
+            return torch.ops.aten._weight_int8pack_mm(x.expand(2, -1).contiguous(), self.weight, self.scale)[:1]
+        return torch.ops.aten._weight_int8pack_mm(x, self.weight, self.scale)
+
+
+class Int8RowsLinear(LowLinear):
+    """Weights in int8, and each row of activations in int8 with a scale of its own: for processors that add up bytes (VNNI)."""
+
+    def __init__(self, weight: Tensor):
+        super().__init__(weight)
+        packed, scale = quantize_int8(weight)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch is about to rename these
+            whole = torch._make_per_channel_quantized_tensor(packed, scale.double(), torch.zeros(len(scale), dtype=torch.int64), 0)
+            self.packed = torch.ops.quantized.linear_prepack(whole, None)
+
+    def rows(self, x: Tensor) -> Tensor:
+        x = x.float()
+        peak = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True).clamp_(min=1e-12) / 127
+        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x / peak, 1.0, 128, self.packed) * peak
+
+
+def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """weight [N, K] -> (0..15 int32 [N, K], scale and offset [K / GROUP, N, 2] float32): weight is about (q - 8) * scale + offset."""
+    groups = weight.float().unflatten(1, (-1, GROUP))
+    low, high = groups.amin(-1), groups.amax(-1)
+    scale = ((high - low) / 15).clamp(min=1e-12).to(torch.bfloat16).float()
+    offset = (low + 8 * scale).to(torch.bfloat16).float()
+    packed = ((groups - offset[..., None]) / scale[..., None]).round_().add_(8).clamp_(0, 15)
+    return packed.flatten(1).int(), torch.stack([scale, offset], -1).transpose(0, 1).contiguous()
+
+
+class Int4Linear(LowLinear):
+    """Weights in int4 by groups, activations in bf16."""
+
+    def __init__(self, weight: Tensor):
+        super().__init__(weight)
+        packed, scales = quantize_int4(weight)
+        self.register_buffer("weight", torch.ops.aten._convert_weight_to_int4pack_for_cpu(packed, 2), persistent=False)
+        self.register_buffer("scales", scales.to(torch.bfloat16), persistent=False)
+
+    def rows(self, x: Tensor) -> Tensor:
+        return torch.ops.aten._weight_int4pack_mm_for_cpu(x.to(torch.bfloat16).contiguous(), self.weight, GROUP, self.scales)
+
+
+def pack(weight: Tensor, precision: str, device: torch.device | str = "cpu") -> nn.Module:
+    """A linear layer with this weight [N, K], float32, in this precision."""
+    if precision == "int8":
+        return Int8RowsLinear(weight) if has_vnni() and not native_bf16() else Int8Linear(weight)
+    if precision == "int4":
+        return Int4Linear(weight)
+    if compute_dtype(precision, device) == torch.float32:
+        return Bf16Linear(weight)
+    plain = nn.Linear(*reversed(weight.shape), bias=False, device="meta")
+    plain.weight = nn.Parameter(weight.to(device, torch.bfloat16), requires_grad=False)
+    return plain
+
+
+MATRICES = ("qkv", "self_out", "cross_q", "cross_kv", "cross_out", "up", "down")
+"""The linear layers of a ``stage.models.decoder.Layer``."""
+
+
+def matrices(decoder: Decoder) -> dict[str, str]:
+    """The decoder's big matrices: name of the parameter -> path of the module that stands for it when it is packed."""
+    names = {f"layers.{i}.{name}.weight": f"layers.{i}.{name}" for i in range(len(decoder.layers)) for name in MATRICES}
+    return names | {"head": "predict"}
+
+
+def replace(decoder: Decoder, path: str, weight: Tensor, precision: str, device: torch.device | str = "cpu") -> None:
+    """Put a packed matrix in the place of a module of the decoder. The head's [K, V, D] becomes one of [K * V, D]."""
+    if path == "predict":
+        # of all matrices the one whose rounding is heard at once, and a fiftieth of the weights
+        weight, precision = weight.flatten(0, 1), "int8" if precision == "int4" else precision
+        decoder.head = None
+    parent, _, name = path.rpartition(".")
+    setattr(decoder.get_submodule(parent), name, pack(weight, precision, device))
+
+
+def lower(decoder: Decoder, precision: str) -> Decoder:
+    """Pack the decoder's matrices, in place. Its weights can no longer be saved or trained."""
+    if precision != "float32":
+        weights = dict(decoder.named_parameters())
+        for parameter, path in matrices(decoder).items():
+            replace(decoder, path, weights[parameter].detach(), precision, decoder.device)
+    return decoder.to(compute_dtype(precision, decoder.device))
