@@ -47,7 +47,7 @@ def test_transformers_decoder_gives_the_same_logits():
     theirs = MusicgenForCausalLM(MusicgenDecoderConfig(
         vocab_size=2048, num_hidden_layers=3, hidden_size=128, num_attention_heads=2, ffn_dim=512, num_codebooks=4,
     )).eval()
-    config = DecoderConfig(dim=128, layers=3, heads=2, ffn_dim=512, text_dim=128, stems=())
+    config = DecoderConfig(dim=128, layers=3, heads=2, ffn_dim=512, text_dim=128, stems=(), contexts=())
     ours = Decoder(config)
     weights = gather(musicgen.decoder_names(config, prefix=""), theirs.state_dict())
     missing, unexpected = ours.load_state_dict(weights, strict=False)

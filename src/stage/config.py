@@ -12,6 +12,8 @@ class DecoderConfig:
     Token rows of each codebook's embedding table, in order: the codes, the padding row
     ``codebook_size``, one separator for each stem, one closing token for each kind of context
     but the last (the last is closed by the stem's separator).
+
+    Without stems and contexts it is MusicGen itself: whole music from text, and the padding row is its learned start token.
     """
 
     dim: int = 1024
@@ -31,6 +33,8 @@ class DecoderConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "stems", tuple(self.stems))
         object.__setattr__(self, "contexts", tuple(self.contexts))
+        if bool(self.stems) != bool(self.contexts):
+            raise ValueError("a model has stems and contexts, or, as MusicGen itself, neither")
         if self.dim % self.heads:
             raise ValueError(f"width {self.dim} is not a multiple of {self.heads} heads")
         if self.context_layers and not self.restart:
@@ -46,7 +50,7 @@ class DecoderConfig:
     @property
     def rows(self) -> int:
         """Rows of each codebook's embedding table."""
-        return self.codebook_size + 1 + len(self.stems) + len(self.contexts) - 1
+        return self.codebook_size + 1 + len(self.stems) + max(0, len(self.contexts) - 1)
 
     @property
     def segments(self) -> int:
@@ -74,6 +78,7 @@ class StageConfig:
 
     name: str = "stage"
     licence: str = ""
+    origin: str = ""  # where a converted model is from
     window_seconds: float = 10.0
     grid: bool = False  # give the clicks of the tracked beats as a context of their own
     guidance: float = 3.0

@@ -16,7 +16,7 @@ from stage.errors import StageError
 from stage.level import SILENCE, limit, loudness, match_level, mix
 from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.text import TextEncoder
-from stage.request import check_many, check_rate, check_sampling, click_seconds, stretch
+from stage.request import check_many, check_rate, check_sampling, check_seconds, click_seconds, stretch
 from stage.rhythm import BeatGrid, beats_per_bar, click_track, seconds_to_frames
 
 STEM_LEVEL = -4.0
@@ -173,8 +173,22 @@ class Stage:
         song = CLICK_GAIN * sound.fit(click_track(beats, seconds, rate), samples)[None]
         return Accompaniment(stem, _level(stems, rate, CLICK_STEM_LUFS), song, rate, seeds, beats)
 
+    def compose(self, prompt: str = "", seconds: float = 10.0, variations: int = 1, seed: int = 0, sampling: Sampling | None = None,
+                on_progress: Progress | None = None) -> np.ndarray:  # fmt: skip
+        """Whole music from text, with MusicGen itself (a base that was converted without stems).
+
+        Returns float32 [variations, round(seconds * codec.sample_rate)]. Raises StageError where the model plays stems.
+        """
+        if self.stems:
+            raise StageError(f"this model plays {', '.join(self.stems)} to a recording or a metronome: use accompany or click")
+        check_many(variations, seed)
+        check_seconds(seconds)
+        return self.generate_audio({}, "", prompt, seconds, tuple(range(seed, seed + variations)), sampling, on_progress)
+
     def check(self, stem: str, variations: int = 1, seed: int = 0) -> None:
         """Raise StageError if the model has no such stem, or the numbers are impossible."""
+        if not self.stems:
+            raise StageError("this model is MusicGen itself: it makes whole music from text (Stage.compose). Convert it with --stem and fine-tune it")
         if stem not in self.stems:
             raise StageError(f'this model plays no "{stem}": it plays {", ".join(self.stems)}')
         check_many(variations, seed)
@@ -204,7 +218,7 @@ class Stage:
         codes = play(
             self.decoder,
             self.codec,
-            stem=self.stems.index(stem),
+            stem=self.stems.index(stem) if self.stems else 0,
             contexts=[contexts.get(kind) for kind in kinds],
             text=self._words(prompt),
             frames=seconds_to_frames(seconds, frame_rate(self.codec)),

@@ -83,6 +83,8 @@ def row(config: DecoderConfig, contexts: Contexts, stem: int, target: Tensor, dr
     target: [K, T] int64; frames that are not known yet hold the padding token.
     drop_context: the cells of the contexts become padding, so that they are masked out.
     """
+    if not config.stems:
+        return _plain(config, target)
     parts, positions, segments = [], [], []
     count = target.shape[0]
 
@@ -116,6 +118,13 @@ def row(config: DecoderConfig, contexts: Contexts, stem: int, target: Tensor, dr
     if not config.restart:
         position = (torch.cumsum(attend, 0) - 1).clamp(min=0)
     return Row(columns[None], attend[None], position[None], segment[None], before, target.shape[1])
+
+
+def _plain(config: DecoderConfig, target: Tensor) -> Row:
+    """A row of MusicGen itself: no context, no separator, and the leading column is its start token, so that it is attended to."""
+    columns = interleave(target, config.pad)[None]
+    place = torch.arange(columns.shape[-1])[None]
+    return Row(columns, torch.ones_like(place, dtype=torch.bool), place, torch.zeros_like(place), 0, target.shape[1])
 
 
 def batch(config: DecoderConfig, rows: Sequence[Row]) -> Row:

@@ -55,15 +55,24 @@ def _draw(name: str, shape: list[int], seed: int) -> Tensor:
 
 
 def check(path: Path) -> dict[str, tuple[float, float]]:
-    """Largest difference and agreement for each entry of a conformance file."""
+    """Largest difference and agreement for each entry of a conformance file, with its drawn weights."""
+    meta, _ = _open(path)
+    return compare(drawn_decoder(meta["seed"], meta["dim"], meta["n_layers"], meta["n_heads"]), path)
+
+
+def compare(decoder: Decoder, path: Path) -> dict[str, tuple[float, float]]:
+    """As ``check``, with a decoder that has those weights already."""
+    _, data = _open(path)
+    return _training(decoder, data) | _generation(decoder, data)
+
+
+def _open(path: Path) -> tuple[dict[str, int], dict[str, Tensor]]:
     try:
         with safe_open(str(path), "pt") as file:
             meta = {key: json.loads(value) for key, value in file.metadata().items()}
-            data = {key: file.get_tensor(key) for key in file.keys()}
+            return meta, {key: file.get_tensor(key) for key in file.keys()}
     except Exception as error:
         raise StageError(f"{path} is not a conformance file: {error}") from None
-    decoder = drawn_decoder(meta["seed"], meta["dim"], meta["n_layers"], meta["n_heads"])
-    return _training(decoder, data) | _generation(decoder, data)
 
 
 @torch.inference_mode()

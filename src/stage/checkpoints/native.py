@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -71,17 +72,34 @@ def load(name_or_path: str | Path, device: str = "cpu", precision: str = "auto",
     return stage, fill_decoder(shape, folder / "decoder.safetensors", precision, device, on_share), codec, text
 
 
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A new folder that appears whole, or not at all: what is written into the one that is given is moved there at the end."""
+    if path.exists():
+        raise StageError(f"{path} exists; choose another folder")
+    partial = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        yield partial
+        os.chmod(partial, 0o755)
+        for file in partial.rglob("*.safetensors"):  # they come out readable to their owner alone
+            os.chmod(file, 0o644)
+        os.rename(partial, path)
+    except BaseException as error:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) or "No space left" in str(error):  # safetensors has an error of its own for a full disk
+            raise StageError(f"{path} could not be written: {getattr(error, 'strerror', None) or error}; nothing was kept") from None
+        raise
+
+
 def save(path: str | Path, config: StageConfig, decoder: Decoder, codec: Codec, text: TextEncoder,
          dtype: torch.dtype = torch.float32) -> None:
     """Write a model to a new folder, whole or not at all. ``dtype`` is what the weights are stored in."""
-    path = Path(path)
-    if path.exists():
-        raise StageError(f"{path} exists; choose another folder")
     if decoder.predict is not None:
         raise StageError("packed weights cannot be saved: load the model with precision float32")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
+    with whole_folder(Path(path)) as partial:
         described = {"format": FORMAT, "stage": dataclasses.asdict(config), "decoder": dataclasses.asdict(decoder.config)}
         for name, part, kind in (("decoder", decoder, None), ("codec", codec, "spectral"), ("text", text, "hashed")):
             if isinstance(part, nn.Module):
@@ -92,10 +110,3 @@ def save(path: str | Path, config: StageConfig, decoder: Decoder, codec: Codec, 
                 part.save_pretrained(str(partial / name))
                 described[name] = {"kind": "transformers"}
         (partial / "config.json").write_text(json.dumps(described, indent=2) + "\n")
-        os.chmod(partial, 0o755)
-        for file in partial.glob("*.safetensors"):  # save_file makes them readable to their owner alone
-            os.chmod(file, 0o644)
-        os.rename(partial, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

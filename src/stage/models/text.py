@@ -10,6 +10,8 @@ from typing import Protocol, Sequence
 import torch
 from torch import Tensor, nn
 
+from .quiet import quiet
+
 
 class TextEncoder(Protocol):
     """Prompts to a sequence of vectors for the decoder's cross-attention."""
@@ -78,11 +80,13 @@ class T5Text:
         """Load from a local folder or the hub."""
         from transformers import AutoTokenizer, T5EncoderModel
 
-        return cls(T5EncoderModel.from_pretrained(path, use_safetensors=True), AutoTokenizer.from_pretrained(path))
+        with quiet():
+            return cls(T5EncoderModel.from_pretrained(path, use_safetensors=True), AutoTokenizer.from_pretrained(path))
 
     def save_pretrained(self, path: str) -> None:
         """Write model and tokenizer to a folder."""
-        self.model.save_pretrained(path)
+        with quiet():
+            self.model.save_pretrained(path)
         self.tokenizer.save_pretrained(path)
 
     @torch.inference_mode()
