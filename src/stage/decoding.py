@@ -7,6 +7,7 @@ without context does not carry the masked context along.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
@@ -155,6 +156,28 @@ def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
         state.logits = decoder.step(columns.to(decoder.device), state.offsets + state.at, state.stem, state.caches)
 
 
+def steps(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,
+          seeds: Sequence[int] = (0,), prompt: Tensor | None = None, sampling: Sampling = Sampling()) -> Iterator[State]:
+    """Generate column by column: yields the state after each. See ``generate`` for the arguments.
+
+    Nothing runs before the first ``next``; whoever drops or closes the iterator frees the caches.
+    """
+    state = begin(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling)
+    while state.done < state.steps:
+        advance(decoder, state, sampling)
+        yield state
+
+
+def finished(state: State) -> int:
+    """Frames of the target, those of the prompt included, of which all codebooks are there."""
+    return max(0, state.at + 1 - state.columns.shape[1])
+
+
+def made(state: State, first: int, last: int) -> Tensor:
+    """Codes [V, K, last - first] int64 of the target's frames from `first` to before `last`, which are finished."""
+    return deinterleave(state.columns, 1 + first, last - first)
+
+
 def generate(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,
              seeds: Sequence[int] = (0,), prompt: Tensor | None = None, sampling: Sampling = Sampling(),
              on_step: OnStep | None = None) -> Tensor:
@@ -166,9 +189,7 @@ def generate(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | 
     Returns codes [len(seeds), K, frames] int64. A variation depends on its own seed alone.
     Raises Stopped when ``on_step`` returns False.
     """
-    state = begin(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling)
-    while state.done < state.steps:
-        advance(decoder, state, sampling)
+    for state in steps(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling):
         if on_step is not None and on_step(state.done, state.steps) is False:
             raise Stopped
-    return deinterleave(state.columns, 1, frames)
+    return made(state, 0, frames)
