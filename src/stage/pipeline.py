@@ -359,6 +359,12 @@ def finish(order: Order, heard: Heard, stems: np.ndarray, level: bool = True) ->
     return Accompaniment(order.stem, stems, order.song, order.rate, order.seeds, heard.grid, heard.notes)
 
 
+def gather(stream: Stream, parts: Sequence[np.ndarray]) -> Accompaniment:
+    """What `accompany` returns, from all chunks of a stream that has ended."""
+    stems = np.concatenate(parts, axis=1) / np.float32(10 ** (stream.gain_db / 20))
+    return finish(stream.order, stream.heard, stems)
+
+
 def _beats(grid: str | BeatGrid, song: np.ndarray, rate: int) -> tuple[BeatGrid | None, tuple[str, ...]]:
     """The beats to give to the model, tracked if they are "on", and what there is to say about them."""
     if isinstance(grid, BeatGrid):
