@@ -196,9 +196,9 @@ def test_the_first_chunk_comes_early_and_nothing_before_it_is_asked_for(monkeypa
     stream = drawn.stream(song(2.0, 32000), 32000, "drums", on_progress=told.append)
     assert asked == [] and told == [] and stream.heard.grid is None
     first = next(stream)
-    assert asked == [32000] and first.shape == (1, drawn.codec.hop)
-    # the frame itself, the codec's look-ahead, the delay of the codebooks
-    assert len(told) == 1 + drawn.codec.look_ahead + drawn.codec.codebooks - 1
+    assert asked == [32000] and first.shape == (1, 2 * drawn.codec.hop)
+    # two frames, the codec's look-ahead, the delay of the codebooks
+    assert len(told) == 2 + drawn.codec.look_ahead + drawn.codec.codebooks - 1
     assert stream.heard.grid is not None or stream.heard.notes
     second = next(stream)
     assert second.shape == (1, 2 * drawn.codec.hop) and next(stream).shape == (1, 4 * drawn.codec.hop)

@@ -127,6 +127,7 @@ class Player:
         self.command = find_player()
         self.process: subprocess.Popen | None = None
         self.said: IO[bytes] | None = None
+        self.cut = False  # the player went before the sound was over
         self.waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._feed, name="stage-player", daemon=True)
 
@@ -175,22 +176,26 @@ class Player:
 
     def _feed(self) -> None:
         """Hand on what is made, at the player's pace; ends with the sound or with the player."""
-        with contextlib.suppress(OSError), self.process.stdin as pipe:
-            while (data := self.waiting.get()) is not None:
-                pipe.write(data)
-                pipe.flush()
+        try:
+            with self.process.stdin as pipe:
+                while (data := self.waiting.get()) is not None:
+                    pipe.write(data)
+                    pipe.flush()
+        except OSError:
+            self.cut = True
 
     def wait(self) -> None:
-        """Until the player has ended; Ctrl-C ends it. Says so if it ended before the sound."""
+        """Until the player has ended; Ctrl-C ends it. Tells what it complained of, and if it ended before the sound."""
         try:
             self.thread.join()
             code = self.process.wait()
         except KeyboardInterrupt:
             return
-        if code != 0:
-            self.said.seek(0)
-            why = self.said.read().decode(errors="replace").strip().splitlines()
-            print(f"note: the player {self.command[0]} failed{': ' + why[-1] if why else ''}. $STAGE_PLAYER names another", file=sys.stderr)
+        self.said.seek(0)
+        why = self.said.read().decode(errors="replace").strip().splitlines()
+        if code != 0 or self.cut or why:
+            # some players end with 0 even where there is nothing to play on
+            print(f"note: the player {self.command[0]} did not play all{': ' + why[-1] if why else ''}. $STAGE_PLAYER names another", file=sys.stderr)
 
 
 def find_player() -> list[str]:

@@ -91,9 +91,12 @@ class Stream(Iterator[np.ndarray]):
 
 
 def sizes(codec: Codec, most: float) -> Iterator[int]:
-    """Frames for each part: for the first, what gives one frame of sound; then twice as many each time, at most `most` seconds."""
-    yield codec.look_ahead + 1
+    """Frames for each part: as few as can be at first, then twice as many each time, at most `most` seconds.
+
+    The first gives two frames of sound: a resampler keeps some of it, and a player is to have enough until the next comes.
+    """
     size, limit = 2, max(1, round(most * frame_rate(codec)))
+    yield codec.look_ahead + min(size, limit)
     while True:
         yield min(size, limit)
         size *= 2
