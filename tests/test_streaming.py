@@ -7,7 +7,7 @@ import pytest
 import torch
 from fakes import drawn_stage, listening_stage, song
 
-from stage import BeatGrid, StageError
+from stage import BeatGrid, Stage, StageError
 from stage import audio as sound
 from stage.decoding import State, Stopped
 from stage.models.codec import Sliding, decode_long
@@ -216,6 +216,17 @@ def test_the_plain_result_is_the_matched_one_but_for_its_level(drawn):
     arguments = dict(audio=song(1.5), rate=44100, stem="drums", grid="off")
     plain, matched = (drawn.accompany(**arguments, level=level).stems[0] for level in (False, True))
     assert np.corrcoef(plain, matched)[0, 1] > 0.99 and not np.allclose(plain, matched, atol=1e-3)
+
+
+def test_the_embedded_model_streams():
+    """Over two windows of its 10 s, with tracked beats: the same as at once, and the first two frames come first."""
+    embedded = Stage.from_pretrained(device="cpu")
+    recording = song(10.7, 44100)
+    assert embedded.codec.look_ahead == 20
+    parts = list(embedded.stream(recording, 44100, "drums", prompt="busy funk", seed=1))
+    streamed, whole = np.concatenate(parts, axis=1), embedded.accompany(recording, 44100, "drums", prompt="busy funk", seed=1, level=False)
+    assert 0.03 * 44100 < parts[0].shape[1] <= 0.08 * 44100 and max(part.shape[1] for part in parts[:-1]) < 44100
+    assert streamed.shape == whole.stems.shape and np.abs(streamed - whole.stems).max() < 1e-4
 
 
 def test_a_usual_gain_is_for_the_ear(drawn):
