@@ -253,7 +253,7 @@ class Stage:
                 contexts["grid"] = self._clicks(beats, song.shape[1] / rate)
             return Heard(contexts, beats, notes)
 
-        return Order(stem, prompt, song, rate, tuple(range(seed, seed + variations)), loudness(song, rate) + STEM_LEVEL, listen)
+        return Order(stem, prompt, song, rate, tuple(range(seed, seed + variations)), lambda: loudness(song, rate) + STEM_LEVEL, listen)
 
     def _metronome(
         self, bpm: float, stem: str, meter: str, bars: int, prompt: str, variations: int, seed: int, rate: int | None
@@ -267,7 +267,7 @@ class Stage:
         song = CLICK_GAIN * sound.fit(click_track(beats, seconds, rate), round(seconds * rate))[None]
         kind = "grid" if "grid" in self.decoder.config.contexts else "mix"
         seeds = tuple(range(seed, seed + variations))
-        return Order(stem, prompt, song, rate, seeds, CLICK_STEM_LUFS, lambda: Heard({kind: self._clicks(beats, seconds)}, beats))
+        return Order(stem, prompt, song, rate, seeds, lambda: CLICK_STEM_LUFS, lambda: Heard({kind: self._clicks(beats, seconds)}, beats))
 
     def _make(self, order: Order, sampling: Sampling | None, on_progress: Progress | None, level: bool) -> Accompaniment:
         """The whole order at once."""
@@ -282,7 +282,7 @@ class Stage:
         """The order chunk by chunk."""
         if not 0 < chunk_seconds < np.inf:
             raise StageError(f"a chunk cannot hold {chunk_seconds:g} seconds: choose more than 0")
-        gain_db = order.target - PLAIN_LUFS if gain_db is None else gain_db
+        gain_db = order.target() - PLAIN_LUFS if gain_db is None else gain_db
         if not abs(gain_db) < 200:
             raise StageError(f"{gain_db:g} dB are no gain that can be heard: choose about -40 to 40")
         heard = Heard()
@@ -355,7 +355,8 @@ class Stage:
 def finish(order: Order, heard: Heard, stems: np.ndarray, level: bool = True) -> Accompaniment:
     """The result of an order: stems [V, N] as the model made them, at the song's rate; brought to its level if asked."""
     if level:
-        stems = np.stack([limit(match_level(stem, order.rate, order.target), order.rate) for stem in stems])
+        target = order.target()
+        stems = np.stack([limit(match_level(stem, order.rate, target), order.rate) for stem in stems])
     return Accompaniment(order.stem, stems, order.song, order.rate, order.seeds, heard.grid, heard.notes)
 
 

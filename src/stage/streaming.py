@@ -37,7 +37,7 @@ class Order:
     """A stem that is to be played: what is known before anything is listened to.
 
     stem, prompt: as asked. song: float32 [C, N] at `rate` Hz. seeds: one for each variation.
-    target: loudness in LUFS that the stem is to have. listen: finds the contexts; may track beats.
+    target: measures the loudness in LUFS that the stem is to have. listen: finds the contexts; may track beats.
     """
 
     stem: str
@@ -45,7 +45,7 @@ class Order:
     song: np.ndarray
     rate: int
     seeds: tuple[int, ...]
-    target: float
+    target: Callable[[], float]
     listen: Callable[[], Heard]
 
 
