@@ -256,7 +256,7 @@ def test_what_cannot_be_streamed_is_said_before_it_begins(drawn, change, message
 
 def kept() -> int:
     """Caches and states of generations that are in memory."""
-    return sum(isinstance(one, (Cache, State)) for one in gc.get_objects())
+    return sum(type(one) in (Cache, State) for one in gc.get_objects())
 
 
 @pytest.mark.parametrize("how", ["close", "with", "del", "stop", "end"])

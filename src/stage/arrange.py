@@ -94,7 +94,10 @@ def stream(
         known = codes[:, :, window.start : window.start + window.known]
         groups = [(own, prompt)] if index == 0 else [([seed], known[v]) for v, seed in enumerate(own)]
         makers = [
-            steps(decoder, stem=stem, contexts=encoded, text=text, frames=window.end - window.start, seeds=group, prompt=begun, sampling=sampling)
+            steps(
+                decoder, stem=stem, contexts=encoded, text=text, frames=window.end - window.start,
+                seeds=group, prompt=begun, sampling=sampling,
+            )  # fmt: skip
             for group, begun in groups
         ]
 

@@ -45,10 +45,13 @@ StemOption = Annotated[str, typer.Option("--stem", help="Instrument to play: dru
 PromptOption = Annotated[str, typer.Option("--prompt", help='Style in words, like "busy, driving funk".')]
 VariationsOption = Annotated[int, typer.Option("--variations", help="How many to make; each has its own seed.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first variation. The same seed gives the same stem.")]
-FolderOption = Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the results; NAME-stage by default. -: the stem goes to standard output as WAV while it is made.")]
-PlayOption = Annotated[bool, typer.Option("--play", help="Hear it with the song while it is made (ffplay, sox, mpv, aplay, or $STAGE_PLAYER).")]
+FolderOption = Annotated[
+    Optional[Path],
+    typer.Option("--out", "-o", help="Folder for the results; NAME-stage by default. -: the stem, as WAV on standard output while it is made."),
+]
+PlayOption = Annotated[bool, typer.Option("--play", help="Hear song and stem while it is made, by ffplay, sox, aplay or $STAGE_PLAYER.")]
 RawOption = Annotated[bool, typer.Option("--raw", help="With -o -: float32, little endian, without a header, in place of WAV.")]
-GainOption = Annotated[Optional[float], typer.Option("--gain", help="dB for what --play and -o - let hear; by default what suits a usual stem.")]
+GainOption = Annotated[Optional[float], typer.Option("--gain", help="dB for --play and -o -; by default what suits a usual stem.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
 ModelOption = Annotated[str, typer.Option("--model", help="A model in the package, or a checkpoint folder.")]
 GuidanceOption = Annotated[Optional[float], typer.Option("--guidance", help="How closely to follow the music (1: not pushed).")]

@@ -63,7 +63,8 @@ class BarPointer:
         transition = np.tile(self._log_transition(lengths).T, beats)
         # score[state]: log probability of the best path that ends there; sources[t, beat, length]: the length
         # of the beat before, for paths on which this beat begins at frame t.
-        score = observed[0][kind] - np.repeat(np.log(np.array(self.meters) * lengths.sum()), np.array(self.meters) * lengths.sum())
+        states = np.array(self.meters) * lengths.sum()
+        score = observed[0][kind] - np.repeat(np.log(states), states)
         moved = np.empty_like(score)
         sources = np.zeros((len(observed), beats, len(lengths)), np.uint8)
         arriving = np.empty_like(transition)
@@ -81,10 +82,11 @@ class BarPointer:
             score, moved = moved, score
             sources[frame] = best.reshape(-1, beats).T
         width = lengths.sum()
-        return [
-            self._trace_back(score[bar * width : (bar + meter) * width], sources[:, bar : bar + meter], starts[: meter * len(lengths) + 1], lengths)
-            for bar, meter in zip(bars, self.meters)
-        ]
+        paths = []
+        for bar, meter in zip(bars, self.meters):
+            own, blocks = slice(bar * width, (bar + meter) * width), starts[: meter * len(lengths) + 1]
+            paths.append(self._trace_back(score[own], sources[:, bar : bar + meter], blocks, lengths))
+        return paths
 
     def _trace_back(self, score, sources, starts, lengths) -> tuple[float, np.ndarray, np.ndarray]:
         state = int(score.argmax())

@@ -195,7 +195,8 @@ class Player:
         why = self.said.read().decode(errors="replace").strip().splitlines()
         if code != 0 or self.cut or why:
             # some players end with 0 even where there is nothing to play on
-            print(f"note: the player {self.command[0]} did not play all{': ' + why[-1] if why else ''}. $STAGE_PLAYER names another", file=sys.stderr)
+            reason = f": {why[-1]}" if why else ""
+            print(f"note: the player {self.command[0]} did not play all{reason}. $STAGE_PLAYER names another", file=sys.stderr)
 
 
 def find_player() -> list[str]:
