@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 
 from stage.config import DecoderConfig, StageConfig
 from stage.decoding import Sampling
+from stage.models.codec import SlidingDecode
 from stage.models.decoder import Decoder
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.models.text import HashedConfig, HashedText
 from stage.pipeline import Stage
+from stage.prefix import interleave
 
 
 class PcmCodec:
     """Keeps the waveform: each code is one sample of 10 bits, a frame is 64 of them."""
 
-    sample_rate, hop, codebooks, codebook_size, margin = 32000, 64, 64, 1024, 0
+    sample_rate, hop, codebooks, codebook_size, margin, look_ahead, recurrent = 32000, 64, 64, 1024, 0, 0, False
 
     def encode(self, audio: torch.Tensor) -> torch.Tensor:
         frames = -(-audio.shape[-1] // self.hop)
@@ -25,6 +30,9 @@ class PcmCodec:
 
     def decode(self, codes: torch.Tensor, start: int = 0) -> torch.Tensor:
         return (codes.transpose(1, 2).flatten(1) / 511.5 - 1).float()
+
+    def stream(self) -> SlidingDecode:
+        return SlidingDecode(self)
 
 
 class Listener:
@@ -35,8 +43,8 @@ class Listener:
         self.device = torch.device("cpu")
         self.calls: list[dict] = []
 
-    def echo(self, decoder, *, stem, contexts, text, frames, seeds, prompt=None, sampling=Sampling(), on_step=None) -> torch.Tensor:
-        """Stands for `stage.decoding.generate`: the stem is its last context, after the prompt."""
+    def echo(self, decoder, *, stem, contexts, text, frames, seeds, prompt=None, sampling=Sampling()) -> Iterator[SimpleNamespace]:
+        """Stands for `stage.decoding.steps`: the stem is its last context, after the prompt."""
         self.calls.append({"contexts": contexts, "frames": frames, "seeds": list(seeds), "prompt": prompt, "sampling": sampling, "stem": stem})
         heard = next(c for c in reversed(contexts) if c is not None)
         known = 0 if prompt is None else prompt.shape[1]
@@ -45,15 +53,14 @@ class Listener:
         if known:
             codes[:, :, :known] = prompt
         for step in range(1, 5):
-            if on_step is not None:
-                on_step(step, 4)
-        return codes
+            at = 63 + known + (frames - known) * step // 4
+            yield SimpleNamespace(columns=interleave(codes, 1024), at=at, done=step, steps=4)
 
 
 def listening_stage(monkeypatch, contexts=("mix",), window_seconds=2.0, grid=False) -> tuple[Stage, Listener]:
     """A Stage whose model gives back what it hears."""
     listener = Listener(contexts)
-    monkeypatch.setattr("stage.arrange.generate", listener.echo)
+    monkeypatch.setattr("stage.arrange.steps", listener.echo)
     config = StageConfig(window_seconds=window_seconds, grid=grid)
     return Stage(listener, PcmCodec(), HashedText(HashedConfig(dim=8, buckets=16)), config), listener
 

@@ -7,6 +7,8 @@ import os
 # the same float32 sums whatever the number of threads or the rows of a batch: the same seed gives
 # the same audio (read by Intel's MKL at its first use; elsewhere without effect)
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+# numpy's threads sleep at once when a product is done: their usual busy waiting takes the cores from torch's
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
 
 __version__ = "0.1.0"
 __all__ = ["Accompaniment", "BeatGrid", "Stage", "StageError", "__version__"]

@@ -1,20 +1,20 @@
 """Music longer than the model's window: windows that overlap, each going on from the last one's codes.
 
 Every window sees the contexts of its own stretch of time and starts with the codes that were already
-made for the first half of it. The codes of the whole piece are decoded once, so there is no seam in
-the sound, and only what the model decides changes at a window's edge.
+made for the first half of it. The codes of the whole piece are decoded as one sound, so there is no seam
+in it, and only what the model decides changes at a window's edge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stage.decoding import Sampling, generate
+from stage.decoding import OnStep, Sampling, Stopped, finished, made, steps
 from stage.models.codec import Codec, encode_long
 
 
@@ -49,7 +49,15 @@ def window_seed(seed: int, index: int) -> int:
     return seed if index == 0 else int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def play(
+def play(decoder: torch.nn.Module, codec: Codec, **piece) -> Tensor:
+    """Codes of a stem for contexts of any length, all at once: see `stream` for the arguments.
+
+    Returns int64 [V, K, frames], V = len(seeds).
+    """
+    return torch.cat(list(stream(decoder, codec, **piece)), dim=-1)
+
+
+def stream(
     decoder: torch.nn.Module,
     codec: Codec,
     *,
@@ -62,44 +70,62 @@ def play(
     sampling: Sampling,
     prompt: Tensor | None = None,
     on_progress: Callable[[float], bool | None] | None = None,
-) -> Tensor:
-    """Codes of a stem for contexts of any length.
+    pieces: Iterable[int] = (),
+) -> Iterator[Tensor]:
+    """Codes of a stem for contexts of any length, as they are made: int64 [V, K, n], V = len(seeds).
 
     contexts: one entry for each kind of context of the decoder, mono float32 [N_i] at the codec's rate,
         beginning where the stem begins, or None.
     text: [L, D] or None. frames: length to make. size: the model's window in frames.
     prompt: int64 [K, P], codes that the stem begins with (shorter than a window).
     on_progress: told the share that is done, 0..1; returning False stops (`stage.decoding.Stopped`).
+    pieces: at least how many frames to gather for each part, whole windows where it ends. A window's end ends a part.
 
-    Returns int64 [V, K, frames], V = len(seeds). A variation does not depend on the others.
+    All parts together are `frames` long. A variation does not depend on the others. Nothing runs before the first
+    `next`; closing or dropping the iterator frees what the model keeps.
     """
-    plan = windows(frames, size)
-    rounds = [(index, None) for index in plan[:1]] + [(w, v) for w in plan[1:] for v in range(len(seeds))]
-    work = [window.new for window, _ in rounds]
-    codes = torch.zeros(len(seeds), codec.codebooks, frames, dtype=torch.int64)
-    encoded: tuple[Window | None, list[Tensor | None]] = (None, [])
-    for number, (window, variation) in enumerate(rounds):
-        if encoded[0] is not window:
-            encoded = (window, [_encode(codec, context, window, decoder.device) for context in contexts])
-        chosen = slice(None) if variation is None else slice(variation, variation + 1)
-        known = prompt if window.known == 0 else codes[variation, :, window.start : window.start + window.known]
-        done = sum(work[:number])
+    plan, many, wanted = windows(frames, size), len(seeds), iter(pieces)
+    work = [window.new if index == 0 else window.new * many for index, window in enumerate(plan)]
+    codes = torch.zeros(many, codec.codebooks, frames, dtype=torch.int64)
+    for index, window in enumerate(plan):
+        encoded = [_encode(codec, context, window, decoder.device) for context in contexts]
+        own = [window_seed(seed, index) for seed in seeds]
+        # what a variation goes on from is its own, so from the second window on each runs by itself, in step with the others
+        known = codes[:, :, window.start : window.start + window.known]
+        groups = [(own, prompt)] if index == 0 else [([seed], known[v]) for v, seed in enumerate(own)]
+        makers = [
+            steps(
+                decoder, stem=stem, contexts=encoded, text=text, frames=window.end - window.start,
+                seeds=group, prompt=begun, sampling=sampling,
+            )  # fmt: skip
+            for group, begun in groups
+        ]
 
-        def on_step(step: int, steps: int) -> bool | None:
-            return on_progress((done + work[number] * step / steps) / sum(work)) if on_progress else None
+        def on_step(step: int, of: int) -> bool | None:
+            return on_progress((sum(work[:index]) + work[index] * step / of) / sum(work)) if on_progress else None
 
-        codes[chosen, :, window.start : window.end] = generate(
-            decoder,
-            stem=stem,
-            contexts=encoded[1],
-            text=text,
-            frames=window.end - window.start,
-            seeds=[window_seed(seed, plan.index(window)) for seed in seeds[chosen]],
-            prompt=known,
-            sampling=sampling,
-            on_step=on_step,
-        ).cpu()
-    return codes
+        for first, part in _gather(makers, window, wanted, on_step):
+            codes[:, :, first : first + part.shape[-1]] = part
+            yield part
+
+
+def _gather(makers: list[Iterator], window: Window, wanted: Iterator[int], on_step: OnStep) -> Iterator[tuple[int, Tensor]]:
+    """Let the variations of a window advance together: (first frame, its codes and the next ones' [V, K, n]) as they are done."""
+    out = window.start + window.known
+    need = next(wanted, window.end)
+    while makers:
+        states = [next(maker) for maker in makers]
+        step, of = states[0].done, states[0].steps
+        if on_step(step, of) is False:
+            raise Stopped
+        ready = window.start + finished(states[0])
+        if step == of:
+            makers.clear()  # and with them, before the next window, their caches
+        if ready - out >= need or step == of:
+            part = torch.cat([made(state, out - window.start, ready - window.start) for state in states]).cpu()
+            del states
+            yield out, part
+            out, need = ready, next(wanted, window.end)
 
 
 @torch.inference_mode()

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from stage import __version__
-from stage.errors import MissingExtra, StageError
+from stage.errors import MissingExtra, ReaderGone, StageError
 
 if TYPE_CHECKING:
     from stage.pipeline import Accompaniment, Progress, Stage
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
+UNHEARD = 141
+"""Exit code when the reader of our output has gone, as shells have it for a broken pipe."""
 
 EXAMPLES = """
 A new stem that follows a recording, or just a tempo.
@@ -29,6 +31,7 @@ A new stem that follows a recording, or just a tempo.
   stage accompany song.mp3 --stem drums
   stage accompany song.mp3 --stem bass --start 30 --seconds 20 --variations 4
   stage accompany song.mp3 --stem drums --prompt "sparse, slow ballad" -o ideas
+  stage accompany song.mp3 --stem drums --play
   stage click --bpm 128 --meter 4/4 --bars 8 --stem drums
 
 `stage COMMAND --help` tells the rest. Stem and mix are WAV files at the song's own
@@ -42,7 +45,13 @@ StemOption = Annotated[str, typer.Option("--stem", help="Instrument to play: dru
 PromptOption = Annotated[str, typer.Option("--prompt", help='Style in words, like "busy, driving funk".')]
 VariationsOption = Annotated[int, typer.Option("--variations", help="How many to make; each has its own seed.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first variation. The same seed gives the same stem.")]
-FolderOption = Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the results; NAME-stage by default.")]
+FolderOption = Annotated[
+    Optional[Path],
+    typer.Option("--out", "-o", help="Folder for the results; NAME-stage by default. -: the stem, as WAV on standard output while it is made."),
+]
+PlayOption = Annotated[bool, typer.Option("--play", help="Hear song and stem while it is made, by ffplay, sox, aplay or $STAGE_PLAYER.")]
+RawOption = Annotated[bool, typer.Option("--raw", help="With -o -: float32, little endian, without a header, in place of WAV.")]
+GainOption = Annotated[Optional[float], typer.Option("--gain", help="dB for --play and -o -; by default what suits a usual stem.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
 ModelOption = Annotated[str, typer.Option("--model", help="A model in the package, or a checkpoint folder.")]
 GuidanceOption = Annotated[Optional[float], typer.Option("--guidance", help="How closely to follow the music (1: not pushed).")]
@@ -71,6 +80,9 @@ def accompany(
     variations: VariationsOption = 1,
     seed: SeedOption = 0,
     out: FolderOption = None,
+    play: PlayOption = False,
+    raw: RawOption = False,
+    gain: GainOption = None,
     grid: Annotated[
         Optional[str],
         typer.Option(help="on: give the model the tracked beats too. off: the sound alone. Or a file of beats, one 'seconds number' a line."),
@@ -92,25 +104,28 @@ def accompany(
       stage accompany song.wav --stem bass --start 30 --seconds 20 --variations 4 -o ideas
       stage accompany song.flac --stem drums --save-grid beats.txt
       stage accompany song.flac --stem drums --grid beats.txt --seed 7
+  stage accompany song.mp3 --stem drums --play
 
     For each variation the folder gets NAME.STEM.SEED.wav (the stem), NAME.STEM.SEED.mix.wav
-    (song and stem) and NAME.STEM.SEED.png (waveforms, beats, spectrogram).
+    (song and stem) and NAME.STEM.SEED.png (waveforms, beats, spectrogram). `-o -` writes the
+    stem to standard output instead, `-o - | ffplay -` say, while it is made.
     """
-    from stage import request, results
+    from stage import playing, request, results
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
     request.check_sampling(**choice)
+    ear = playing.choose(out, play, raw, gain, variations)
     files = results.plan(out, song.stem, stem, seed, variations, force, save_grid)
     beats = results.read_grid(grid, start)
     part, rate = results.read_part(song, start, seconds, stream)
 
     def work(player: Stage, on_progress: Progress) -> Accompaniment:
-        sampling = player.sampling(**choice)
-        return player.accompany(
-            part, rate, stem, prompt, variations=variations, seed=seed, grid=beats, sampling=sampling, on_progress=on_progress
-        )
+        asked = dict(variations=variations, seed=seed, grid=beats, sampling=player.sampling(**choice), on_progress=on_progress)
+        if ear:
+            return ear.hear(player.stream(part, rate, stem, prompt, **asked, gain_db=gain))
+        return player.accompany(part, rate, stem, prompt, **asked)
 
-    results.write(files, results.Job().run(model, work), force, start)
+    results.make(model, work, files, force, start, ear)
 
 
 @app.command()
@@ -123,6 +138,9 @@ def click(
     variations: VariationsOption = 1,
     seed: SeedOption = 0,
     out: FolderOption = None,
+    play: PlayOption = False,
+    raw: RawOption = False,
+    gain: GainOption = None,
     rate: Annotated[Optional[int], typer.Option(help="Sampling rate of the results in Hz; the model's own by default.")] = None,
     guidance: GuidanceOption = None,
     text_guidance: TextOption = None,
@@ -141,22 +159,23 @@ def click(
 
     The results are named like those of `accompany`; the mix has the clicks under the stem.
     """
-    from stage import request, results
+    from stage import playing, request, results
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
     request.check_sampling(**choice)
     request.click_seconds(bpm, meter, bars)
     if rate is not None:
         request.check_rate(rate)
+    ear = playing.choose(out, play, raw, gain, variations)
     files = results.plan(out, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations, force)
 
     def work(player: Stage, on_progress: Progress) -> Accompaniment:
-        sampling = player.sampling(**choice)
-        return player.click(
-            bpm, stem, meter, bars, prompt, variations=variations, seed=seed, rate=rate, sampling=sampling, on_progress=on_progress
-        )
+        asked = dict(variations=variations, seed=seed, rate=rate, sampling=player.sampling(**choice), on_progress=on_progress)
+        if ear:
+            return ear.hear(player.stream_click(bpm, stem, meter, bars, prompt, **asked, gain_db=gain))
+        return player.click(bpm, stem, meter, bars, prompt, **asked)
 
-    results.write(files, results.Job().run(model, work), force)
+    results.make(model, work, files, force, ear=ear)
 
 
 WINGS = {
@@ -217,6 +236,8 @@ def run(args: list[str] | None = None) -> int:
             return 2
         where = getattr(error, "ctx", None)
         return _complain(f"{error.format_message()} (see: {where.command_path if where else 'stage'} --help)")
+    except ReaderGone:
+        return UNHEARD
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
     except Exception as error:

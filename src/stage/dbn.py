@@ -38,33 +38,55 @@ class BarPointer:
         """
         if len(probabilities) == 0:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        paths = [self._decode(probabilities, meter) for meter in self.meters]
+        paths = self._paths(probabilities)
         _, frames, numbers = max(paths, key=lambda path: path[0])
         return frames, numbers
 
-    def _decode(self, probabilities: np.ndarray, meter: int) -> tuple[float, np.ndarray, np.ndarray]:
-        """As `decode`, for one number of beats a bar; the log probability of the path comes first."""
-        lengths = self._lengths()
-        starts = np.concatenate([[0], np.cumsum(np.tile(lengths, meter))])
-        first, last = starts[:-1].reshape(meter, -1), starts[1:].reshape(meter, -1) - 1
-        position = np.arange(starts[-1]) - np.repeat(starts[:-1], np.tile(lengths, meter))
-        in_beat = position < self.beat_share * np.repeat(np.tile(lengths, meter), np.tile(lengths, meter))
-        kind = np.where(in_beat, np.where(np.arange(starts[-1]) < starts[len(lengths)], 2, 1), 0)
+    def _paths(self, probabilities: np.ndarray) -> list[tuple[float, np.ndarray, np.ndarray]]:
+        """As `decode`, for each number of beats a bar; the log probability of the path comes first.
+
+        The states of all metres stand in one row, block after block (a beat of a bar, one length of it), so that a frame
+        is a few operations on arrays.
+        """
+        lengths, beats = self._lengths(), sum(self.meters)
+        starts = np.concatenate([[0], np.cumsum(np.tile(lengths, beats))])
+        first, last = starts[:-1].reshape(beats, -1), starts[1:].reshape(beats, -1) - 1
+        bars = np.concatenate([[0], np.cumsum(self.meters)])  # where each metre's beats begin
+        before = np.concatenate([bar + np.roll(np.arange(meter), 1) for bar, meter in zip(bars, self.meters)])
+        position = np.arange(starts[-1]) - np.repeat(starts[:-1], np.tile(lengths, beats))
+        in_beat = position < self.beat_share * np.repeat(np.tile(lengths, beats), np.tile(lengths, beats))
+        is_down = np.repeat(np.isin(np.arange(beats), bars), lengths.sum())
+        kind = np.where(in_beat, np.where(is_down, 2, 1), 0)
 
         observed = self._log_observations(probabilities)
-        transition = self._log_transition(lengths)  # [from, to]
+        # [to, (beat, from)]: long rows, which numpy adds fast
+        transition = np.tile(self._log_transition(lengths).T, beats)
         # score[state]: log probability of the best path that ends there; sources[t, beat, length]: the length
         # of the beat before, for paths on which this beat begins at frame t.
-        score = observed[0][kind] - np.log(starts[-1])
-        sources = np.zeros((len(observed), meter, len(lengths)), np.uint8)
+        states = np.array(self.meters) * lengths.sum()
+        score = observed[0][kind] - np.repeat(np.log(states), states)
+        moved = np.empty_like(score)
+        sources = np.zeros((len(observed), beats, len(lengths)), np.uint8)
+        arriving = np.empty_like(transition)
+        rows, each = arriving.reshape(-1, len(lengths)), np.arange(len(lengths) * beats)
+        ending, begun, sounding = last[before].ravel(), first.T.ravel(), np.flatnonzero(kind)
+        begun_kind, sounding_kind = kind[begun], kind[sounding]
         for frame in range(1, len(observed)):
-            arriving = np.roll(score[last], 1, axis=0)[:, :, None] + transition
-            best = arriving.argmax(axis=1)
-            score[1:] = score[:-1].copy()
-            score[first] = np.take_along_axis(arriving, best[:, None], axis=1)[:, 0]
-            score += observed[frame][kind]
-            sources[frame] = best
-        return self._trace_back(score, sources, starts, lengths)
+            seen = observed[frame]
+            np.add(score[ending], transition, out=arriving)
+            best = rows.argmax(axis=1)
+            # the pointer moves on; most states hear no beat
+            np.add(score[:-1], seen[0], out=moved[1:])
+            moved[sounding] = score[sounding - 1] + seen[sounding_kind]
+            moved[begun] = rows[each, best] + seen[begun_kind]
+            score, moved = moved, score
+            sources[frame] = best.reshape(-1, beats).T
+        width = lengths.sum()
+        paths = []
+        for bar, meter in zip(bars, self.meters):
+            own, blocks = slice(bar * width, (bar + meter) * width), starts[: meter * len(lengths) + 1]
+            paths.append(self._trace_back(score[own], sources[:, bar : bar + meter], blocks, lengths))
+        return paths
 
     def _trace_back(self, score, sources, starts, lengths) -> tuple[float, np.ndarray, np.ndarray]:
         state = int(score.argmax())

@@ -7,6 +7,7 @@ without context does not carry the masked context along.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
@@ -76,8 +77,8 @@ class State:
     the context's last codebooks trail into the target). unknown: [K, S] bool, cells to generate.
     columns: [V, K, S] int64, what has been generated, as the first branch sees it.
     caches, offsets [branches] int64 (position of column 0), weights [branches]: of the branches.
-    stem: 0-d int64. draws: [V, steps, K] float64. logits: [branches, V, K, size] of column ``at``.
-    step: how the decoder goes on (`stage.models.graph`). All tensors are on the decoder's device.
+    stem: 0-d int64. draws: [V, steps, K] float64. logits: [branches, V, K, size], the last prediction.
+    column: [branches, V, K] int64, the last column. step: how the decoder goes on (`stage.models.graph`). All tensors are on the decoder's device.
     """
 
     known: Tensor
@@ -93,6 +94,7 @@ class State:
     at: int
     steps: int
     done: int = 0
+    column: Tensor | None = None
 
 
 def branches(contexts: Contexts, text: Tensor | None, sampling: Sampling) -> list[tuple[float, bool, bool]]:
@@ -149,15 +151,37 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
 
 @torch.inference_mode()
 def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
-    """Fill the next column and, unless it is the last, run it through the decoder. Nothing waits for a GPU."""
+    """Run the last column through the decoder, unless its prediction is there already, and fill the next. Nothing waits for a GPU."""
+    if state.done:
+        state.logits = state.step(state.column, state.offsets + state.at, state.stem, state.caches)
     chosen = choose(guide(state.logits, state.weights), state.draws[:, state.done], sampling)
     state.at += 1
     state.done += 1
     # [branches, V, K]
-    columns = torch.where(state.unknown[:, state.at], chosen, state.known[:, None, :, state.at])
-    state.columns[:, :, state.at] = columns[0]
-    if state.done < state.steps:
-        state.logits = state.step(columns, state.offsets + state.at, state.stem, state.caches)
+    state.column = torch.where(state.unknown[:, state.at], chosen, state.known[:, None, :, state.at])
+    state.columns[:, :, state.at] = state.column[0]
+
+
+def steps(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,
+          seeds: Sequence[int] = (0,), prompt: Tensor | None = None, sampling: Sampling = Sampling()) -> Iterator[State]:
+    """Generate column by column: yields the state after each. See ``generate`` for the arguments.
+
+    Nothing runs before the first ``next``; whoever drops or closes the iterator frees the caches.
+    """
+    state = begin(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling)
+    while state.done < state.steps:
+        advance(decoder, state, sampling)
+        yield state
+
+
+def finished(state: State) -> int:
+    """Frames of the target, those of the prompt included, of which all codebooks are there."""
+    return max(0, state.at + 1 - state.columns.shape[1])
+
+
+def made(state: State, first: int, last: int) -> Tensor:
+    """Codes [V, K, last - first] int64 of the target's frames from `first` to before `last`, which are finished."""
+    return deinterleave(state.columns, 1 + first, last - first)
 
 
 def generate(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,
@@ -171,9 +195,7 @@ def generate(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | 
     Returns codes [len(seeds), K, frames] int64. A variation depends on its own seed alone.
     Raises Stopped when ``on_step`` returns False.
     """
-    state = begin(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling)
-    while state.done < state.steps:
-        advance(decoder, state, sampling)
+    for state in steps(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling):
         if on_step is not None and on_step(state.done, state.steps) is False:
             raise Stopped
-    return deinterleave(state.columns, 1, frames)
+    return made(state, 0, frames)

@@ -13,3 +13,7 @@ class MissingExtra(StageError):
 
     def __init__(self, what: str, extra: str):
         super().__init__(f"{what} needs an optional dependency: pip install 'stage-music[{extra}]'")
+
+
+class ReaderGone(Exception):
+    """Whoever read our standard output has gone: no fault, and nobody to tell."""

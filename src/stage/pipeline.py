@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from stage import audio as sound
-from stage.arrange import play
+from stage.arrange import play, stream
 from stage.config import StageConfig
 from stage.decoding import Sampling
 from stage.errors import StageError
@@ -18,6 +18,7 @@ from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.text import TextEncoder
 from stage.request import check_many, check_rate, check_sampling, check_seconds, click_seconds, stretch
 from stage.rhythm import BeatGrid, beats_per_bar, click_track, seconds_to_frames
+from stage.streaming import CHUNK_SECONDS, PLAIN_LUFS, Heard, Order, Stream, chunks, sizes
 
 STEM_LEVEL = -4.0
 """Loudness of a stem against the song it joins, in LU."""
@@ -35,7 +36,8 @@ class Accompaniment:
     """Stems and what they were made for, all at the same rate and on the same time line.
 
     stem: name of the instrument.
-    stems: float32 [V, N], one mono stem for each seed, level matched to the song, never above full scale.
+    stems: float32 [V, N], one mono stem for each seed, level matched to the song and never above full scale
+        unless asked for plain (`level=False`).
     song: float32 [C, N], the chosen stretch of the recording (or the metronome).
     rate: Hz of both.
     seeds: V integers; each makes its stem again, alone or among others.
@@ -119,6 +121,7 @@ class Stage:
         grid: str | BeatGrid | None = None,
         sampling: Sampling | None = None,
         on_progress: Progress | None = None,
+        level: bool = True,
     ) -> Accompaniment:
         """Play a stem to a recording.
 
@@ -126,22 +129,40 @@ class Stage:
         prompt: style in words. seed: variation i is made with seed + i.
         grid: "on" gives the model the clicks of the tracked beats besides the recording, "off" does not,
             a BeatGrid (times from the beginning of `audio`) is used as it is; None does what suits the model.
+        level: match the stem's loudness to the song's and keep it below full scale; False leaves it as the model made it.
 
         Returns stems that are as long as the stretch, at its rate. Raises StageError for what cannot be done.
         """
-        self.check(stem, variations, seed)
-        song = stretch(audio, rate, start, seconds)
-        mono = sound.to_mono(song)
-        if np.abs(mono).max() < SILENCE:
-            raise StageError("the chosen stretch is silent: there is nothing to follow. Choose another with --start and --seconds")
-        beats, notes = self._grid(grid, song, rate, start)
-        contexts = {"mix": sound.resample(mono, rate, self.codec.sample_rate)}
-        if beats is not None:
-            contexts["grid"] = self._clicks(beats, song.shape[1] / rate)
-        seeds = tuple(range(seed, seed + variations))
-        stems = self._stems(contexts, stem, prompt, song.shape[1], rate, seeds, sampling, on_progress)
-        target = loudness(song, rate) + STEM_LEVEL
-        return Accompaniment(stem, _level(stems, rate, target), song, rate, seeds, beats, notes)
+        return self._make(self._recording(audio, rate, stem, prompt, start, seconds, variations, seed, grid), sampling, on_progress, level)
+
+    def stream(
+        self,
+        audio: np.ndarray,
+        rate: int,
+        stem: str,
+        prompt: str = "",
+        start: float = 0.0,
+        seconds: float | None = None,
+        variations: int = 1,
+        seed: int = 0,
+        grid: str | BeatGrid | None = None,
+        sampling: Sampling | None = None,
+        on_progress: Progress | None = None,
+        chunk_seconds: float = CHUNK_SECONDS,
+        gain_db: float | None = 0.0,
+    ) -> Stream:
+        """Play a stem to a recording and hear it while it is made: an iterator of chunks float32 [V, n] at `rate`.
+
+        The arguments are those of `accompany`, and so is the sound: the chunks together equal `accompany(..., level=False)`
+        to 1e-4, for a level can be matched to the song only when the whole stem is there. gain_db: what all chunks are
+        amplified by; None: what brings a usual stem to the song's level. Loud stems go beyond full scale.
+        chunk_seconds: the most that a chunk holds; the first are as short as can be. A chunk is certain when the codec's
+        look-ahead is made too (`codec.look_ahead` frames: 0.8 s of music with the embedded model, 0.08 s with MusicGen's).
+
+        What cannot be done is raised here; nothing is listened to or made before the first chunk is asked for.
+        """
+        order = self._recording(audio, rate, stem, prompt, start, seconds, variations, seed, grid)
+        return self._stream(order, sampling, on_progress, chunk_seconds, gain_db)
 
     def click(
         self,
@@ -155,23 +176,34 @@ class Stage:
         rate: int | None = None,
         sampling: Sampling | None = None,
         on_progress: Progress | None = None,
+        level: bool = True,
     ) -> Accompaniment:
         """Play a stem to a metronome; its clicks come back as the song.
 
         bpm: 20..400; in 6/8, 9/8 and 12/8 it counts dotted quarters (see `stage.rhythm`).
         rate: of the result, the model's own if None. The length is that of the bars, to the sample.
+        level: see `accompany`.
         """
-        self.check(stem, variations, seed)
-        rate = self.codec.sample_rate if rate is None else rate
-        check_rate(rate)
-        seconds = click_seconds(bpm, meter, bars)
-        samples = round(seconds * rate)
-        beats = BeatGrid.regular(bpm, beats_per_bar(meter), seconds)
-        kind = "grid" if "grid" in self.decoder.config.contexts else "mix"
-        seeds = tuple(range(seed, seed + variations))
-        stems = self._stems({kind: self._clicks(beats, seconds)}, stem, prompt, samples, rate, seeds, sampling, on_progress)
-        song = CLICK_GAIN * sound.fit(click_track(beats, seconds, rate), samples)[None]
-        return Accompaniment(stem, _level(stems, rate, CLICK_STEM_LUFS), song, rate, seeds, beats)
+        return self._make(self._metronome(bpm, stem, meter, bars, prompt, variations, seed, rate), sampling, on_progress, level)
+
+    def stream_click(
+        self,
+        bpm: float,
+        stem: str,
+        meter: str = "4/4",
+        bars: int = 8,
+        prompt: str = "",
+        variations: int = 1,
+        seed: int = 0,
+        rate: int | None = None,
+        sampling: Sampling | None = None,
+        on_progress: Progress | None = None,
+        chunk_seconds: float = CHUNK_SECONDS,
+        gain_db: float | None = 0.0,
+    ) -> Stream:
+        """`click` while it is made: see `stream`. The clicks are `order.song`."""
+        order = self._metronome(bpm, stem, meter, bars, prompt, variations, seed, rate)
+        return self._stream(order, sampling, on_progress, chunk_seconds, gain_db)
 
     def compose(self, prompt: str = "", seconds: float = 10.0, variations: int = 1, seed: int = 0, sampling: Sampling | None = None,
                 on_progress: Progress | None = None) -> np.ndarray:  # fmt: skip
@@ -228,6 +260,8 @@ class Stage:
             prompt=prompt_codes,
             on_progress=on_progress,
         )
+        piece = self._piece(contexts, stem, prompt, seconds, seeds, sampling, on_progress)
+        codes = play(self.decoder, self.codec, **piece, prompt=prompt_codes)
         samples = round(seconds * self.codec.sample_rate)
         with torch.inference_mode():
             made = (decode_long(self.codec, one[None].to(self.decoder.device))[0] for one in codes)
@@ -235,20 +269,103 @@ class Stage:
 
     # ------------------------------------------------------------ steps
 
-    def _stems(
+    def _recording(
+        self,
+        audio: np.ndarray,
+        rate: int,
+        stem: str,
+        prompt: str,
+        start: float,
+        seconds: float | None,
+        variations: int,
+        seed: int,
+        grid: str | BeatGrid | None,
+    ) -> Order:
+        """What `accompany` is asked for, checked; nothing is listened to yet."""
+        self.check(stem, variations, seed)
+        song = stretch(audio, rate, start, seconds)
+        mono = sound.to_mono(song)
+        if np.abs(mono).max() < SILENCE:
+            raise StageError("the chosen stretch is silent: there is nothing to follow. Choose another with --start and --seconds")
+        wanted = self._check_grid(grid, start, song.shape[1] / rate)
+
+        def listen() -> Heard:
+            beats, notes = _beats(wanted, song, rate)
+            contexts = {"mix": sound.resample(mono, rate, self.codec.sample_rate)}
+            if beats is not None:
+                contexts["grid"] = self._clicks(beats, song.shape[1] / rate)
+            return Heard(contexts, beats, notes)
+
+        return Order(stem, prompt, song, rate, tuple(range(seed, seed + variations)), lambda: loudness(song, rate) + STEM_LEVEL, listen)
+
+    def _metronome(
+        self, bpm: float, stem: str, meter: str, bars: int, prompt: str, variations: int, seed: int, rate: int | None
+    ) -> Order:
+        """What `click` is asked for, checked."""
+        self.check(stem, variations, seed)
+        rate = self.codec.sample_rate if rate is None else rate
+        check_rate(rate)
+        seconds = click_seconds(bpm, meter, bars)
+        beats = BeatGrid.regular(bpm, beats_per_bar(meter), seconds)
+        song = CLICK_GAIN * sound.fit(click_track(beats, seconds, rate), round(seconds * rate))[None]
+        kind = "grid" if "grid" in self.decoder.config.contexts else "mix"
+        seeds = tuple(range(seed, seed + variations))
+        return Order(stem, prompt, song, rate, seeds, lambda: CLICK_STEM_LUFS, lambda: Heard({kind: self._clicks(beats, seconds)}, beats))
+
+    def _make(self, order: Order, sampling: Sampling | None, on_progress: Progress | None, level: bool) -> Accompaniment:
+        """The whole order at once."""
+        heard, samples = order.listen(), order.song.shape[1]
+        made = self.generate_audio(heard.contexts, order.stem, order.prompt, samples / order.rate, order.seeds, sampling, on_progress)
+        stems = sound.fit(sound.resample(made, self.codec.sample_rate, order.rate), samples)
+        return finish(order, heard, stems, level)
+
+    def _stream(
+        self, order: Order, sampling: Sampling | None, on_progress: Progress | None, chunk_seconds: float, gain_db: float | None
+    ) -> Stream:
+        """The order chunk by chunk."""
+        if not 0 < chunk_seconds < np.inf:
+            raise StageError(f"a chunk cannot hold {chunk_seconds:g} seconds: choose more than 0")
+        gain_db = order.target() - PLAIN_LUFS if gain_db is None else gain_db
+        if not abs(gain_db) < 200:
+            raise StageError(f"{gain_db:g} dB are no gain that can be heard: choose about -40 to 40")
+        heard = Heard()
+        return Stream(order, heard, self._chunks(order, heard, sampling, on_progress, chunk_seconds, gain_db), gain_db)
+
+    def _chunks(
+        self, order: Order, heard: Heard, sampling: Sampling | None, on_progress: Progress | None, most: float, gain_db: float
+    ) -> Iterator[np.ndarray]:
+        found, gain = order.listen(), np.float32(10 ** (gain_db / 20))
+        heard.grid, heard.notes = found.grid, found.notes
+        seconds = order.song.shape[1] / order.rate
+        piece = self._piece(found.contexts, order.stem, order.prompt, seconds, order.seeds, sampling, on_progress)
+        parts = stream(self.decoder, self.codec, **piece, pieces=sizes(self.codec, most))
+        for chunk in chunks(parts, self.codec, self.decoder.device, order.rate, order.song.shape[1]):
+            yield gain * chunk
+
+    def _piece(
         self,
         contexts: dict[str, np.ndarray],
         stem: str,
         prompt: str,
-        samples: int,
-        rate: int,
+        seconds: float,
         seeds: Sequence[int],
         sampling: Sampling | None,
         on_progress: Progress | None,
-    ) -> np.ndarray:
-        """Stems [V, samples] at `rate`, as the model made them."""
-        made = self.generate_audio(contexts, stem, prompt, samples / rate, seeds, sampling, on_progress)
-        return sound.fit(sound.resample(made, self.codec.sample_rate, rate), samples)
+    ) -> dict:
+        """What is played, as `stage.arrange` takes it."""
+        kinds = self.decoder.config.contexts
+        if unknown := set(contexts) - set(kinds):
+            raise StageError(f"this model takes no {' or '.join(sorted(unknown))} as context: it takes {', '.join(kinds)}")
+        return dict(
+            stem=self.stems.index(stem),
+            contexts=[contexts.get(kind) for kind in kinds],
+            text=self._words(prompt),
+            frames=seconds_to_frames(seconds, frame_rate(self.codec)),
+            size=round(self.config.window_seconds * frame_rate(self.codec)),
+            seeds=list(seeds),
+            sampling=sampling or self.sampling(),
+            on_progress=on_progress,
+        )
 
     def _clicks(self, beats: BeatGrid, seconds: float) -> np.ndarray:
         return click_track(beats, seconds, self.codec.sample_rate)
@@ -261,29 +378,46 @@ class Stage:
             embeddings, mask = self.text.encode([prompt])
             return self.decoder.text_projection(embeddings[0][mask[0]]) if mask.any() else None
 
-    def _grid(self, grid: str | BeatGrid | None, song: np.ndarray, rate: int, start: float) -> tuple[BeatGrid | None, tuple[str, ...]]:
-        """The beats to give to the model for a stretch that begins at `start`, and what there is to say about them."""
+    def _check_grid(self, grid: str | BeatGrid | None, start: float, seconds: float) -> str | BeatGrid:
+        """"on", "off" or the beats of a stretch; StageError if the model or the stretch has no use for them."""
         if grid is None:
             grid = "on" if self.config.grid else "off"
         if isinstance(grid, str) and grid not in ("on", "off"):
             raise StageError(f'the grid is "on", "off" or a BeatGrid, not "{grid}"')
         if isinstance(grid, str) and grid == "off":
-            return None, ()
+            return grid
         if "grid" not in self.decoder.config.contexts:
             raise StageError("this model takes no beat grid: use --grid off")
         if isinstance(grid, BeatGrid):
-            beats = grid.crop(start, start + song.shape[1] / rate)
-            if not len(beats):
+            grid = grid.crop(start, start + seconds)
+            if not len(grid):
                 raise StageError("the beat grid has no beat within the chosen stretch: its times count from the beginning of the recording")
-            return beats, ()
-        from stage.beats import track
-
-        beats = track(song, rate)
-        if len(beats) < 2:
-            return None, ("no beats were found in the recording: the model follows the sound alone",)
-        return beats, ()
+        return grid
 
 
-def _level(stems: np.ndarray, rate: int, target: float) -> np.ndarray:
-    """Each stem [V, N] at a loudness of `target` LUFS and below full scale."""
-    return np.stack([limit(match_level(stem, rate, target), rate) for stem in stems])
+def finish(order: Order, heard: Heard, stems: np.ndarray, level: bool = True) -> Accompaniment:
+    """The result of an order: stems [V, N] as the model made them, at the song's rate; brought to its level if asked."""
+    if level:
+        target = order.target()
+        stems = np.stack([limit(match_level(stem, order.rate, target), order.rate) for stem in stems])
+    return Accompaniment(order.stem, stems, order.song, order.rate, order.seeds, heard.grid, heard.notes)
+
+
+def gather(stream: Stream, parts: Sequence[np.ndarray]) -> Accompaniment:
+    """What `accompany` returns, from all chunks of a stream that has ended."""
+    stems = np.concatenate(parts, axis=1) / np.float32(10 ** (stream.gain_db / 20))
+    return finish(stream.order, stream.heard, stems)
+
+
+def _beats(grid: str | BeatGrid, song: np.ndarray, rate: int) -> tuple[BeatGrid | None, tuple[str, ...]]:
+    """The beats to give to the model, tracked if they are "on", and what there is to say about them."""
+    if isinstance(grid, BeatGrid):
+        return grid, ()
+    if grid == "off":
+        return None, ()
+    from stage.beats import track
+
+    beats = track(song, rate)
+    if len(beats) < 2:
+        return None, ("no beats were found in the recording: the model follows the sound alone",)
+    return beats, ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from stage import audio, request
 from stage.errors import StageError
+from stage.playing import is_pipe
 from stage.rhythm import BeatGrid
 
 if TYPE_CHECKING:
     import numpy as np
 
     from stage.pipeline import Accompaniment, Stage
+    from stage.playing import Ear
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,15 @@ class Files:
 def plan(folder: Path | None, name: str, stem: str, seed: int, variations: int, force: bool, grid: Path | None = None) -> Files:
     """Name the results and make sure that they can be written, before minutes are spent on them.
 
+    folder: None for NAME-stage, "-" for no files but the grid's: the stem goes to standard output.
     Raises StageError if one exists and is not to be replaced, or a folder cannot be written into.
     """
     request.check_many(variations, seed)
+    if is_pipe(folder):
+        if grid:
+            audio.check_free(grid, force)
+            audio.check_folder(grid.parent)
+        return Files(name, [], [], [], grid)
     folder = folder or Path(f"{name}-stage")
     stubs = [f"{name}.{stem.replace('/', '-')}.{seed + i}" for i in range(variations)]
     stems, mixes, pictures = ([folder / f"{stub}{end}" for stub in stubs] for end in (".wav", ".mix.wav", ".png"))
@@ -91,6 +100,16 @@ class Job:
             return work(stage, on_progress)
 
 
+def make(model: str, work: Callable[[Stage, Callable[[float], None]], Accompaniment], files: Files, force: bool,
+         start: float = 0.0, ear: Ear | None = None) -> None:
+    """Load the model, make the music and write the results, while `ear`, if there is one, hears them."""
+    with ear or contextlib.nullcontext():
+        made = Job().run(model, work)
+        write(files, made, force, start)
+        if ear:
+            ear.wait()
+
+
 def write(files: Files, made: Accompaniment, force: bool, start: float = 0.0) -> None:
     """Write stems, mixes, pictures and beats, and say where they are."""
     import typer
@@ -112,4 +131,4 @@ def write(files: Files, made: Accompaniment, force: bool, start: float = 0.0) ->
             return
         with audio.whole_file(files.grid, force) as partial:
             made.grid.shift(start).save(partial)
-        typer.echo(str(files.grid))
+        typer.echo(str(files.grid), err=not files.stems)  # standard output may be the stem's

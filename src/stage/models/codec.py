@@ -1,8 +1,8 @@
-"""Audio <-> codes: one interface for every codec, and chunking so that an hour of audio fits in memory."""
+"""Audio <-> codes: one interface for every codec, chunking so that an hour of audio fits in memory, and sound as codes come."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
@@ -17,6 +17,8 @@ class Codec(Protocol):
     codebooks: int  # K
     codebook_size: int  # codes are 0 .. codebook_size - 1
     margin: int  # frames of context on either side that an exact frame needs
+    look_ahead: int  # frames after a frame that must be known before it can be decoded
+    recurrent: bool  # the decoder remembers everything before a frame, so that no margin is exact
 
     def encode(self, audio: Tensor) -> Tensor:
         """audio: [B, N] float32, -1..1 -> codes: [B, K, ceil(N / hop)] int64."""
@@ -28,6 +30,83 @@ class Codec(Protocol):
         start: frames of the same sound before these, for codecs whose phases run on.
         """
         ...
+
+    def stream(self) -> DecodeStream:
+        """A decoding under way that is fed with the codes of one sound as they come."""
+        ...
+
+
+class DecodeStream(Protocol):
+    """Codes in, sound out as early as it is certain; all parts together are what ``decode`` makes of all codes.
+
+    What has been pushed but not come back yet is the codec's look-ahead. The state is the object's own: drop it to stop.
+    """
+
+    def push(self, codes: Tensor) -> Tensor:
+        """codes: [B, K, n] int64, the next frames -> audio [B, m * hop] float32, m frames that are certain now (0 or more)."""
+        ...
+
+    def finish(self) -> Tensor:
+        """The sound ends with what was pushed -> audio [B, m * hop] float32, the frames that were waited for."""
+        ...
+
+
+class Sliding:
+    """Runs a function of finite reach over frames as they come, each with all the neighbours that it depends on.
+
+    run(window [B, C, w], start) -> [B, ..., w * scale]: called with frames ``start`` to ``start + w`` of the whole.
+    An output frame depends on the ``back`` frames before and the ``ahead`` frames after it. The ends of the whole are
+    ends of a window too, so that padding there comes out as it does when the whole is run at once.
+    """
+
+    def __init__(self, run: Callable[[Tensor, int], Tensor], back: int, ahead: int, scale: int = 1):
+        self.run, self.back, self.ahead, self.scale = run, back, ahead, scale
+        self.window: Tensor | None = None
+        self.start = self.done = 0  # frame where the window begins; frames that came out
+
+    def push(self, frames: Tensor | None, last: bool = False) -> Tensor | None:
+        """The next frames [B, C, n], or None where there are none -> [B, ..., m * scale], or None for m = 0.
+
+        last: none will follow.
+        """
+        if frames is not None:
+            self.window = frames if self.window is None else torch.cat([self.window, frames], dim=-1)
+        if self.window is None:
+            return None
+        known = self.start + self.window.shape[-1]
+        end = known if last else known - self.ahead
+        if end <= self.done:
+            return None
+        whole = self.run(self.window, self.start)
+        out = whole[..., (self.done - self.start) * self.scale : (end - self.start) * self.scale]
+        self.done = end
+        keep = max(self.start, end - self.back)
+        self.window, self.start = self.window[..., keep - self.start :], keep
+        return out
+
+
+class SlidingDecode:
+    """``DecodeStream`` of a codec whose frames depend on ``look_ahead`` frames on either side and on nothing else."""
+
+    def __init__(self, codec: Codec):
+        self.sliding = Sliding(codec.decode, codec.look_ahead, codec.look_ahead, codec.hop)
+
+    @torch.inference_mode()
+    def push(self, codes: Tensor) -> Tensor:
+        """See ``DecodeStream``."""
+        return _or_nothing(self.sliding.push(codes), codes)
+
+    @torch.inference_mode()
+    def finish(self) -> Tensor:
+        """See ``DecodeStream``."""
+        return _or_nothing(self.sliding.push(None, last=True), self.sliding.window)
+
+
+def _or_nothing(audio: Tensor | None, like: Tensor | None) -> Tensor:
+    """audio [B, N], or no samples of as many rows as there are codes."""
+    if audio is not None:
+        return audio
+    return torch.zeros(0 if like is None else len(like), 0, device=None if like is None else like.device)
 
 
 def frame_rate(codec: Codec) -> float:
@@ -59,8 +138,13 @@ def encode_long(codec: Codec, audio: Tensor, chunk_seconds: float = 20.0) -> Ten
 
 
 def decode_long(codec: Codec, codes: Tensor, chunk_seconds: float = 20.0) -> Tensor:
-    """Decode codes [B, K, T] of any length, chunk by chunk. Returns audio [B, T * hop]."""
+    """Decode codes [B, K, T] of any length, chunk by chunk. Returns audio [B, T * hop], the one-shot result."""
     parts = []
+    if codec.recurrent:
+        decoding = codec.stream()
+        for _, first, last, _ in _chunks(codec, codes.shape[-1], chunk_seconds):
+            parts.append(decoding.push(codes[..., first:last]))
+        return torch.cat([*parts, decoding.finish()], dim=-1)
     for left, first, last, right in _chunks(codec, codes.shape[-1], chunk_seconds):
         audio = codec.decode(codes[..., left:right], left)
         parts.append(audio[..., (first - left) * codec.hop : (last - left) * codec.hop])

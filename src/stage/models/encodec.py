@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from ..errors import StageError
+from .codec import Sliding
 
 
 class EncodecCodec:
     """Wraps a ``transformers.EncodecModel``; MusicGen's is 32 kHz mono, 50 frames/s, 4 x 2048 codes."""
 
-    margin = 100  # the two-layer LSTM remembers longer; two seconds are inaudible
+    margin = 100  # for encoding: the two-layer LSTM remembers longer; two seconds are inaudible
+    recurrent = True
 
     def __init__(self, model):
         self.model = model.eval()
@@ -21,6 +27,8 @@ class EncodecCodec:
         self.codebook_size = config.codebook_size
         self.bandwidth = config.target_bandwidths[-1]
         self.codebooks = model.quantizer.get_num_quantizers_for_bandwidth(self.bandwidth)
+        before, _, after = _parts(model.decoder.layers)
+        self.look_ahead = _reach(before)[1] + _reach(after)[1]  # 4 frames, 80 ms, for MusicGen's
 
     @classmethod
     def from_pretrained(cls, path: str) -> EncodecCodec:
@@ -44,3 +52,75 @@ class EncodecCodec:
     def decode(self, codes: Tensor, start: int = 0) -> Tensor:
         """codes [B, K, T] int64 -> audio [B, T * hop] float32, wherever they start."""
         return self.model.decode(codes[None], [None]).audio_values[:, 0, : codes.shape[-1] * self.hop]
+
+    def stream(self) -> EncodecStream:
+        """See ``stage.models.codec.Codec``."""
+        return EncodecStream(self)
+
+
+class EncodecStream:
+    """``DecodeStream`` of an EnCodec: convolutions slide over their neighbours, the LSTM between them carries its state."""
+
+    def __init__(self, codec: EncodecCodec):
+        if codec.model.config.norm_type != "weight_norm":
+            raise StageError("this EnCodec normalises over the whole sound, so it cannot be decoded while it is made")
+        self.quantizer = codec.model.quantizer
+        before, self.lstm, after = _parts(codec.model.decoder.layers)
+        self.before = Sliding(lambda x, start: before(x), *_reach(before))
+        self.after = Sliding(lambda x, start: after(x), *_reach(after), scale=codec.hop)
+        self.state: tuple[Tensor, Tensor] | None = None
+
+    def push(self, codes: Tensor) -> Tensor:
+        """See ``stage.models.codec.DecodeStream``."""
+        return self._push(codes, last=False)
+
+    def finish(self) -> Tensor:
+        """See ``stage.models.codec.DecodeStream``."""
+        return self._push(None, last=True)
+
+    @torch.inference_mode()
+    def _push(self, codes: Tensor | None, last: bool) -> Tensor:
+        latent = None if codes is None or not codes.shape[-1] else self.quantizer.decode(codes.transpose(0, 1))
+        hidden = self.before.push(latent, last)
+        if hidden is not None:
+            # the LSTM runs over [T, B, C]; what it says is added to what it hears
+            frames = hidden.permute(2, 0, 1)
+            said, self.state = self.lstm(frames, self.state)
+            hidden = (said + frames).permute(1, 2, 0)
+        audio = self.after.push(hidden, last)
+        if audio is not None:
+            return audio[:, 0]
+        like = self.before.window if codes is None else codes
+        return torch.zeros(0 if like is None else len(like), 0, device=None if like is None else like.device)
+
+
+def _parts(layers: nn.ModuleList) -> tuple[nn.Sequential, nn.LSTM, nn.Sequential]:
+    """The decoder's layers before its LSTM, the LSTM, and those after it."""
+    from transformers.models.encodec.modeling_encodec import EncodecLSTM
+
+    at = next(i for i, layer in enumerate(layers) if isinstance(layer, EncodecLSTM))
+    return nn.Sequential(*layers[:at]), layers[at].lstm, nn.Sequential(*layers[at + 1 :])
+
+
+def _reach(layers: nn.Sequential) -> tuple[int, int]:
+    """Frames before and after a frame on which these layers' output for it depends; they make `scale` samples of a frame."""
+    from transformers.models.encodec.modeling_encodec import EncodecConv1d, EncodecConvTranspose1d
+
+    parts = [part for part in layers.modules() if isinstance(part, (EncodecConv1d, EncodecConvTranspose1d))]
+    scale = 1
+    for part in parts:
+        scale *= part.conv.stride[0]
+    # from the samples of frame 0 back through the layers to the frames that they are made of
+    first, last = 0, scale - 1
+    for part in reversed(parts):
+        size, stride = part.conv.kernel_size[0], part.conv.stride[0]
+        if isinstance(part, EncodecConvTranspose1d):
+            spare = size - stride
+            left = spare - (math.ceil(spare * part.trim_right_ratio) if part.causal else spare // 2)
+            first, last = -((size - 1 - left - first) // stride), (last + left) // stride
+        else:
+            reach = (size - 1) * part.conv.dilation[0]
+            left = reach if part.causal else reach - reach // 2
+            # not less to the right: the beginning is padded with its own mirror image
+            first, last = first - left, last + left
+    return -first, last

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .codec import SlidingDecode
+
 
 @dataclass(frozen=True)
 class SpectralConfig:
@@ -121,6 +123,8 @@ class SpectralCodec(nn.Module):
         self.codebooks, self.codebook_size = c.codebooks, c.codebook_size
         # a frame sees 3 frames per block on either side, and the windows that reach over its edge
         self.margin = 3 * max(c.encoder_blocks, c.decoder_blocks) + 8
+        # decoding: 3 frames a block, 1 of the convolution before, 1 whose window reaches over the edge; 0.8 s as shipped
+        self.look_ahead, self.recurrent = 3 * c.decoder_blocks + 2, False
         self.per_frame = c.hop // c.output_hop
         features = self.per_frame * c.short_bands + c.keys
         scale = 1.0 / (c.encoder_blocks + c.decoder_blocks)
@@ -237,3 +241,7 @@ class SpectralCodec(nn.Module):
         """codes [B, K, T] int64, from frame ``start`` of the sound -> audio [B, T * hop] float32."""
         loudness = self.loudness(self.quantizer.decode(codes.transpose(0, 1)))
         return self.waveform(*loudness, start * self.per_frame)
+
+    def stream(self) -> SlidingDecode:
+        """See ``stage.models.codec.Codec``."""
+        return SlidingDecode(self)
