@@ -113,6 +113,15 @@ def _gather(makers: list[Iterator], window: Window, wanted: Iterator[int], on_st
     """Let the variations of a window advance together: (first frame, its codes and the next ones' [V, K, n]) as they are done."""
     out = window.start + window.known
     need = next(wanted, window.end)
+    if need >= window.end - out:  # nobody waits for the parts: one after the other, so that only one has its caches in memory
+        parts, many = [], len(makers)
+        while makers:
+            for state in makers[0]:
+                if on_step(len(parts) * state.steps + state.done, many * state.steps) is False:
+                    raise Stopped
+            parts.append(made(state, window.known, window.end - window.start).cpu())
+            del state, makers[0]
+        yield out, torch.cat(parts)
     while makers:
         states = [next(maker) for maker in makers]
         step, of = states[0].done, states[0].steps

@@ -244,22 +244,6 @@ class Stage:
         prompt_codes: int64 [K, P] codes that the stem begins with.
         Returns float32 [V, round(seconds * codec.sample_rate)], V = len(seeds).
         """
-        kinds = self.decoder.config.contexts
-        if unknown := set(contexts) - set(kinds):
-            raise StageError(f"this model takes no {' or '.join(sorted(unknown))} as context: it takes {', '.join(kinds)}")
-        codes = play(
-            self.decoder,
-            self.codec,
-            stem=self.stems.index(stem) if self.stems else 0,
-            contexts=[contexts.get(kind) for kind in kinds],
-            text=self._words(prompt),
-            frames=seconds_to_frames(seconds, frame_rate(self.codec)),
-            size=round(self.config.window_seconds * frame_rate(self.codec)),
-            seeds=list(seeds),
-            sampling=sampling or self.sampling(),
-            prompt=prompt_codes,
-            on_progress=on_progress,
-        )
         piece = self._piece(contexts, stem, prompt, seconds, seeds, sampling, on_progress)
         codes = play(self.decoder, self.codec, **piece, prompt=prompt_codes)
         samples = round(seconds * self.codec.sample_rate)
@@ -357,7 +341,7 @@ class Stage:
         if unknown := set(contexts) - set(kinds):
             raise StageError(f"this model takes no {' or '.join(sorted(unknown))} as context: it takes {', '.join(kinds)}")
         return dict(
-            stem=self.stems.index(stem),
+            stem=self.stems.index(stem) if self.stems else 0,
             contexts=[contexts.get(kind) for kind in kinds],
             text=self._words(prompt),
             frames=seconds_to_frames(seconds, frame_rate(self.codec)),
