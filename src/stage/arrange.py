@@ -88,7 +88,7 @@ def stream(
     work = [window.new if index == 0 else window.new * many for index, window in enumerate(plan)]
     codes = torch.zeros(many, codec.codebooks, frames, dtype=torch.int64)
     for index, window in enumerate(plan):
-        encoded = [_encode(codec, context, window, decoder.device) for context in contexts]
+        encoded = _encode(codec, contexts, window, decoder.device)
         own = [window_seed(seed, index) for seed in seeds]
         # what a variation goes on from is its own, so from the second window on each runs by itself, in step with the others
         known = codes[:, :, window.start : window.start + window.known]
@@ -138,9 +138,13 @@ def _gather(makers: list[Iterator], window: Window, wanted: Iterator[int], on_st
 
 
 @torch.inference_mode()
-def _encode(codec: Codec, context: np.ndarray | None, window: Window, device: torch.device) -> Tensor | None:
-    """Codes [K, T] of the stretch of a context that lies in a window; None where it has nothing there."""
-    part = np.zeros(0) if context is None else context[window.start * codec.hop : window.end * codec.hop]
-    if not len(part):
-        return None
-    return encode_long(codec, torch.from_numpy(np.ascontiguousarray(part))[None].to(device))[0].cpu()
+def _encode(codec: Codec, contexts: Sequence[np.ndarray | None], window: Window, device: torch.device) -> list[Tensor | None]:
+    """Codes [K, T] of the stretch of each context that lies in a window; None where it has nothing there."""
+    parts = [np.zeros(0) if context is None else context[window.start * codec.hop : window.end * codec.hop] for context in contexts]
+    made: list[Tensor | None] = [None] * len(parts)
+    for length in {len(part) for part in parts if len(part)}:  # those of one length together: in a batch they take less time
+        which = [i for i, part in enumerate(parts) if len(part) == length]
+        together = np.stack([np.asarray(parts[i], np.float32) for i in which])
+        for i, codes in zip(which, encode_long(codec, torch.from_numpy(together).to(device)).cpu()):
+            made[i] = codes
+    return made

@@ -21,6 +21,10 @@ from .cache import Cache
 from .context import ContextEncoder
 
 
+FEW = 64
+"""Queries of a step at the most: one for each variation."""
+
+
 def sinusoids(positions: Tensor, dim: int) -> Tensor:
     """[cos | sin] of position / 10000^(i / (dim/2 - 1)): positions [...] -> [..., dim] float32."""
     half = dim // 2
@@ -93,7 +97,11 @@ class Layer(nn.Module):
     def cross(self, x: Tensor, text: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         """x plus its attention to the text; mask [B, 1, 1, L] bool."""
         q = self.split(self.cross_q(self.cross_norm(x))).transpose(1, 2)
-        y = F.scaled_dot_product_attention(q, *text, attn_mask=mask)
+        if mask is None and q.shape[2] <= FEW:  # as in ``Cache.attend``, plain products are faster for few queries
+            weights = torch.matmul(q, text[0].transpose(2, 3)).mul_(q.shape[-1] ** -0.5).softmax(-1)
+            y = torch.matmul(weights, text[1])
+        else:
+            y = F.scaled_dot_product_attention(q, *text, attn_mask=mask)
         return x + self.cross_out(y.transpose(1, 2).flatten(2))
 
     def feed(self, x: Tensor) -> Tensor:
@@ -237,17 +245,22 @@ class Decoder(nn.Module):
         if self.config.context_layers:
             x = x + torch.cat([self._heard(cache, at).expand(rows, 1, -1) for cache, at in zip(caches, position)])
         turn = self.turn(position.repeat_interleave(rows)[:, None])
-        scale = (self.config.dim // self.config.heads) ** -0.5
+        told = any(cache.text is not None for cache in caches)
         for i, layer in enumerate(self.layers):
-            q, k, v = (part[:, 0].split(rows) for part in layer.project(x, turn))
-            seen = [cache.attend(i, *parts, scale) for cache, *parts in zip(caches, q, k, v)]
-            x = x + layer.self_out(torch.cat(seen).flatten(1)[:, None])
-            # a branch without text would add zeros: its keys and values are zero
-            x = torch.cat([
-                # the rows of a branch ask one text
-                part if cache.text is None else layer.cross(part.transpose(0, 1), cache.text[i], None).transpose(0, 1)
-                for part, cache in zip(x.split(rows), caches)
-            ])
+            q, k, v = (part[:, 0] for part in layer.project(x, turn))
+            q = q * q.shape[-1] ** -0.5
+            if branches == 1:
+                seen = caches[0].attend(i, q, k, v)
+            else:
+                parts = zip(caches, q.split(rows), k.split(rows), v.split(rows))
+                seen = torch.cat([cache.attend(i, *part) for cache, *part in parts])
+            x = x + layer.self_out(seen.flatten(1)[:, None])
+            if told:  # a branch without text would add zeros: its keys and values are zero
+                x = torch.cat([
+                    # the rows of a branch ask one text
+                    part if cache.text is None else layer.cross(part.transpose(0, 1), cache.text[i], None).transpose(0, 1)
+                    for part, cache in zip(x.split(rows), caches)
+                ])
             x = layer.feed(x)
         for cache in caches:
             cache.length += 1

@@ -126,11 +126,13 @@ class Int8RowsLinear(LowLinear):
             warnings.simplefilter("ignore")  # torch is about to rename these
             whole = torch._make_per_channel_quantized_tensor(packed, scale.double(), torch.zeros(len(scale), dtype=torch.int64), 0)
             self.packed = torch.ops.quantized.linear_prepack(whole, None)
+        self.tiny = torch.tensor(1e-12)  # a silent row is divided by it
 
-    def rows(self, x: Tensor) -> Tensor:
-        x = x.float()
-        peak = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True).clamp_(min=1e-12) / 127
-        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x / peak, 1.0, 128, self.packed) * peak
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in_features] float32 -> [..., out_features] float32."""
+        peak = torch.linalg.vector_norm(x, torch.inf, -1, True)
+        peak = torch.add(self.tiny, peak, alpha=1 / 127)
+        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x / peak, 1.0, 128, self.packed).mul_(peak)
 
 
 def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
