@@ -39,6 +39,7 @@ sampling rate, as long as the chosen part: drop them on a track and they are in 
 """
 
 app = typer.Typer(help=EXAMPLES, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+models = typer.Typer(help="The models at hand; get more from the hub, or remove them.", rich_markup_mode=None)
 train = typer.Typer(help="Train a codec or a decoder from a recipe file.", no_args_is_help=True, rich_markup_mode=None)
 
 StemOption = Annotated[str, typer.Option("--stem", help="Instrument to play: drums or bass with the embedded model.")]
@@ -53,7 +54,11 @@ PlayOption = Annotated[bool, typer.Option("--play", help="Hear song and stem whi
 RawOption = Annotated[bool, typer.Option("--raw", help="With -o -: float32, little endian, without a header, in place of WAV.")]
 GainOption = Annotated[Optional[float], typer.Option("--gain", help="dB for --play and -o -; by default what suits a usual stem.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
-ModelOption = Annotated[str, typer.Option("--model", help="A model in the package, or a checkpoint folder.")]
+ModelOption = Annotated[str, typer.Option("--model", help="A model in the package or installed (stage models), or a folder.")]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="float32, bf16, int8 or int4: fewer bits are faster. auto: what suits model and machine.")
+]
+AdapterOption = Annotated[Optional[list[str]], typer.Option("--adapter", help="Another stem on the same model (docs/adapters.md); once for each.")]
 GuidanceOption = Annotated[Optional[float], typer.Option("--guidance", help="How closely to follow the music (1: not pushed).")]
 TextOption = Annotated[Optional[float], typer.Option("--text-guidance", help="How closely to follow the prompt, apart from the music.")]
 TopKOption = Annotated[Optional[int], typer.Option("--top-k", help="Choose among this many of the likeliest codes; 0 for all.")]
@@ -95,6 +100,8 @@ def accompany(
     top_p: TopPOption = None,
     temperature: TemperatureOption = None,
     model: ModelOption = "embedded",
+    precision: PrecisionOption = "auto",
+    adapter: AdapterOption = None,
     force: ForceOption = False,
 ) -> None:
     """Play a new stem to a recording.
@@ -125,7 +132,7 @@ def accompany(
             return ear.hear(player.stream(part, rate, stem, prompt, **asked, gain_db=gain))
         return player.accompany(part, rate, stem, prompt, **asked)
 
-    results.make(model, work, files, force, start, ear)
+    results.make(results.Player(model, precision, adapter or []), work, files, force, start, ear)
 
 
 @app.command()
@@ -148,6 +155,8 @@ def click(
     top_p: TopPOption = None,
     temperature: TemperatureOption = None,
     model: ModelOption = "embedded",
+    precision: PrecisionOption = "auto",
+    adapter: AdapterOption = None,
     force: ForceOption = False,
 ) -> None:
     """Play a stem to a metronome.
@@ -175,11 +184,17 @@ def click(
             return ear.hear(player.stream_click(bpm, stem, meter, bars, prompt, **asked, gain_db=gain))
         return player.click(bpm, stem, meter, bars, prompt, **asked)
 
-    results.make(model, work, files, force, ear=ear)
+    results.make(results.Player(model, precision, adapter or []), work, files, force, ear=ear)
 
 
 WINGS = {
     "evaluate": ("stage.evaluation.command", None, "Measure a model against true stems, wrong contexts and none."),
+    "bench": ("stage.benchmark.command", None, "Measure speed, memory and exactness against transformers."),
+    "convert": ("stage.checkpoints.command", None, "Turn weights of MusicGen or of STAGE's authors into a model."),
+    "adapters": ("stage.checkpoints.command", None, "List the installed adapters."),
+    "merge": ("stage.checkpoints.command", None, "Make one plain model of a model and an adapter."),
+    "models get": ("stage.checkpoints.command", None, "Download a model from the hub and install it."),
+    "models remove": ("stage.checkpoints.command", None, "Delete an installed model."),
     "corpus": ("stage.corpus.command", "corpus", "Compose and render multitrack songs that are free to use."),
     "train codec": ("stage.training.command", "train", "Train a codec from a recipe file."),
     "train views": ("stage.training.command", "train", "Cut and encode a corpus into what a decoder is trained on."),
@@ -214,11 +229,24 @@ def _forward(path: str) -> None:
         raise typer.Exit(code if isinstance(code, int) else 0)
 
     settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-    parent = train if path.startswith("train ") else app
+    parent = {"train": train, "models": models}.get(path.split()[0], app)
     parent.command(path.split()[-1], help=WINGS[path][2], add_help_option=False, context_settings=settings)(run)
 
 
+@models.callback(invoke_without_command=True)
+def shelf(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """The models at hand: name, stems, size, precision, licence and origin. get: more, from the hub; remove: delete one."""
+    if context.invoked_subcommand is None:
+        from stage.checkpoints.command import show
+
+        show(as_json)
+
+
 app.add_typer(train, name="train")
+app.add_typer(models, name="models")
 for _path in WINGS:
     _forward(_path)
 

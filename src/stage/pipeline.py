@@ -94,6 +94,28 @@ class Stage:
 
         save(path, self.config, self.decoder, self.codec, self.text)
 
+    def load_adapter(self, name_or_path: str) -> str:
+        """Put an adapter (`stage.models.lora`) on the model, by name or folder; returns the name of the stem that it adds."""
+        from stage.checkpoints.adapters import load
+        from stage.models.lora import attach
+
+        lora = load(name_or_path)
+        if lora.config.base and self.config.name and lora.config.base != self.config.name:
+            raise StageError(f"the adapter {lora.config.name} was made for {lora.config.base}, not for {self.config.name}")
+        return attach(self.decoder, lora)
+
+    def unload_adapter(self, stem: str) -> None:
+        """Take the adapter that plays this stem off again."""
+        from stage.models.lora import detach
+
+        detach(self.decoder, stem)
+
+    def merged(self, stem: str) -> Stage:
+        """A plain model that plays the stem of an adapter alone, and can be saved: its weights and the adapter's in one."""
+        from stage.models.lora import merge
+
+        return Stage(merge(self.decoder, stem), self.codec, self.text, self.config)
+
     @property
     def stems(self) -> tuple[str, ...]:
         """Names of the instruments that the model plays."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +74,24 @@ def read_grid(choice: str | None, start: float) -> str | BeatGrid | None:
     return BeatGrid.load(choice).shift(-start)
 
 
+@dataclass(frozen=True)
+class Player:
+    """Which model plays: its name or folder, the precision of its weights, and the adapters that it gets."""
+
+    model: str
+    precision: str = "auto"
+    adapters: Sequence[str] = ()
+
+    def load(self, on_share: Callable[[float], None]) -> Stage:
+        """Load it. on_share: told the share that is read, 0..1."""
+        from stage.pipeline import Stage
+
+        stage = Stage.from_pretrained(self.model, precision=self.precision, on_share=on_share)
+        for adapter in self.adapters:
+            stage.load_adapter(adapter)
+        return stage
+
+
 class Job:
     """A progress bar on the terminal around loading a model and making music with it."""
 
@@ -85,14 +103,16 @@ class Job:
         console = Console(stderr=True)
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-    def run(self, model: str, work: Callable[[Stage, Callable[[float], None]], Accompaniment]) -> Accompaniment:
+    def run(self, player: Player, work: Callable[[Stage, Callable[[float], None]], Accompaniment]) -> Accompaniment:
         """Load the model and do `work(stage, on_progress)`."""
         with self._bar:
-            task = self._bar.add_task("loading the model", total=None)
-            from stage.pipeline import Stage
+            task = self._bar.add_task("loading the model", total=1.0)
+            from stage.checkpoints.shelf import notice
 
-            stage = Stage.from_pretrained(model)
-            self._bar.update(task, description="listening", total=1.0)
+            stage = player.load(lambda share: self._bar.update(task, completed=share))
+            if told := notice(player.model, stage.config):
+                self._bar.console.print(f"note: {told}", highlight=False)
+            self._bar.update(task, description="listening", completed=0.0)
 
             def on_progress(share: float) -> None:
                 self._bar.update(task, completed=share, description="playing")
@@ -100,11 +120,11 @@ class Job:
             return work(stage, on_progress)
 
 
-def make(model: str, work: Callable[[Stage, Callable[[float], None]], Accompaniment], files: Files, force: bool,
+def make(player: Player, work: Callable[[Stage, Callable[[float], None]], Accompaniment], files: Files, force: bool,
          start: float = 0.0, ear: Ear | None = None) -> None:
     """Load the model, make the music and write the results, while `ear`, if there is one, hears them."""
     with ear or contextlib.nullcontext():
-        made = Job().run(model, work)
+        made = Job().run(player, work)
         write(files, made, force, start)
         if ear:
             ear.wait()

@@ -73,7 +73,7 @@ def _stem(file: Path, stems: Sequence[str]) -> str:
 
 
 def convert(source: Path, out: Path, *, stems: Sequence[str] = (), name: str = "", origin: str = "", dtype: torch.dtype | None = None,
-            t5: str = T5, on_share: Callable[[float], None] | None = None) -> None:
+            t5: str = T5, licence: str = MUSICGEN_LICENCE, on_share: Callable[[float], None] | None = None) -> None:
     """Write a checkpoint of another project as a folder that `Stage.from_pretrained` reads.
 
     stems: what the model plays (the authors' checkpoints), or is to learn (bases; none: plain MusicGen). name: in the model's card,
@@ -84,7 +84,7 @@ def convert(source: Path, out: Path, *, stems: Sequence[str] = (), name: str = "
     shapes = foreign.shapes()
     stored = foreign.weights[foreign.table["norm.weight"][0]].dtype
     dtype = dtype or (stored if stored in (torch.float32, torch.bfloat16) else torch.float32)
-    config = StageConfig(name=name or out.name, licence=MUSICGEN_LICENCE, origin=origin or str(source.name))
+    config = StageConfig(name=name or out.name, licence=licence, origin=origin or str(source.name))
     parameters = sum(int(torch.Size(shape).numel()) for shape in shapes.values())
     room(out, parameters * dtype.itemsize)
     with whole_folder(out) as partial:
@@ -98,7 +98,7 @@ def convert(source: Path, out: Path, *, stems: Sequence[str] = (), name: str = "
         (partial / "README.md").write_text(CARD.format(
             licence=config.licence, origin=config.origin, name=config.name, date=datetime.date.today(), kind=foreign.kind,
             stems=", ".join(foreign.decoder.stems) or "none: it makes whole music from text", parameters=parameters,
-            dtype=str(dtype).removeprefix("torch."), terms=TERMS, note=BASE_NOTE if foreign.base and foreign.decoder.stems else "",
+            dtype=str(dtype).removeprefix("torch."), terms=TERMS if licence.upper() == MUSICGEN_LICENCE else "", note=BASE_NOTE if foreign.base and foreign.decoder.stems else "",
         ))  # fmt: skip
 
 

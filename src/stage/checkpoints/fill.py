@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +33,12 @@ def tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     for name in shapes(path):
         with safe_open(str(path), "pt") as file:
             yield name, file.get_tensor(name).to(torch.float32, copy=True)
+
+
+def trim() -> None:
+    """Give freed memory back to the system: what packing leaves behind is otherwise kept, and is larger than the model."""
+    with contextlib.suppress(OSError, AttributeError):  # a service of glibc; elsewhere freed memory goes back by itself
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def check(module: nn.Module, path: Path) -> None:
@@ -66,7 +74,11 @@ def fill_decoder(config: DecoderConfig, path: Path, precision: str, device: torc
             replace(made, packed[name], tensor, precision, device)
         else:
             rest[name] = tensor.to(device, dtype)
+        if number % 16 == 0:
+            del tensor
+            trim()
         if on_share is not None:
             on_share((number + 1) / count)
+    trim()
     made.load_state_dict(rest, strict=False, assign=True)
     return made.eval().requires_grad_(False)

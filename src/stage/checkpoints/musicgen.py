@@ -10,6 +10,7 @@ from typing import Any
 from ..config import DecoderConfig
 from ..errors import StageError
 from ..models.encodec import EncodecCodec
+from ..models.quiet import quiet
 from .foreign import Foreign, base_config, t5_from
 from .names import load
 from .seanet import name_in_transformers
@@ -63,9 +64,10 @@ def read(folder: Path, stems: Sequence[str]) -> Foreign:
     from transformers import EncodecModel, MusicgenConfig
 
     try:
-        config = MusicgenConfig.from_pretrained(folder, local_files_only=True)
-        theirs, codec = config.decoder, config.audio_encoder
-        sound = EncodecModel(codec)
+        with quiet():
+            config = MusicgenConfig.from_pretrained(folder, local_files_only=True)
+            theirs, codec = config.decoder, config.audio_encoder
+            sound = EncodecModel(codec)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise StageError(f"{folder / 'config.json'} is not that of a whole MusicGen: {str(error).splitlines()[0]}") from None
     if theirs.audio_channels != 1:

@@ -29,6 +29,7 @@ from ..models.precision import choose
 from ..models.spectral import SpectralCodec, SpectralConfig
 from ..models.text import HashedConfig, HashedText, T5Text, TextEncoder
 from .fill import fill, fill_decoder
+from .home import models
 from .memory import check_memory, parameters
 
 FORMAT = 1
@@ -36,14 +37,14 @@ SHIPPED = Path(__file__).parent.parent / "weights"
 
 
 def find(name_or_path: str | Path) -> Path:
-    """Folder of a model: a path, or the name of one that is shipped in the package."""
-    for folder in (Path(name_or_path), SHIPPED / str(name_or_path)):
+    """Folder of a model: a path, or the name of one that is shipped in the package or installed."""
+    for folder in (Path(name_or_path), SHIPPED / str(name_or_path), models() / str(name_or_path)):
         if (folder / "config.json").is_file():
             return folder
     if Path(name_or_path).exists():
-        raise StageError(f"{name_or_path} is not a STAGE model: a folder with config.json is expected")
-    shipped = ", ".join(sorted(p.parent.name for p in SHIPPED.glob("*/config.json")))
-    raise StageError(f"no model '{name_or_path}'; give a folder, or one of the shipped: {shipped or 'none'}")
+        raise StageError(f"{name_or_path} is not a STAGE model: a folder with config.json is expected (stage convert makes one)")
+    known = ", ".join(sorted(p.parent.name for place in (SHIPPED, models()) for p in place.glob("*/config.json")))
+    raise StageError(f"no model '{name_or_path}'; give a folder, or one of those at hand: {known or 'none'} (stage models get brings more)")
 
 
 def load(name_or_path: str | Path, device: str = "cpu", precision: str = "auto",
@@ -99,6 +100,8 @@ def save(path: str | Path, config: StageConfig, decoder: Decoder, codec: Codec, 
     """Write a model to a new folder, whole or not at all. ``dtype`` is what the weights are stored in."""
     if decoder.predict is not None:
         raise StageError("packed weights cannot be saved: load the model with precision float32")
+    if decoder.adapters is not None:
+        raise StageError("a model with adapters cannot be saved: unload them, or save the merged model (Stage.merged)")
     with whole_folder(Path(path)) as partial:
         described = {"format": FORMAT, "stage": dataclasses.asdict(config), "decoder": dataclasses.asdict(decoder.config)}
         for name, part, kind in (("decoder", decoder, None), ("codec", codec, "spectral"), ("text", text, "hashed")):

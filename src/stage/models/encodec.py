@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import StageError
 from .codec import Sliding
+from .quiet import quiet
 
 
 class EncodecCodec:
@@ -35,11 +36,13 @@ class EncodecCodec:
         """Load from a local folder or the hub."""
         from transformers import EncodecModel
 
-        return cls(EncodecModel.from_pretrained(path, use_safetensors=True))
+        with quiet():
+            return cls(EncodecModel.from_pretrained(path, use_safetensors=True))
 
     def save_pretrained(self, path: str) -> None:
         """Write the model to a folder."""
-        self.model.save_pretrained(path)
+        with quiet():
+            self.model.save_pretrained(path)
 
     @torch.inference_mode()
     def encode(self, audio: Tensor) -> Tensor:
