@@ -273,7 +273,7 @@ def run(args: list[str] | None = None) -> int:
             raise
         return _complain(f"unexpected error, please report it ({type(error).__name__}: {error}). STAGE_DEBUG=1 shows where it happened", 1)
     if code == STOPPED:  # also typer's own answer to Ctrl-C
-        return _complain("stopped; unfinished files were not kept", STOPPED)
+        return _complain("stopped; unfinished results were not kept", STOPPED)
     return code if isinstance(code, int) else 0
 
 

@@ -1,133 +1,234 @@
-"""Models from the hub: the real huggingface_hub against a small hub on this machine, through the command line."""
+"""Downloads, by the real `huggingface_hub` from a hub on this machine."""
 
-import json
+import errno
 import os
+import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from small_hub import COMMIT, SmallHub
+from fake_hub import COMMIT, serving
 
-from stage.benchmark.weights import save_musicgen
+from stage.checkpoints import hub as ours
+from stage.errors import StageError
 
-NAME = "someone/musicgen-tiny"
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    folder = save_musicgen(tmp_path_factory.mktemp("repository"))
-    (folder / "pytorch_model.bin").write_bytes(b"a pickle, not to be asked for")
-    return folder
+WEIGHTS = random.Random(0).randbytes(60_000)
+FILES = {
+    "config.json": b'{"model_type": "musicgen"}', "model.safetensors": WEIGHTS, "tokenizer.json": b"{}", "generation_config.json": b"{}",
+    "README.md": b"---\nlicense: cc-by-nc-4.0\n---\n# Small\n", "pytorch_model.bin": b"pickle", "state_dict.bin": WEIGHTS,
+}  # fmt: skip
 
 
 @pytest.fixture
-def hub(repository):
-    hubs = []
-
-    def start(**options) -> SmallHub:
-        hubs.append(SmallHub(repository, **options))
-        return hubs[-1]
-
-    yield start
-    for one in hubs:
-        one.shutdown()
+def hub(tmp_path, monkeypatch):
+    """A hub with one model; its cache is empty."""
+    with serving(monkeypatch, tmp_path / "cache") as made:
+        made.repositories["some/small"] = dict(FILES)
+        made.licences["some/small"] = "cc-by-nc-4.0"
+        yield made
 
 
-@pytest.fixture
-def stage(tmp_path):
-    """The command line in a process of its own, with its own homes. Returns (exit code, stdout, stderr)."""
-
-    def run(*args, hub: SmallHub | None = None, **environment: str) -> tuple[int, str, str]:
-        env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        env |= {"HF_HOME": str(tmp_path / "hf"), "STAGE_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_ETAG_TIMEOUT": "3"}
-        env["HF_ENDPOINT"] = hub.address if hub else "http://127.0.0.1:9"  # nobody listens there
-        done = subprocess.run([sys.executable, "-m", "stage.cli", *map(str, args)], capture_output=True, text=True, env=env | environment, timeout=120)
-        return done.returncode, done.stdout, done.stderr
-
-    return run
+def incomplete(tmp_path):
+    return [path for path in (tmp_path / "cache").rglob("*.incomplete")]
 
 
-def test_get_list_play_and_remove(hub, stage, tmp_path):
-    server = hub()
-    code, out, err = stage("models", "get", NAME, "--stem", "drums", hub=server)
-    assert code == 2 and "cc-by-nc-4.0" in err and "--accept-licence" in err  # never silently
-    code, out, err = stage("models", "get", NAME, "--stem", "drums", "--revision", "v1", "--accept-licence", hub=server)
-    assert code == 0 and "musicgen-tiny-drums" in out and "cc-by-nc-4.0" in err, err
-    assert not [path for _, path, _ in server.seen if path.endswith(".bin")]  # no pickle was asked for
-    code, out, _ = stage("models", "--json")
-    models = {model["name"]: model for model in json.loads(out)}
-    mine = models["musicgen-tiny-drums"]
-    assert mine["stems"] == ["drums"] and mine["precision"] == "float32" and mine["licence"] == "cc-by-nc-4.0"
-    assert mine["origin"] == f"{NAME} @ {COMMIT}" and not mine["shipped"] and mine["size"] > mine["parameters"] * 4
-    assert models["embedded"]["shipped"] and models["embedded"]["licence"] == "Apache-2.0"
-    card = (tmp_path / "home/models/musicgen-tiny-drums/README.md").read_text()
-    assert COMMIT in card and "license: cc-by-nc-4.0" in card
-
-    play = ("click", "--bpm", 240, "--bars", 1, "--stem", "drums", "--model", "musicgen-tiny-drums", "-o", tmp_path / "out", "--force")
-    code, _, err = stage(*play)
-    assert code == 0 and "not for commercial use" in err
-    code, _, err = stage(*play)
-    assert code == 0 and "commercial" not in err  # told once
-
-    code, _, err = stage("models", "get", NAME, "--stem", "drums", "--accept-licence", hub=server)
-    assert code == 2 and "installed already" in err
-    assert stage("models", "remove", "musicgen-tiny-drums")[0] == 2  # not without a yes
-    assert stage("models", "remove", "embedded", "--yes")[0] == 2
-    assert stage("models", "remove", "musicgen-tiny-drums", "--yes")[0] == 0
-    assert not (tmp_path / "home/models/musicgen-tiny-drums").exists()
+def fails(match, name="some/small", revision=None):
+    with pytest.raises(StageError, match=match) as caught:
+        ours.fetch(name, revision)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
-def test_a_cut_download_is_not_taken_for_whole_and_then_works_offline(hub, stage, tmp_path, repository):
-    size = (repository / "model.safetensors").stat().st_size
-    server = hub(cut=size // 2)
-    args = ("convert", NAME, tmp_path / "out")
-    code, _, err = stage(*args, hub=server)
-    if code:  # newer versions of the library try again by themselves
-        assert "goes on where it stopped" in err and len(err.strip().splitlines()[-1]) > 20 and not (tmp_path / "out").exists()
-        code, _, err = stage(*args, hub=server)
-    assert code == 0, err
-    gets = [path for command, path, _ in server.seen if path.endswith("model.safetensors") and command == "GET"]
-    assert server.cut == 0 and len(gets) == 2  # the cut one, and one that came through
-    code, _, err = stage("convert", NAME, tmp_path / "again", HF_HUB_OFFLINE="1")
-    assert code == 0, err
-    assert (tmp_path / "again/decoder.safetensors").read_bytes() == (tmp_path / "out/decoder.safetensors").read_bytes()
+# ---------------------------------------------------------------- what comes
 
 
-@pytest.mark.parametrize("name, options, arguments, environment, message", [
-    (NAME, None, (), {}, "cannot be reached"),
-    (NAME, None, (), {"HF_HUB_OFFLINE": "1"}, "offline mode is on"),
-    ("someone/nothing", {}, (), {}, "there is no someone/nothing on the hub"),
-    (NAME, {"gated": True}, (), {}, "is gated: accept its licence"),
-    (NAME, {}, ("--revision", "v9"), {}, "no revision v9"),
-])  # fmt: skip
-def test_what_the_hub_refuses_is_told_in_a_line(hub, stage, tmp_path, name, options, arguments, environment, message):
-    server = None if options is None else hub(**options)
-    code, out, err = stage("convert", name, tmp_path / "out", *arguments, hub=server, **environment)
-    lines = [line for line in err.splitlines() if line.startswith("stage:")]
-    assert code == 2 and message in lines[0] and len(lines) == 1 and "Traceback" not in err
-    assert not (tmp_path / "out").exists() and not list((tmp_path / "hf").rglob("*.safetensors"))
+def test_only_what_is_needed_comes_and_the_second_time_from_the_cache(hub, tmp_path):
+    got = ours.fetch("some/small")
+    assert got.commit == COMMIT and (got.path / "model.safetensors").read_bytes() == WEIGHTS
+    assert sorted(p.name for p in got.path.iterdir()) == sorted(f for f in FILES if not f.endswith(".bin"))
+    assert hub.got("state_dict.bin") == hub.got("pytorch_model.bin") == []
+    again = ours.fetch("some/small")
+    assert again == got and hub.got("model.safetensors") == [""] and not incomplete(tmp_path)
 
 
-def test_a_full_disk_is_told_before_and_in_the_middle(hub, repository, tmp_path, monkeypatch):
-    import errno
-    import shutil
+def test_a_pinned_revision(hub):
+    assert ours.fetch("some/small", "v1").commit == COMMIT
+    assert any("/v1" in path for _, path, _ in hub.calls)
 
-    import huggingface_hub
+
+def test_licence_of_the_card(hub):
+    assert ours.look("some/small").licence == "cc-by-nc-4.0" == ours.licence(ours.fetch("some/small"))
+    del hub.licences["some/small"]
+    assert ours.look("some/small").licence == ""
+
+
+@pytest.mark.parametrize("name, fits", [("facebook/musicgen-small", True), ("./models/mine", False), ("one", False), ("a/b/c", False), ("../x", False)])
+def test_names(name, fits):
+    assert ours.is_name(name) == fits
+
+
+def test_what_the_environment_says(hub, tmp_path):
+    code = "from stage.checkpoints.hub import fetch; print(fetch('some/small').path)"
+    settings = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "elsewhere"), "HF_HUB_OFFLINE": "0"}
+    settings.pop("HF_HUB_CACHE", None)
+    ran = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    assert Path(ran.stdout.strip()).is_relative_to(tmp_path / "elsewhere")
+    settings |= {"HF_HUB_OFFLINE": "1"}
+    calls = len(hub.calls)
+    offline = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, timeout=120)
+    assert offline.stdout == ran.stdout and len(hub.calls) == calls  # offline, nobody is asked
+
+
+# ---------------------------------------------------------------- breaks
+
+
+def test_a_cut_connection_is_gone_on_with(hub, tmp_path):
+    hub.cut = [20_000, 10_000]
+    assert (ours.fetch("some/small").path / "model.safetensors").read_bytes() == WEIGHTS
+    starts = [int(r.removeprefix("bytes=").rstrip("-") or 0) for r in hub.got("model.safetensors")]
+    assert len(starts) == 3 and 0 == starts[0] < starts[1] < starts[2] and not incomplete(tmp_path)
+
+
+def test_a_later_call_goes_on_where_the_last_one_stopped(hub, tmp_path, monkeypatch):
+    from huggingface_hub import file_download
+
+    http_get = file_download.http_get
+
+    def stopped(url, out, **options):
+        hub.cut = [30_000]
+
+        class Out:
+            def write(self, data):
+                if out.tell() >= 20_000:
+                    raise KeyboardInterrupt
+                return out.write(data)
+
+        http_get(url, Out(), **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(file_download, "http_get", stopped)
+        ours.fetch("some/small")
+    (partial,) = incomplete(tmp_path)
+    kept = partial.stat().st_size
+    assert 20_000 <= kept < len(WEIGHTS) and partial.read_bytes() == WEIGHTS[:kept]
+    hub.calls.clear()
+    hub.cut = []
+    assert (ours.fetch("some/small").path / "model.safetensors").read_bytes() == WEIGHTS
+    assert hub.got("model.safetensors") == [f"bytes={kept}-"] and not incomplete(tmp_path)
+
+
+def test_what_came_with_errors_is_thrown_away(hub, tmp_path):
+    hub.spoil = True
+    fails("came with errors.*try again")
+    assert not incomplete(tmp_path) and not list((tmp_path / "cache").rglob("model.safetensors"))
+    hub.spoil = False
+    assert (ours.fetch("some/small").path / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_connection_that_breaks_for_good(hub, tmp_path):
+    hub.cut = [10_000, *[0] * 40]
+    fails("no connection: try again, what came of it is kept")
+    assert [p.stat().st_size for p in incomplete(tmp_path)] == [10_000]
+    assert not list((tmp_path / "cache").rglob("model.safetensors"))  # and what is half there is not taken for whole
+    hub.close()
+    fails("no connection.*no whole copy")
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def test_without_a_network_the_cache_does(hub):
+    got = ours.fetch("some/small")
+    hub.close()
+    assert ours.fetch("some/small") == got
+    fails("no connection.*no whole copy", "some/other")
+
+
+def test_offline(hub, monkeypatch):
     from huggingface_hub import constants
 
-    from stage.checkpoints import hub as module
-    from stage.errors import StageError
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    fails("HF_HUB_OFFLINE is set.*no whole copy")
+    assert not hub.calls
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    got = ours.fetch("some/small")
+    calls = len(hub.calls)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert ours.fetch("some/small") == got and len(hub.calls) == calls
+    (got.path / "model.safetensors").unlink()
+    fails("HF_HUB_OFFLINE is set.*no whole copy")
 
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(module, "look", lambda name, revision: ("mit", 10**9))
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: type("Usage", (), {"free": 10**8})())
-    with pytest.raises(StageError, match="takes 1.0 GB, and 0.1 GB are free"):
-        module.fetch(NAME)
 
-    def full(*args, **kwargs):
+def test_gated(hub, tmp_path):
+    hub.gated.add("some/small")
+    assert "log in" in fails(f"gated: accept its terms at {hub.url}/some/small")
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_missing(hub):
+    fails("there is no model some/thing on", "some/thing")
+    fails("no revision 'v9'", revision="v9")
+    fails("no name on the hub", "a--b/..")
+
+
+def test_pickles_only(hub):
+    hub.repositories["some/small"] = {f: d for f, d in FILES.items() if not f.endswith(".safetensors")}
+    fails("no safetensors files, and pickles")
+    assert all(path.startswith("/api/") for _, path, _ in hub.calls)
+
+
+def test_the_hub_is_ill(hub, monkeypatch):
+    hub.status = 500
+    fails("error 500.*try again later.*no whole copy")
+
+
+def test_a_shard_that_is_missing(hub):
+    hub.repositories["some/small"]["model.safetensors.index.json"] = b'{"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}'
+    fails("not whole: model-2.safetensors did not come")
+
+
+def test_no_room_is_said_before(hub, tmp_path, monkeypatch):
+    usage = ours.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(ours.shutil, "disk_usage", lambda place: usage._replace(free=50_000))
+    fails("0.0 GB more, and 0.0 GB are free.*set HF_HOME")
+    assert not any("/resolve/" in path for _, path, _ in hub.calls)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_disk_that_fills_up(hub, tmp_path, monkeypatch):
+    from huggingface_hub import file_download
+
+    http_get = file_download.http_get
+
+    def full(url, out, **options):
+        class Out:
+            def write(self, data):
+                if out.tell() < 20_000:
+                    return out.write(data)
+                with open("/dev/full", "wb", buffering=0) as disk:
+                    return disk.write(data)  # the system's own ENOSPC
+
+        http_get(url, Out(), **options)
+
+    monkeypatch.setattr(file_download, "http_get", full)
+    fails("no room left: make room, or set HF_HOME")
+    assert not incomplete(tmp_path) and not list((tmp_path / "cache").rglob("model.safetensors"))
+
+
+def test_a_small_file_on_a_full_disk(hub, monkeypatch):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: type("Usage", (), {"free": 10**10})())
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
-    with pytest.raises(StageError, match="disk is full.*goes on where it stopped"):
-        module.fetch(NAME)
+    monkeypatch.setattr("huggingface_hub.file_download._download_to_tmp_and_move", full)
+    monkeypatch.setattr(ours, "LARGE", 1e9)
+    fails("no room left")
+
+
+def test_a_cache_that_is_not_ours(hub, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", denied)
+    fails("cannot be written into: set HF_HOME")

@@ -61,14 +61,16 @@ def convert(
     The kind is recognised by itself. MusicGen becomes a base for the stems that you name: it has yet to be fine-tuned for them.
     """
     from stage.checkpoints.convert import convert as write
-    from stage.checkpoints.hub import fetch
+    from stage.checkpoints import hub, shelf
 
-    path, origin = Path(source), ""
-    if not path.exists() and source.count("/") == 1 and not source.startswith((".", "/", "~")):
-        fetched = fetch(source, revision)
-        path, origin = fetched.path, f"{source} @ {fetched.commit}"
+    path, options = Path(source), {}
+    if not path.exists() and hub.is_name(source):
+        fetched = hub.fetch(source, revision)
+        path, options["origin"] = fetched.path, f"{source} @ {fetched.commit}"
+        if licence := shelf.written(hub.licence(fetched)):
+            options["licence"] = licence
     with _bar("converting") as on_share:
-        write(path, out, stems=stem or (), name=name, origin=origin, dtype=_dtype(dtype), t5=t5, on_share=on_share)
+        write(path, out, stems=stem or (), name=name, dtype=_dtype(dtype), t5=t5, on_share=on_share, **options)
     _licence(out)
     typer.echo(str(out))
 
@@ -84,7 +86,7 @@ def _licence(folder: Path) -> None:
 def show(as_json: bool) -> None:
     """Print the models at hand."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from stage.checkpoints.home import models
     from stage.checkpoints.shelf import installed
@@ -93,7 +95,7 @@ def show(as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(model) | {"path": str(model.path)} for model in found]))
         return
-    table = Table("name", "stems", "parameters", "on disk", "stored in", "licence", "from")
+    table = Table(Column("name", no_wrap=True), "stems", "parameters", "on disk", "stored in", "licence", "from")
     for model in found:
         table.add_row(
             model.name, ", ".join(model.stems) or "whole music", f"{model.parameters / 1e6:.0f} M", f"{model.size / 1e6:.0f} MB", model.precision,
@@ -123,7 +125,7 @@ def get(
     from stage.checkpoints import shelf
 
     def agree(licence: str) -> bool:
-        typer.echo(f"{name} is under {licence}. For MusicGen's weights that is: attribution, and no commercial use.", err=True)
+        typer.echo(f"{name} is under {shelf.terms(licence)}", err=True)
         return accept_licence or (sys.stdin.isatty() and typer.confirm("Do you accept it?", err=True))
 
     with _bar("converting") as on_share:

@@ -1,89 +1,283 @@
-"""Models of the Hugging Face hub, by ``huggingface_hub``: cached, resumed, pinned to a revision, offline where it is told so.
+"""Weights from the hub of Hugging Face: only the files that are needed, whole or not at all, and one clear line when they do not come.
 
-``HF_HOME``, ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` mean what they mean to every program that uses the hub.
+`huggingface_hub` keeps its own cache (HF_HOME, HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN mean what they always do), but begins a file anew
+when it was stopped in it; files of gigabytes are brought into the same cache here, so that a later call goes on where the last one stopped.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fnmatch
+import hashlib
+import re
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import StageError
 
-NEEDED = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "special_tokens_map.json", "spiece.model")
-"""Files that a converter reads. Pickles are not among them."""
+WANTED = ("*.json", "*.safetensors", "spiece.model", "*/spiece.model", "README.md", "LICENSE*")
+"""What a model is made of, whoever wrote it. Pickles are none of it: to open one is to run it."""
+LARGE = 10_000_000
+"""Bytes from which on a file is worth going on with."""
+FULL = {errno.ENOSPC: "there is no room left", errno.EDQUOT: "the quota is used up", errno.EFBIG: "files may not be as large"}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the hub has under a name: the commit, the licence of its card, and the needed files with (bytes, sha256 or "")."""
+
+    name: str
+    commit: str
+    licence: str
+    files: dict[str, tuple[int, str]]
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A repository on this disk. path: its folder. commit: which state of it. licence: what its card says, "" if nothing."""
+    """A snapshot in the cache, and the commit that it is of."""
 
     path: Path
     commit: str
-    licence: str
 
 
-def look(name: str, revision: str | None = None) -> tuple[str, int]:
-    """Licence and bytes to download of a repository, asked of the hub; ("", 0) where it cannot be asked but may be cached."""
+def is_name(text: str) -> bool:
+    """Whether this reads as OWNER/NAME, rather than as a path."""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", text) is not None
+
+
+def look(name: str, revision: str | None = None) -> Offer:
+    """Ask what the hub has. Raises StageError if there is nothing, it may not be had, or it cannot be asked."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    with _plainly(name, revision):
+        info = HfApi().model_info(name, revision=revision, files_metadata=True)
+    wanted = [s for s in info.siblings or [] if any(fnmatch.fnmatch(s.rfilename, pattern) for pattern in WANTED)]
+    _need_safetensors(name, [s.rfilename for s in wanted])
+    sizes = {s.rfilename: (s.size or 0, (s.lfs.sha256 if s.lfs else "") or "") for s in wanted}
+    return Offer(name, info.sha or "", _licence(info.card_data), sizes)
+
+
+def licence(fetched: Fetched) -> str:
+    """Licence in the card of a snapshot, as the hub writes it; "" if it does not say."""
+    from huggingface_hub import ModelCard
 
     try:
-        info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=20)
-    except (GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise _told(name, revision, error) from None
-    except Exception:  # no network: what is in the cache may do
-        return "", 0
-    needed = [file for file in info.siblings or [] if any(fnmatch.fnmatch(file.rfilename, pattern) for pattern in NEEDED)]
-    if not any(file.rfilename.endswith(".safetensors") for file in needed):
-        raise StageError(f"{name} has no safetensors on the hub: pickled weights are not opened from there")
-    card = info.card_data.to_dict() if info.card_data else {}
-    return str(card.get("license") or ""), sum(file.size or 0 for file in needed)
+        return _licence(ModelCard.load(fetched.path / "README.md").data)
+    except (OSError, ValueError):
+        return ""
 
 
-def fetch(name: str, revision: str | None = None) -> Fetched:
-    """Download what is needed of a repository, or find it in the cache; a broken download goes on where it stopped.
+def fetch(name: str, revision: str | None = None, offer: Offer | None = None) -> Fetched:
+    """Bring a model into the hub's cache, or find it there; progress bars on stderr.
 
-    Raises StageError in one line: no network, offline, gated, missing, no room on the disk.
+    name: OWNER/NAME. revision: branch, tag or commit; the newest of the main branch by default. offer: what `look` said, if it was asked.
+    Without a network, what the cache has whole is taken. Raises StageError for what cannot be had, or finds no room.
     """
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
 
-    licence, size = look(name, revision)
-    cache = Path(constants.HF_HUB_CACHE)
-    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    kept = sum(file.stat().st_size for file in (cache / f"models--{name.replace('/', '--')}").glob("blobs/*"))
-    if (free := shutil.disk_usage(place).free) < size - kept:
-        raise StageError(f"{name} takes {(size - kept) / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {place}: make room, or set HF_HOME")
     try:
-        path = Path(snapshot_download(name, revision=revision, allow_patterns=list(NEEDED)))
-    except KeyboardInterrupt:
+        offer = offer or look(name, revision)
+    except Unreachable as error:
+        return _cached(name, revision, error)
+    with _plainly(name, revision):
+        _check_room(offer)
+        for file, (size, digest) in offer.files.items():
+            if size >= LARGE and digest:
+                _bring(offer, file, size, digest)
+        path = Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED)))
+    _check_whole(name, path)
+    return Fetched(path, path.name)
+
+
+class Unreachable(StageError):
+    """The hub could not be asked; what is in the cache may do."""
+
+
+# ---------------------------------------------------------------- the cache
+
+
+def _repository(name: str) -> Path:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
+
+
+def _cached(name: str, revision: str | None, reason: StageError) -> Fetched:
+    """The snapshot of the cache, or the reason why there is no other."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        path = Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED), local_files_only=True))
+        _check_whole(name, path)
+    except (StageError, OSError, ValueError):
+        raise StageError(f"{reason}. There is no whole copy of it in the cache, {_repository(name)}") from None
+    return Fetched(path, path.name)
+
+
+def _need_safetensors(name: str, files: Sequence[str]) -> None:
+    if not any(file.endswith(".safetensors") for file in files):
+        raise StageError(
+            f"{name} has no safetensors files, and pickles of the hub are not opened: look for a revision or another repository that has them"
+        )
+
+
+def _check_whole(name: str, path: Path) -> None:
+    """Raise StageError unless a snapshot has its configuration, and every shard that an index names."""
+    import json
+
+    files = [str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()]
+    _need_safetensors(name, files)
+    for index in path.rglob("*.safetensors.index.json"):
+        missing = {shard for shard in json.loads(index.read_text())["weight_map"].values() if not (index.parent / shard).is_file()}
+        if missing:
+            raise StageError(f"{name} is not whole: {', '.join(sorted(missing)[:3])} did not come; try again")
+
+
+def _is_there(offer: Offer, file: str) -> bool:
+    return (_repository(offer.name) / "snapshots" / offer.commit / file).exists()
+
+
+def _partial(offer: Offer, digest: str) -> Path:
+    return _repository(offer.name) / "blobs" / f"{digest}.stage.incomplete"
+
+
+def _check_room(offer: Offer) -> None:
+    """Raise StageError if what is yet to come is larger than the disk has room for."""
+    place = _repository(offer.name)
+    have = sum(p.stat().st_size for _, digest in offer.files.values() if digest and (p := _partial(offer, digest)).exists())
+    need = sum(size for file, (size, _) in offer.files.items() if not _is_there(offer, file)) - have
+    free = shutil.disk_usage(next(folder for folder in (place, *place.parents) if folder.exists())).free
+    if free < need:
+        raise StageError(
+            f"{offer.name} takes {need / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free in {place.parent}: make room, or set HF_HOME to another disk"
+        )
+
+
+# ---------------------------------------------------------------- one large file
+
+
+def _bring(offer: Offer, file: str, size: int, digest: str) -> None:
+    """Bring a file into the cache's blobs under its sha256, going on where an earlier call stopped. Raises OSError for a full disk."""
+    from huggingface_hub.utils import WeakFileLock
+
+    partial = _partial(offer, digest)
+    blob = partial.with_name(digest)
+    if blob.exists() or _is_there(offer, file):
+        return
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(partial.with_suffix(".lock")):
+        try:
+            _go_on(offer, file, size, partial)
+        except OSError as error:
+            if error.errno in FULL:  # others need the room now
+                partial.unlink(missing_ok=True)
+            raise
+        with open(partial, "rb") as written:
+            found = hashlib.sha256()
+            while block := written.read(1 << 24):
+                found.update(block)
+        if found.hexdigest() != digest:
+            partial.unlink()
+            raise StageError(f"{file} of {offer.name} came with errors and was thrown away: try again")
+        partial.rename(blob)
+    partial.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _go_on(offer: Offer, file: str, size: int, partial: Path) -> None:
+    """Append to a partial file until it is whole, through breaks of the connection."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    def come() -> int:
+        return partial.stat().st_size if partial.exists() else 0
+
+    broken = 0
+    if come() > size:
+        partial.unlink()
+    while (before := come()) < size:
+        try:
+            with open(partial, "ab") as out:
+                url = hf_hub_url(offer.name, file, revision=offer.commit)
+                http_get(url, out, resume_size=before, headers=build_hf_headers(), expected_size=size, displayed_filename=file)
+        except Exception as error:
+            broken = broken + 1 if come() == before else 0
+            if not _is_network(error) or broken >= 2:
+                raise
+
+
+# ---------------------------------------------------------------- what went wrong
+
+
+def _licence(card: Any) -> str:
+    """`license` of a card's metadata; its own name where that is only "other"."""
+    value = getattr(card, "license", None) or ""
+    if value == "other":
+        value = getattr(card, "license_name", None) or value
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _is_network(error: BaseException) -> bool:
+    """Whether an error is of the connection. `huggingface_hub` has used several libraries for it."""
+    from huggingface_hub.utils import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        return False
+    return type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3") or isinstance(
+        error, (ConnectionError, TimeoutError)
+    )
+
+
+@contextlib.contextmanager
+def _plainly(name: str, revision: str | None) -> Iterator[None]:
+    """Turn what `huggingface_hub` raises into a StageError of one line."""
+    from huggingface_hub.utils import LocalEntryNotFoundError
+
+    try:
+        yield
+    except StageError:
         raise
     except Exception as error:
-        raise _told(name, revision, error) from None
-    if not (path / "config.json").is_file():
-        raise StageError(f"{name} is not whole in {path}: it has no config.json. Run it again with a network")
-    return Fetched(path, path.name, licence)
+        while isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:  # it only wraps what went wrong
+            error = error.__cause__
+        said = _explain(error, name, revision)
+        if said is None:
+            raise
+        raise said from None
 
 
-def _told(name: str, revision: str | None, error: Exception) -> StageError:
-    """What went wrong, and what to do, in a line."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+def _explain(error: BaseException, name: str, revision: str | None) -> StageError | None:
+    from huggingface_hub import constants, utils
 
-    causes = [error, error.__cause__, error.__context__]
-    if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
-        return StageError(f"the disk is full: {name} was not downloaded whole. Make room and run it again, it goes on where it stopped")
-    if isinstance(error, GatedRepoError):
-        return StageError(f"{name} is gated: accept its licence at https://huggingface.co/{name} and log in (hf auth login), then run it again")
-    if isinstance(error, RevisionNotFoundError):
-        return StageError(f"{name} has no revision {revision}: give a branch, a tag or a commit of it")
-    if isinstance(error, RepositoryNotFoundError):
-        return StageError(f"there is no {name} on the hub, or it is private: mind the spelling (owner/name), or log in (hf auth login)")
-    if isinstance(error, LocalEntryNotFoundError) or constants.HF_HUB_OFFLINE:
-        why = "offline mode is on (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
-        return StageError(f"{name} is not in the cache, and {why}: connect and run it again, or give a local folder")
-    line = next((text for text in str(error).splitlines() if text.strip()), type(error).__name__)
-    return StageError(f"{name} was not downloaded whole ({type(error).__name__}: {line.strip()}): run it again, it goes on where it stopped")
+    hub, login = constants.ENDPOINT, "log in with `hf auth login` or set HF_TOKEN"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, utils.HFValidationError):
+        return StageError(f"'{name}' is no name on the hub: give OWNER/NAME, like facebook/musicgen-small")
+    if isinstance(error, utils.OfflineModeIsEnabled):
+        return Unreachable(f"{name} is not asked for on the hub, since HF_HUB_OFFLINE is set")
+    if isinstance(error, utils.GatedRepoError):
+        return StageError(f"{name} is gated: accept its terms at {hub}/{name} with an account of the hub, then {login}")
+    if isinstance(error, utils.RevisionNotFoundError):
+        return StageError(f"{name} has no revision '{revision}': see {hub}/{name}/commits/main")
+    if isinstance(error, utils.RepositoryNotFoundError):
+        return StageError(f"there is no model {name} on {hub}, or it is private: check the name; if it is private, {login}")
+    if status in (401, 403):
+        return StageError(f"{hub} does not give {name} to you ({status}): accept its terms at {hub}/{name}, then {login}")
+    if status == 404:
+        return StageError(f"{hub} has no file that {name} needs: it may have changed in the meantime; try again")
+    if status is not None:
+        return Unreachable(f"{hub} answers with error {status} for {name}: try again later")
+    if isinstance(error, OSError) and error.errno in FULL:
+        return StageError(f"{name} could not be kept in {_repository(name).parent}, {FULL[error.errno]}: make room, or set HF_HOME to another disk")
+    if isinstance(error, PermissionError):
+        return StageError(f"{_repository(name).parent} cannot be written into: set HF_HOME to a folder of yours")
+    if _is_network(error):
+        return Unreachable(f"{name} does not come from {hub}, there is no connection: try again, what came of it is kept")
+    if isinstance(error, OSError):
+        return StageError(f"{name} did not come whole ({error}): try again")
+    return None

@@ -43,7 +43,7 @@ def find(name_or_path: str | Path) -> Path:
             return folder
     if Path(name_or_path).exists():
         raise StageError(f"{name_or_path} is not a STAGE model: a folder with config.json is expected (stage convert makes one)")
-    known = ", ".join(sorted(p.parent.name for place in (SHIPPED, models()) for p in place.glob("*/config.json")))
+    known = ", ".join(sorted(p.parent.name for place in (SHIPPED, models()) for p in place.glob("[!.]*/config.json")))
     raise StageError(f"no model '{name_or_path}'; give a folder, or one of those at hand: {known or 'none'} (stage models get brings more)")
 
 
