@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from stage import __version__
+from stage.checkpoints import adapters_command
 from stage.errors import MissingExtra, StageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first varia
 FolderOption = Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the results; NAME-stage by default.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
 ModelOption = Annotated[str, typer.Option("--model", help="A model in the package, or a checkpoint folder.")]
+AdapterOption = Annotated[
+    Optional[list[str]], typer.Option("--adapter", help="An adapter that plays its stem on the model: a name from `stage adapters`, or a folder.")
+]
 GuidanceOption = Annotated[Optional[float], typer.Option("--guidance", help="How closely to follow the music (1: not pushed).")]
 TextOption = Annotated[Optional[float], typer.Option("--text-guidance", help="How closely to follow the prompt, apart from the music.")]
 TopKOption = Annotated[Optional[int], typer.Option("--top-k", help="Choose among this many of the likeliest codes; 0 for all.")]
@@ -83,6 +87,7 @@ def accompany(
     top_p: TopPOption = None,
     temperature: TemperatureOption = None,
     model: ModelOption = "embedded",
+    adapter: AdapterOption = None,
     force: ForceOption = False,
 ) -> None:
     """Play a new stem to a recording.
@@ -110,7 +115,7 @@ def accompany(
             part, rate, stem, prompt, variations=variations, seed=seed, grid=beats, sampling=sampling, on_progress=on_progress
         )
 
-    results.write(files, results.Job().run(model, work), force, start)
+    results.write(files, results.Job().run(model, work, adapter or ()), force, start)
 
 
 @app.command()
@@ -130,6 +135,7 @@ def click(
     top_p: TopPOption = None,
     temperature: TemperatureOption = None,
     model: ModelOption = "embedded",
+    adapter: AdapterOption = None,
     force: ForceOption = False,
 ) -> None:
     """Play a stem to a metronome.
@@ -156,7 +162,7 @@ def click(
             bpm, stem, meter, bars, prompt, variations=variations, seed=seed, rate=rate, sampling=sampling, on_progress=on_progress
         )
 
-    results.write(files, results.Job().run(model, work), force)
+    results.write(files, results.Job().run(model, work, adapter or ()), force)
 
 
 WINGS = {
@@ -200,6 +206,7 @@ def _forward(path: str) -> None:
 
 
 app.add_typer(train, name="train")
+app.add_typer(adapters_command.app, name="adapters")
 for _path in WINGS:
     _forward(_path)
 

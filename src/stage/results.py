@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,13 +76,24 @@ class Job:
         console = Console(stderr=True)
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-    def run(self, model: str, work: Callable[[Stage, Callable[[float], None]], Accompaniment]) -> Accompaniment:
-        """Load the model and do `work(stage, on_progress)`."""
+    def run(
+        self, model: str, work: Callable[[Stage, Callable[[float], None]], Accompaniment], adapters: Sequence[str] = ()
+    ) -> Accompaniment:
+        """Load the model and its adapters and do `work(stage, on_progress)`.
+
+        An adapter plays its stem in place of the model: who names one wants to hear it.
+        """
+        for adapter in adapters:
+            from stage.checkpoints.adapters import describe
+
+            describe(adapter)  # what is not there is said before a large model is loaded
         with self._bar:
             task = self._bar.add_task("loading the model", total=None)
             from stage.pipeline import Stage
 
             stage = Stage.from_pretrained(model)
+            for adapter in adapters:
+                stage.load_adapter(adapter, replace=True)
             self._bar.update(task, description="listening", total=1.0)
 
             def on_progress(share: float) -> None:

@@ -45,7 +45,7 @@ def show_all() -> None:
     table = Table("adapter", "stem", "base", "rank", "MB", "licence", box=None, pad_edge=False)
     for folder in folders:
         table.add_row(folder.name, *_cells(folder))
-    Console(soft_wrap=True).print(table, markup=False)
+    Console(soft_wrap=True, markup=False).print(table)
 
 
 @app.command()

@@ -48,7 +48,7 @@ class AdapterConfig:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(name for name in LINEARS if name in self.layers) or tuple(self.layers))
+        object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "shape", replace(self.shape, stems=()))
         for what in ("name", "stem", "base", "fingerprint", "licence"):
             if not isinstance(getattr(self, what), str):
