@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from stage import __version__
+from stage.checkpoints import adapters_command
 from stage.errors import MissingExtra, ReaderGone, StageError
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ RawOption = Annotated[bool, typer.Option("--raw", help="With -o -: float32, litt
 GainOption = Annotated[Optional[float], typer.Option("--gain", help="dB for --play and -o -; by default what suits a usual stem.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
 ModelOption = Annotated[str, typer.Option("--model", help="A model in the package, or a checkpoint folder.")]
+AdapterOption = Annotated[
+    Optional[list[str]], typer.Option("--adapter", help="An adapter that plays its stem on the model: a name from `stage adapters`, or a folder.")
+]
 GuidanceOption = Annotated[Optional[float], typer.Option("--guidance", help="How closely to follow the music (1: not pushed).")]
 TextOption = Annotated[Optional[float], typer.Option("--text-guidance", help="How closely to follow the prompt, apart from the music.")]
 TopKOption = Annotated[Optional[int], typer.Option("--top-k", help="Choose among this many of the likeliest codes; 0 for all.")]
@@ -95,6 +99,7 @@ def accompany(
     top_p: TopPOption = None,
     temperature: TemperatureOption = None,
     model: ModelOption = "embedded",
+    adapter: AdapterOption = None,
     force: ForceOption = False,
 ) -> None:
     """Play a new stem to a recording.
@@ -125,7 +130,7 @@ def accompany(
             return ear.hear(player.stream(part, rate, stem, prompt, **asked, gain_db=gain))
         return player.accompany(part, rate, stem, prompt, **asked)
 
-    results.make(model, work, files, force, start, ear)
+    results.make(model, work, files, force, start, ear, adapter or ())
 
 
 @app.command()
@@ -148,6 +153,7 @@ def click(
     top_p: TopPOption = None,
     temperature: TemperatureOption = None,
     model: ModelOption = "embedded",
+    adapter: AdapterOption = None,
     force: ForceOption = False,
 ) -> None:
     """Play a stem to a metronome.
@@ -175,7 +181,7 @@ def click(
             return ear.hear(player.stream_click(bpm, stem, meter, bars, prompt, **asked, gain_db=gain))
         return player.click(bpm, stem, meter, bars, prompt, **asked)
 
-    results.make(model, work, files, force, ear=ear)
+    results.make(model, work, files, force, ear=ear, adapters=adapter or ())
 
 
 WINGS = {
@@ -219,6 +225,7 @@ def _forward(path: str) -> None:
 
 
 app.add_typer(train, name="train")
+app.add_typer(adapters_command.app, name="adapters")
 for _path in WINGS:
     _forward(_path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,13 +85,24 @@ class Job:
         console = Console(stderr=True)
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-    def run(self, model: str, work: Callable[[Stage, Callable[[float], None]], Accompaniment]) -> Accompaniment:
-        """Load the model and do `work(stage, on_progress)`."""
+    def run(
+        self, model: str, work: Callable[[Stage, Callable[[float], None]], Accompaniment], adapters: Sequence[str] = ()
+    ) -> Accompaniment:
+        """Load the model and its adapters and do `work(stage, on_progress)`.
+
+        An adapter plays its stem in place of the model: who names one wants to hear it.
+        """
+        for adapter in adapters:
+            from stage.checkpoints.adapters import describe
+
+            describe(adapter)  # what is not there is said before a large model is loaded
         with self._bar:
             task = self._bar.add_task("loading the model", total=None)
             from stage.pipeline import Stage
 
             stage = Stage.from_pretrained(model)
+            for adapter in adapters:
+                stage.load_adapter(adapter, replace=True)
             self._bar.update(task, description="listening", total=1.0)
 
             def on_progress(share: float) -> None:
@@ -101,10 +112,10 @@ class Job:
 
 
 def make(model: str, work: Callable[[Stage, Callable[[float], None]], Accompaniment], files: Files, force: bool,
-         start: float = 0.0, ear: Ear | None = None) -> None:
-    """Load the model, make the music and write the results, while `ear`, if there is one, hears them."""
+         start: float = 0.0, ear: Ear | None = None, adapters: Sequence[str] = ()) -> None:
+    """Load the model and its adapters, make the music and write the results, while `ear`, if there is one, hears them."""
     with ear or contextlib.nullcontext():
-        made = Job().run(model, work)
+        made = Job().run(model, work, adapters)
         write(files, made, force, start)
         if ear:
             ear.wait()

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import torch
@@ -20,31 +17,27 @@ from safetensors.torch import load_file, save_file
 from ..config import DecoderConfig
 from ..errors import StageError
 from ..models.lora import Adapter, AdapterConfig
-from .home import home
+from . import home
+from .native import whole_folder
 
 FORMAT = 1
 SETTINGS, WEIGHTS = "adapter.json", "adapter.safetensors"
 
 
-def adapters_home() -> Path:
-    """Folder of the installed adapters, one folder each, called by their folder's name. May not exist yet."""
-    return home() / "adapters"
-
-
 def installed() -> list[Path]:
     """Folders of the installed adapters, by name."""
-    return sorted(path.parent for path in adapters_home().glob(f"*/{SETTINGS}"))
+    return sorted(path.parent for path in home.adapters().glob(f"*/{SETTINGS}"))
 
 
 def find(name_or_path: str | Path) -> Path:
     """Folder of an adapter: a path, or the name of an installed one."""
-    for folder in (Path(name_or_path), adapters_home() / name_or_path):
+    for folder in (Path(name_or_path), home.adapters() / name_or_path):
         if (folder / SETTINGS).is_file():
             return folder
     if Path(name_or_path).exists():
         raise StageError(f"{name_or_path} is not an adapter: a folder with {SETTINGS} is expected")
     names = ", ".join(path.name for path in installed()) or "none"
-    raise StageError(f"no adapter '{name_or_path}'; give a folder, or one of those in {adapters_home()}: {names}")
+    raise StageError(f"no adapter '{name_or_path}'; give a folder, or one of those in {home.adapters()}: {names}")
 
 
 def describe(name_or_path: str | Path) -> AdapterConfig:
@@ -56,7 +49,7 @@ def describe(name_or_path: str | Path) -> AdapterConfig:
             raise StageError(f"{path} has format {written['format']}; this version reads format {FORMAT}")
         base = written["base"]
         own = {key: written[key] for key in ("name", "stem", "rank", "alpha", "layers", "licence")}
-        return AdapterConfig(base=base["name"], fingerprint=base["fingerprint"], shape=DecoderConfig(**base["shape"]), **own)
+        return AdapterConfig(base=base["name"], fingerprint=base["fingerprint"], shape=DecoderConfig(**base["shape"], stems=(own["stem"],)), **own)
     except KeyError as error:
         raise StageError(f"{path} does not describe an adapter: it says nothing of {error}") from None
     except (TypeError, ValueError, AttributeError, OSError) as error:
@@ -93,8 +86,6 @@ def load(name_or_path: str | Path) -> Adapter:
 def save(path: str | Path, adapter: Adapter, dtype: torch.dtype = torch.float32) -> None:
     """Write an adapter to a new folder, whole or not at all. ``dtype``: float32 as trained, or bfloat16 at half the size."""
     path, config = Path(path), adapter.config
-    if path.exists():
-        raise StageError(f"{path} exists; choose another folder")
     shape = dataclasses.asdict(config.shape)
     del shape["stems"]  # an adapter brings its own
     described = {
@@ -102,18 +93,6 @@ def save(path: str | Path, adapter: Adapter, dtype: torch.dtype = torch.float32)
         "layers": config.layers, "licence": config.licence,
         "base": {"name": config.base, "fingerprint": config.fingerprint, "shape": shape},
     }  # fmt: skip
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        raise StageError(f"{path} cannot be written: {error.strerror}") from None
-    try:
+    with whole_folder(path) as partial:
         save_file({n: t.detach().to("cpu", dtype).contiguous() for n, t in adapter.state_dict().items()}, partial / WEIGHTS)
         (partial / SETTINGS).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-        os.chmod(partial, 0o755)
-        os.chmod(partial / WEIGHTS, 0o644)  # save_file makes it readable to its owner alone
-        os.rename(partial, path)
-    except (OSError, SafetensorError) as error:
-        raise StageError(f"{path} cannot be written: {error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

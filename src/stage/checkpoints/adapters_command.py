@@ -36,16 +36,16 @@ def show_all() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from . import adapters
+    from . import adapters, home
 
     folders = adapters.installed()
-    typer.echo(f"{len(folders)} installed in {adapters.adapters_home()}")
+    typer.echo(f"{len(folders)} installed in {home.adapters()}")
     if not folders:
         return
     table = Table("adapter", "stem", "base", "rank", "MB", "licence", box=None, pad_edge=False)
     for folder in folders:
         table.add_row(folder.name, *_cells(folder))
-    Console(soft_wrap=True).print(table, markup=False)
+    Console(soft_wrap=True, markup=False).print(table)
 
 
 @app.command()
@@ -84,7 +84,7 @@ def merge(
     with Console(stderr=True).status("loading the base") as status:
         from ..pipeline import Stage
 
-        stage = Stage.from_pretrained(model, device="cpu")
+        stage = Stage.from_pretrained(model, device="cpu", precision="float32")
         stem = stage.load_adapter(adapter, replace=True)
         status.update("merging and writing")
         stage.merge_adapter(stem).save_pretrained(str(out))

@@ -1,15 +1,24 @@
-"""Where what a user has installed is kept."""
+"""Where models and adapters of the user are kept."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import platformdirs
+
 
 def home() -> Path:
-    """The folder of installed models and adapters: $STAGE_HOME, or the system's place for a user's data. May not exist yet."""
-    if chosen := os.environ.get("STAGE_HOME"):
-        return Path(chosen).expanduser()
-    from platformdirs import user_data_path
+    """``$STAGE_HOME``, else the user's folder for data (``~/.local/share/stage`` on Linux)."""
+    chosen = os.environ.get("STAGE_HOME")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("stage", appauthor=False)
 
-    return user_data_path("stage")
+
+def models() -> Path:
+    """The folder of installed models, one folder each."""
+    return home() / "models"
+
+
+def adapters() -> Path:
+    """The folder of installed adapters, one folder each."""
+    return home() / "adapters"

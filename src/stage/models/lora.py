@@ -2,6 +2,7 @@
 
     y = W x + (alpha / rank) B A x        W [out, in] frozen, A [rank, in] drawn, B [out, rank] zero at first
 
+Matrices that the decoder fuses (``qkv``, ``cross_kv``) have one A and one B for queries, keys and values together.
 An adapter also owns what names its stem: the separator's row of each embedding table and, in models whose
 positions restart, the segment of the target. ``Voice`` is a decoder that plays one adapter. It borrows every weight of
 the base and has no state that is switched: the base stays as it is, and any number of voices may be stepped in any
@@ -21,10 +22,8 @@ from torch.nn import functional as F
 from ..config import DecoderConfig
 from ..errors import StageError
 from .decoder import Decoder, sinusoids
+from .precision import MATRICES
 
-LINEARS = ("qkv", "self_out", "cross_q", "cross_kv", "cross_out", "up", "down")
-"""The linear layers of ``stage.models.decoder.Layer`` that an adapter may change; qkv and cross_kv are each one
-matrix, so each has one A and one B for queries, keys and values together."""
 ATTENTION = ("qkv", "self_out")
 """What is changed by default: the self-attention alone (as in the paper, section 4.2)."""
 
@@ -33,8 +32,8 @@ ATTENTION = ("qkv", "self_out")
 class AdapterConfig:
     """What an adapter is, and which base it belongs to.
 
-    name: its own. stem: the instrument. base: the base's name; shape: its configuration without stems.
-    fingerprint: of the base's weights (see ``fingerprint``). layers: which of ``LINEARS`` it changes, in every layer.
+    name: its own. stem: the instrument. base: the base's name; shape: its configuration, with this stem alone.
+    fingerprint: of the base's weights (see ``fingerprint``). layers: which of ``MATRICES`` it changes, in every layer.
     """
 
     name: str
@@ -48,8 +47,8 @@ class AdapterConfig:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(name for name in LINEARS if name in self.layers) or tuple(self.layers))
-        object.__setattr__(self, "shape", replace(self.shape, stems=()))
+        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "shape", replace(self.shape, stems=(self.stem,)))
         for what in ("name", "stem", "base", "fingerprint", "licence"):
             if not isinstance(getattr(self, what), str):
                 raise ValueError(f"{what} is {getattr(self, what)!r}, not text")
@@ -59,8 +58,8 @@ class AdapterConfig:
             raise ValueError(f"the rank is a number from 1 on, not {self.rank!r}")
         if isinstance(self.alpha, bool) or not isinstance(self.alpha, (int, float)) or not 0 < self.alpha < math.inf:
             raise ValueError(f"alpha is a number above 0, not {self.alpha!r}")
-        if not self.layers or set(self.layers) - set(LINEARS):
-            raise ValueError(f"layers are some of {', '.join(LINEARS)}, not {', '.join(map(str, self.layers)) or 'none'}")
+        if not self.layers or set(self.layers) - set(MATRICES):
+            raise ValueError(f"layers are some of {', '.join(MATRICES)}, not {', '.join(map(str, self.layers)) or 'none'}")
 
     @property
     def scale(self) -> float:
@@ -77,10 +76,10 @@ def fingerprint(decoder: Decoder) -> str:
 
 
 def sizes(shape: DecoderConfig) -> dict[str, tuple[int, int]]:
-    """(in, out) features of each of ``LINEARS``."""
+    """(in, out) features of each of ``MATRICES``."""
     dim, ffn = shape.dim, shape.ffn_dim
     outputs = {"qkv": (dim, 3 * dim), "cross_kv": (dim, 2 * dim), "up": (dim, ffn), "down": (ffn, dim)}
-    return {name: outputs.get(name, (dim, dim)) for name in LINEARS}
+    return {name: outputs.get(name, (dim, dim)) for name in MATRICES}
 
 
 class Delta(nn.Module):
@@ -158,9 +157,9 @@ def new_adapter(decoder: Decoder, stem: str, name: str = "", base: str = "", lik
 
 def check_base(adapter: AdapterConfig, decoder: Decoder, name: str = "this one") -> None:
     """Raise StageError if an adapter belongs to another base than this decoder."""
-    theirs, ours = adapter.shape, replace(decoder.config, stems=())
+    theirs, ours = adapter.shape, decoder.config
     wanted = f'the adapter "{adapter.name}" was made for the base "{adapter.base or "without a name"}"'
-    names = [key for key in vars(theirs) if getattr(theirs, key) != getattr(ours, key)]
+    names = [key for key in vars(theirs) if key != "stems" and getattr(theirs, key) != getattr(ours, key)]
     if names:
         differences = ", ".join(f"{key} {getattr(theirs, key)} and not {getattr(ours, key)}" for key in names[:3])
         raise StageError(f"{wanted}, a model of another shape than {name} ({differences}): load that base")
@@ -177,7 +176,7 @@ class Voice(Decoder):
 
     def __init__(self, base: Decoder, adapter: Adapter) -> None:
         with torch.device("meta"):  # everything is replaced below
-            super().__init__(replace(base.config, stems=(adapter.config.stem,)))
+            super().__init__(adapter.config.shape)
         _borrow(self, base, {"layers"})
         for own, layer, deltas in zip(self.layers, base.layers, adapter.layers):
             _borrow(own, layer)
@@ -207,7 +206,7 @@ class Voice(Decoder):
 
 def _borrow(own: nn.Module, base: nn.Module, leave: set[str] = frozenset()) -> None:
     """Put the parameters, buffers and children of a module into another of the same kind."""
-    for name, tensor in (*base.named_parameters(recurse=False), *base.named_children()):
+    for name, tensor in (*base._parameters.items(), *base.named_children()):  # a parameter is None where its weights are packed
         if name not in leave:
             setattr(own, name, tensor)
     for name, buffer in base.named_buffers(recurse=False):
@@ -219,15 +218,15 @@ def merge(base: Decoder, adapter: Adapter) -> Decoder:
     """A plain decoder that plays what the base plays with the adapter, and that stem alone.
 
     The base is not touched; weights that the adapter does not change are shared with it.
-    Raises StageError unless the base has float weights.
+    Raises StageError where they are packed (``models/precision.py``).
     """
-    for layer in base.layers:
-        for name in LINEARS:
-            linear = getattr(layer, name)
-            if not isinstance(linear, nn.Linear) or not linear.weight.is_floating_point():
-                raise StageError("an adapter can be merged into float weights only: load the base with precision float32 or bf16")
-    config, scale = replace(base.config, stems=(adapter.config.stem,)), adapter.config.scale
+    linears = [getattr(layer, name) for layer in base.layers for name in MATRICES]
+    if not all(isinstance(linear, nn.Linear) for linear in [*linears, base.predict or linears[0]]):
+        raise StageError("an adapter cannot be merged into packed weights: load the base with precision float32")
+    config, scale = adapter.config.shape, adapter.config.scale
     weights = dict(base.state_dict())
+    if base.predict is not None:
+        weights["head"] = weights.pop("predict.weight").unflatten(0, (config.codebooks, -1))
     stems = len(base.config.stems)
 
     def own_row(table: Tensor, first: int, row: Tensor) -> Tensor:
