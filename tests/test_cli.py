@@ -252,5 +252,5 @@ def test_stopping_leaves_no_file(tune, model, how):
     out, err = running.communicate(timeout=10)
     # Python itself answers with the signal if it came in the middle of an import.
     assert running.returncode in (130, -signal.SIGINT) and time.monotonic() - started < 5
-    assert err == "stage: stopped; unfinished files were not kept\n" and out == ""
+    assert err == "stage: stopped; unfinished results were not kept\n" and out == ""
     assert os.listdir("long-stage") == []

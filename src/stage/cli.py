@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from stage import __version__
+from stage.checkpoints import adapters_command
 from stage.errors import MissingExtra, ReaderGone, StageError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ ModelOption = Annotated[str, typer.Option("--model", help="A model in the packag
 PrecisionOption = Annotated[
     str, typer.Option("--precision", help="float32, bf16, int8 or int4: fewer bits are faster. auto: what suits model and machine.")
 ]
-AdapterOption = Annotated[Optional[list[str]], typer.Option("--adapter", help="Another stem on the same model (docs/adapters.md); once for each.")]
+AdapterOption = Annotated[Optional[list[str]], typer.Option("--adapter", help="An adapter that plays its stem on the model: a name from `stage adapters`, or a folder.")]
 GuidanceOption = Annotated[Optional[float], typer.Option("--guidance", help="How closely to follow the music (1: not pushed).")]
 TextOption = Annotated[Optional[float], typer.Option("--text-guidance", help="How closely to follow the prompt, apart from the music.")]
 TopKOption = Annotated[Optional[int], typer.Option("--top-k", help="Choose among this many of the likeliest codes; 0 for all.")]
@@ -191,8 +192,6 @@ WINGS = {
     "evaluate": ("stage.evaluation.command", None, "Measure a model against true stems, wrong contexts and none."),
     "bench": ("stage.benchmark.command", None, "Measure speed, memory and exactness against transformers."),
     "convert": ("stage.checkpoints.command", None, "Turn weights of MusicGen or of STAGE's authors into a model."),
-    "adapters": ("stage.checkpoints.command", None, "List the installed adapters."),
-    "merge": ("stage.checkpoints.command", None, "Make one plain model of a model and an adapter."),
     "models get": ("stage.checkpoints.command", None, "Download a model from the hub and install it."),
     "models remove": ("stage.checkpoints.command", None, "Delete an installed model."),
     "corpus": ("stage.corpus.command", "corpus", "Compose and render multitrack songs that are free to use."),
@@ -247,6 +246,7 @@ def shelf(
 
 app.add_typer(train, name="train")
 app.add_typer(models, name="models")
+app.add_typer(adapters_command.app, name="adapters")
 for _path in WINGS:
     _forward(_path)
 

@@ -77,7 +77,7 @@ class State:
     the context's last codebooks trail into the target). unknown: [K, S] bool, cells to generate.
     columns: [V, K, S] int64, what has been generated, as the first branch sees it.
     caches, offsets [branches] int64 (position of column 0), weights [branches]: of the branches.
-    stem: 0-d int64, and as an int. draws: [V, steps, K] float64. logits: [branches, V, K, size], the last prediction.
+    stem: 0-d int64. draws: [V, steps, K] float64. logits: [branches, V, K, size], the last prediction.
     column: [branches, V, K] int64, the last column. step: how the decoder goes on (`stage.models.graph`). All tensors are on the decoder's device.
     """
 
@@ -88,7 +88,6 @@ class State:
     offsets: Tensor
     weights: Tensor
     stem: Tensor
-    stem_index: int
     draws: Tensor
     logits: Tensor
     step: Step
@@ -127,7 +126,6 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
     plan = branches(contexts, text, sampling)
     projected = None if text is None else text.to(device)[None]
     known_cells, caches, offsets, logits = [], [], [], []
-    decoder.select(stem)
     steps = frames - known + config.codebooks - 1
     for _, with_context, with_text in plan:
         full = trim(row(config, contexts if with_context else [None] * len(contexts), stem, target))
@@ -146,7 +144,7 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
         known=torch.stack(known_cells).to(device), unknown=((frame >= known) & (frame < frames)).to(device),
         columns=known_cells[0].repeat(len(seeds), 1, 1).to(device), caches=caches,
         offsets=torch.tensor(offsets, device=device), weights=torch.tensor([b[0] for b in plan], device=device),
-        stem=torch.tensor(stem, device=device), stem_index=stem, draws=draws.to(device), logits=torch.stack(logits),
+        stem=torch.tensor(stem, device=device), draws=draws.to(device), logits=torch.stack(logits),
         step=fast_step(decoder, caches), at=known, steps=steps,
     )
 
@@ -155,7 +153,6 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
 def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
     """Run the last column through the decoder, unless its prediction is there already, and fill the next. Nothing waits for a GPU."""
     if state.done:
-        decoder.select(state.stem_index)  # generations of several stems may take turns
         state.logits = state.step(state.column, state.offsets + state.at, state.stem, state.caches)
     chosen = choose(guide(state.logits, state.weights), state.draws[:, state.done], sampling)
     state.at += 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace as changed
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +21,9 @@ from stage.models.text import TextEncoder
 from stage.request import check_many, check_rate, check_sampling, check_seconds, click_seconds, stretch
 from stage.rhythm import BeatGrid, beats_per_bar, click_track, seconds_to_frames
 from stage.streaming import CHUNK_SECONDS, PLAIN_LUFS, Heard, Order, Stream, chunks, sizes
+
+if TYPE_CHECKING:
+    from stage.models.lora import Adapter, Voice
 
 STEM_LEVEL = -4.0
 """Loudness of a stem against the song it joins, in LU."""
@@ -66,6 +71,8 @@ class Stage:
     codec: Codec
     text: TextEncoder
     config: StageConfig
+    voices: dict[str, Voice] = field(default_factory=dict)
+    """Stems that adapters play on the decoder, by name; see `load_adapter`."""
 
     @classmethod
     def from_pretrained(
@@ -94,32 +101,67 @@ class Stage:
 
         save(path, self.config, self.decoder, self.codec, self.text)
 
-    def load_adapter(self, name_or_path: str) -> str:
-        """Put an adapter (`stage.models.lora`) on the model, by name or folder; returns the name of the stem that it adds."""
-        from stage.checkpoints.adapters import load
-        from stage.models.lora import attach
-
-        lora = load(name_or_path)
-        if lora.config.base and self.config.name and lora.config.base != self.config.name:
-            raise StageError(f"the adapter {lora.config.name} was made for {lora.config.base}, not for {self.config.name}")
-        return attach(self.decoder, lora)
-
-    def unload_adapter(self, stem: str) -> None:
-        """Take the adapter that plays this stem off again."""
-        from stage.models.lora import detach
-
-        detach(self.decoder, stem)
-
-    def merged(self, stem: str) -> Stage:
-        """A plain model that plays the stem of an adapter alone, and can be saved: its weights and the adapter's in one."""
-        from stage.models.lora import merge
-
-        return Stage(merge(self.decoder, stem), self.codec, self.text, self.config)
-
     @property
     def stems(self) -> tuple[str, ...]:
-        """Names of the instruments that the model plays."""
-        return tuple(self.decoder.config.stems)
+        """Names of the instruments that the model and its adapters play."""
+        return tuple(dict.fromkeys((*self.decoder.config.stems, *self.voices)))
+
+    # ------------------------------------------------------------ adapters
+
+    def load_adapter(self, name_or_path: str | Path, replace: bool = False) -> str:
+        """Let an installed adapter, or one from a folder, play a stem. Returns the name to call it by; see `add_adapter`.
+
+        Raises StageError for an adapter that is missing, spoilt or made for another base.
+        """
+        from stage.checkpoints.adapters import load
+
+        adapter = load(name_or_path)
+        return self.add_adapter(adapter.to(self.decoder.norm.weight.dtype), replace)
+
+    def add_adapter(self, adapter: Adapter, replace: bool = False) -> str:
+        """Let an adapter play a stem beside those of the model and of other adapters, all on the same weights.
+
+        It is called by its stem; where the model plays that stem itself, by its own name, so that both can be had, or
+        by the stem all the same if it is to replace the model's until `unload_adapter`. Returns what it is called.
+        """
+        from stage.models.lora import Voice, check_base
+
+        config = adapter.config
+        check_base(config, self.decoder, f'"{self.config.name}"')
+        name = config.stem if replace or config.stem not in self.decoder.config.stems else config.name
+        if name in self.voices or (name in self.decoder.config.stems and not replace):
+            way = "unload that adapter first" if name in self.voices else "load the adapter with replace=True"
+            raise StageError(f'"{name}" is played already: {way}, or give it another name in its adapter.json')
+        self.voices[name] = Voice(self.decoder, adapter.to(self.decoder.device))
+        return name
+
+    def unload_adapter(self, stem: str) -> None:
+        """Forget the adapter that is called so. What is being played with it goes on to its end."""
+        del self.voices[self._adapted(stem)]
+
+    def merge_adapter(self, stem: str) -> Stage:
+        """A plain model that plays this adapter's stem alone, for `save_pretrained` or for speed; needs float weights.
+
+        Codec, text encoder and the weights that the adapter does not change are shared with this one.
+        """
+        from stage.models.lora import merge
+
+        adapter = self.voices[self._adapted(stem)].adapter
+        licence = "; ".join(dict.fromkeys(filter(None, (self.config.licence, adapter.config.licence))))
+        config = changed(self.config, name=f"{self.config.name}+{adapter.config.name}", licence=licence)
+        return Stage(merge(self.decoder, adapter), self.codec, self.text, config)
+
+    def player(self, stem: str) -> tuple[torch.nn.Module, int]:
+        """The decoder that plays a stem, and the stem's index in it."""
+        if stem in self.voices:
+            return self.voices[stem], 0
+        own = self.decoder.config.stems
+        return self.decoder, own.index(stem) if own else 0
+
+    def _adapted(self, stem: str) -> str:
+        if stem not in self.voices:
+            raise StageError(f'no adapter plays "{stem}": those loaded play {", ".join(self.voices) or "nothing"}')
+        return stem
 
     def sampling(self, **values: float | None) -> Sampling:
         """How the model is sampled: its own values, but for those given (None: its own)."""
@@ -233,8 +275,8 @@ class Stage:
 
         Returns float32 [variations, round(seconds * codec.sample_rate)]. Raises StageError where the model plays stems.
         """
-        if self.stems:
-            raise StageError(f"this model plays {', '.join(self.stems)} to a recording or a metronome: use accompany or click")
+        if own := self.decoder.config.stems:
+            raise StageError(f"this model plays {', '.join(own)} to a recording or a metronome: use accompany or click")
         check_many(variations, seed)
         check_seconds(seconds)
         return self.generate_audio({}, "", prompt, seconds, tuple(range(seed, seed + variations)), sampling, on_progress)
@@ -267,7 +309,7 @@ class Stage:
         Returns float32 [V, round(seconds * codec.sample_rate)], V = len(seeds).
         """
         piece = self._piece(contexts, stem, prompt, seconds, seeds, sampling, on_progress)
-        codes = play(self.decoder, self.codec, **piece, prompt=prompt_codes)
+        codes = play(**piece, prompt=prompt_codes)
         samples = round(seconds * self.codec.sample_rate)
         with torch.inference_mode():
             made = (decode_long(self.codec, one[None].to(self.decoder.device))[0] for one in codes)
@@ -344,7 +386,7 @@ class Stage:
         heard.grid, heard.notes = found.grid, found.notes
         seconds = order.song.shape[1] / order.rate
         piece = self._piece(found.contexts, order.stem, order.prompt, seconds, order.seeds, sampling, on_progress)
-        parts = stream(self.decoder, self.codec, **piece, pieces=sizes(self.codec, most))
+        parts = stream(**piece, pieces=sizes(self.codec, most))
         for chunk in chunks(parts, self.codec, self.decoder.device, order.rate, order.song.shape[1]):
             yield gain * chunk
 
@@ -362,8 +404,11 @@ class Stage:
         kinds = self.decoder.config.contexts
         if unknown := set(contexts) - set(kinds):
             raise StageError(f"this model takes no {' or '.join(sorted(unknown))} as context: it takes {', '.join(kinds)}")
+        decoder, index = self.player(stem)
         return dict(
-            stem=self.stems.index(stem) if self.stems else 0,
+            decoder=decoder,
+            codec=self.codec,
+            stem=index,
             contexts=[contexts.get(kind) for kind in kinds],
             text=self._words(prompt),
             frames=seconds_to_frames(seconds, frame_rate(self.codec)),

@@ -84,11 +84,14 @@ class Player:
 
     def load(self, on_share: Callable[[float], None]) -> Stage:
         """Load it. on_share: told the share that is read, 0..1."""
+        from stage.checkpoints.adapters import describe
         from stage.pipeline import Stage
 
+        for adapter in self.adapters:
+            describe(adapter)  # what is not there is said before a large model is loaded
         stage = Stage.from_pretrained(self.model, precision=self.precision, on_share=on_share)
         for adapter in self.adapters:
-            stage.load_adapter(adapter)
+            stage.load_adapter(adapter, replace=True)  # who names one wants to hear it
         return stage
 
 

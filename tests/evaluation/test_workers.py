@@ -140,6 +140,6 @@ def test_what_stops_the_command_stops_its_workers(corpus, model, tmp_path, stop)
     while processes_of(out):  # after SIGKILL the workers finish what they are at
         time.sleep(0.1)
     if stop != signal.SIGKILL:
-        assert process.returncode == 130 and errors == "stage: stopped; unfinished files were not kept\n"
+        assert process.returncode == 130 and errors == "stage: stopped; unfinished results were not kept\n"
         assert not [name for name in os.listdir(out / "examples") if name.startswith(".")]
     assert all(row["key"] for row in lines(out))

@@ -1,4 +1,4 @@
-"""`stage convert`, `stage models`, `stage adapters` and `stage merge`: weights in, from files and from the hub."""
+"""`stage convert` and `stage models`: weights in, from files and from the hub."""
 
 from __future__ import annotations
 
@@ -143,37 +143,3 @@ def remove(
     if not yes and not (sys.stdin.isatty() and typer.confirm(f"Delete {name}?", err=True)):
         raise StageError(f"{name} was not deleted: confirm it with --yes")
     typer.echo(f"deleted {shelf.remove(name)}")
-
-
-def adapters() -> None:
-    """List the installed adapters: name, stem, the model that each is for, size."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from stage.checkpoints.adapters import installed
-    from stage.checkpoints.home import adapters as place
-
-    table = Table("name", "stem", "for", "rank", "on disk", "licence")
-    for folder, config, size in installed():
-        table.add_row(folder.name, config.stem, config.base, str(config.rank), f"{size / 1e6:.1f} MB", config.licence)
-    Console().print(table)
-    typer.echo(f"adapters are kept in {place()}, a folder each", err=True)
-
-
-def merge(
-    model: Annotated[str, typer.Argument(help="The model that the adapter is for: name or folder.")],
-    adapter: Annotated[str, typer.Argument(help="The adapter: name or folder.")],
-    out: Annotated[Path, typer.Argument(help="The new folder.")],
-) -> None:
-    """Make one plain model of a model and an adapter; it plays the adapter's stem alone.
-
-    \b
-      stage merge musicgen-small-drums funky-drums models/funky-drums
-    """
-    from stage.pipeline import Stage
-
-    with _bar("merging") as on_share:
-        stage = Stage.from_pretrained(model, device="cpu", precision="float32", on_share=on_share)
-        stage.merged(stage.load_adapter(adapter)).save_pretrained(str(out))
-    _licence(out)
-    typer.echo(str(out))

@@ -100,8 +100,6 @@ def save(path: str | Path, config: StageConfig, decoder: Decoder, codec: Codec, 
     """Write a model to a new folder, whole or not at all. ``dtype`` is what the weights are stored in."""
     if decoder.predict is not None:
         raise StageError("packed weights cannot be saved: load the model with precision float32")
-    if decoder.adapters is not None:
-        raise StageError("a model with adapters cannot be saved: unload them, or save the merged model (Stage.merged)")
     with whole_folder(Path(path)) as partial:
         described = {"format": FORMAT, "stage": dataclasses.asdict(config), "decoder": dataclasses.asdict(decoder.config)}
         for name, part, kind in (("decoder", decoder, None), ("codec", codec, "spectral"), ("text", text, "hashed")):

@@ -9,7 +9,7 @@ the guidance and then goes column by column over the rows of all branches togeth
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,6 @@ from ..config import DecoderConfig
 from ..prefix import Row, target_states
 from .cache import Cache
 from .context import ContextEncoder
-
-if TYPE_CHECKING:
-    from .lora import Adapters
 
 
 FEW = 64
@@ -127,7 +124,6 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
         self.head = nn.Parameter(0.02 * torch.randn(config.codebooks, config.codebook_size, config.dim))
-        self.adapters: Adapters | None = None  # other stems on these weights (models/lora.py)
         self.predict: nn.Module | None = None  # stands for the head where weights are packed (models/precision.py)
         for layer in self.layers:
             for linear in (layer.qkv, layer.cross_q, layer.cross_kv, layer.up):
@@ -137,11 +133,6 @@ class Decoder(nn.Module):
         with torch.no_grad():
             self.embed[:, config.pad] = 0
 
-    def select(self, stem: int) -> None:
-        """What is run from now on is of this stem: its adapter, if it has one, is active."""
-        if self.adapters is not None:
-            self.adapters.select(stem)
-
     @property
     def device(self) -> torch.device:
         return self.embed.device
@@ -150,10 +141,9 @@ class Decoder(nn.Module):
         """columns [B, K, S], positions and segments [B, S] int64 -> hidden [B, S, D]."""
         offsets = torch.arange(self.config.codebooks, device=columns.device) * self.config.rows
         tokens = columns.transpose(1, 2) + offsets
-        embed = self.embed if self.adapters is None else self.adapters.table(self.embed)
-        x = F.embedding(tokens, embed.flatten(0, 1)).sum(2)
+        x = F.embedding(tokens, self.embed.flatten(0, 1)).sum(2)
         if self.config.restart:
-            x = x + F.embedding(segments, self.segment if self.adapters is None else self.adapters.segments(self.segment))
+            x = x + F.embedding(segments, self.segment)
         if self.config.positions == "sinusoidal":
             x = x + sinusoids(positions, self.config.dim).to(x.dtype)
         return x

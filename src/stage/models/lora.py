@@ -1,17 +1,19 @@
-"""Adapters: another stem for a decoder whose weights stay as they are (LoRA, arXiv 2106.09685).
+"""Adapters: a new stem on a frozen decoder by low-rank changes to its linear layers (LoRA, arXiv 2106.09685).
 
-A linear layer W gets a detour of low rank: y = W x + (alpha / r) B A x. A is drawn and B is zero, so that a new adapter changes
-nothing. The fused query, key and value matrix has one A and one B for all three. An adapter also owns what names its stem: its
-separator's row in each embedding table, and its segment where the decoder has segments.
+    y = W x + (alpha / rank) B A x        W [out, in] frozen, A [rank, in] drawn, B [out, rank] zero at first
 
-Several adapters stand on one decoder at once; that of the stem which is being played is active (``Adapters.select``).
+Matrices that the decoder fuses (``qkv``, ``cross_kv``) have one A and one B for queries, keys and values together.
+An adapter also owns what names its stem: the separator's row of each embedding table and, in models whose
+positions restart, the segment of the target. ``Voice`` is a decoder that plays one adapter. It borrows every weight of
+the base and has no state that is switched: the base stays as it is, and any number of voices may be stepped in any
+order, or a voice be dropped while it is played elsewhere.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,169 +21,226 @@ from torch.nn import functional as F
 
 from ..config import DecoderConfig
 from ..errors import StageError
-from .decoder import Decoder
+from .decoder import Decoder, sinusoids
 from .precision import MATRICES
 
-NEITHER = ("stems", "context_layers", "context_width")
-"""Parts of a decoder's shape that an adapter does not depend on."""
+ATTENTION = ("qkv", "self_out")
+"""What is changed by default: the self-attention alone (as in the paper, section 4.2)."""
 
 
 @dataclass(frozen=True)
-class LoraConfig:
-    """What an adapter is.
+class AdapterConfig:
+    """What an adapter is, and which base it belongs to.
 
-    stem: what it plays. rank: r. alpha: the detour is scaled by alpha / rank. matrices: names of the layers' linear layers that
-    have one. base: name of the model that it was made for.
+    name: its own. stem: the instrument. base: the base's name; shape: its configuration, with this stem alone.
+    fingerprint: of the base's weights (see ``fingerprint``). layers: which of ``MATRICES`` it changes, in every layer.
     """
 
     name: str
     stem: str
     base: str = ""
-    rank: int = 8
+    fingerprint: str = ""
+    shape: DecoderConfig = field(default_factory=DecoderConfig)
+    rank: int = 16
     alpha: float = 16.0
-    matrices: tuple[str, ...] = ("qkv", "self_out", "up", "down")
+    layers: tuple[str, ...] = ATTENTION
     licence: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "matrices", tuple(self.matrices))
-        if unknown := set(self.matrices) - set(MATRICES):
-            raise ValueError(f"a layer has no {', '.join(sorted(unknown))}: its linear layers are {', '.join(MATRICES)}")
-        if self.rank < 1:
-            raise ValueError(f"a rank of {self.rank} is none: choose 1 or more")
+        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "shape", replace(self.shape, stems=(self.stem,)))
+        for what in ("name", "stem", "base", "fingerprint", "licence"):
+            if not isinstance(getattr(self, what), str):
+                raise ValueError(f"{what} is {getattr(self, what)!r}, not text")
+        if not self.name or not self.stem:
+            raise ValueError("an adapter has a name and a stem")
+        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
+            raise ValueError(f"the rank is a number from 1 on, not {self.rank!r}")
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, (int, float)) or not 0 < self.alpha < math.inf:
+            raise ValueError(f"alpha is a number above 0, not {self.alpha!r}")
+        if not self.layers or set(self.layers) - set(MATRICES):
+            raise ValueError(f"layers are some of {', '.join(MATRICES)}, not {', '.join(map(str, self.layers)) or 'none'}")
+
+    @property
+    def scale(self) -> float:
+        """What B A x is weighed with."""
+        return self.alpha / self.rank
 
 
-class Lora(nn.Module):
-    """The parameters of one adapter. down, up: for each matrix A [r, in] and B [out, r]."""
+def fingerprint(decoder: Decoder) -> str:
+    """16 hex digits of a decoder's norms, rounded to bf16: the same in every precision, another after another training."""
+    norms = [norm.weight for layer in decoder.layers for norm in (layer.self_norm, layer.cross_norm, layer.ffn_norm)]
+    with torch.no_grad():
+        rounded = torch.cat([w.reshape(-1) for w in (*norms, decoder.norm.weight)]).to("cpu", torch.bfloat16)
+    return hashlib.sha256(rounded.view(torch.int16).numpy().tobytes()).hexdigest()[:16]
 
-    def __init__(self, config: LoraConfig, shape: DecoderConfig):
+
+def sizes(shape: DecoderConfig) -> dict[str, tuple[int, int]]:
+    """(in, out) features of each of ``MATRICES``."""
+    dim, ffn = shape.dim, shape.ffn_dim
+    outputs = {"qkv": (dim, 3 * dim), "cross_kv": (dim, 2 * dim), "up": (dim, ffn), "down": (ffn, dim)}
+    return {name: outputs.get(name, (dim, dim)) for name in MATRICES}
+
+
+class Delta(nn.Module):
+    """A [rank, in] and B [out, rank] of one linear layer."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
         super().__init__()
-        self.config, self.shape = config, shape
-        self.scale = config.alpha / config.rank
-        sizes = {"qkv": (1, 3), "self_out": (1, 1), "cross_q": (1, 1), "cross_kv": (1, 2), "cross_out": (1, 1)}
-        self.down, self.up = nn.ParameterDict(), nn.ParameterDict()
-        for i in range(shape.layers):
-            for name in config.matrices:
-                if name in ("up", "down"):
-                    wide = (shape.dim, shape.ffn_dim) if name == "up" else (shape.ffn_dim, shape.dim)
-                else:
-                    wide = tuple(n * shape.dim for n in sizes[name])
-                self.down[f"{i}_{name}"] = nn.Parameter(torch.randn(config.rank, wide[0]) / math.sqrt(wide[0]))
-                self.up[f"{i}_{name}"] = nn.Parameter(torch.zeros(wide[1], config.rank))
-        self.separator = nn.Parameter(0.02 * torch.randn(shape.codebooks, shape.dim))
-        if shape.restart:
-            self.segment = nn.Parameter(0.3 * torch.randn(shape.dim))
+        self.a = nn.Parameter(inputs**-0.5 * torch.randn(rank, inputs))
+        self.b = nn.Parameter(torch.zeros(outputs, rank))
 
-    def fits(self, shape: DecoderConfig) -> None:
-        """Raise StageError if a decoder of this shape is not what the adapter was made for."""
-        own, other = (dataclasses.asdict(one) for one in (self.shape, shape))
-        wrong = [f"{key} {other[key]}, not {own[key]}" for key in own if key not in NEITHER and own[key] != other[key]]
-        if wrong:
-            raise StageError(f"the adapter {self.config.name} is for {self.config.base or 'another model'}, and this one has {'; '.join(wrong)}")
+    def forward(self, x: Tensor) -> Tensor:
+        """B A x for x [..., in], in the dtype of x."""
+        return F.linear(F.linear(x, self.a.to(x.dtype)), self.b.to(x.dtype))
 
 
 class LoraLinear(nn.Module):
-    """A linear layer of any precision with the detours of several adapters: [..., in] -> [..., out]."""
+    """Any module from [..., in] to [..., out], with a low-rank change on top."""
 
-    def __init__(self, base: nn.Module, name: str, adapters: Adapters):
+    def __init__(self, base: nn.Module, delta: Delta, scale: float) -> None:
         super().__init__()
-        self.base, self.name = base, name
-        self.adapters = adapters
+        self.base, self.delta, self.scale = base, delta, scale
+        self.in_features, self.out_features = delta.a.shape[1], delta.b.shape[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., in] -> [..., out], with the detour of the adapter that is active."""
-        y, lora = self.base(x), self.adapters.active
-        if lora is None or self.name not in lora.down:
-            return y
-        return y + lora.scale * F.linear(F.linear(x, lora.down[self.name].to(x.dtype)), lora.up[self.name].to(x.dtype))
+        """x [..., in] -> [..., out]."""
+        y = self.base(x)
+        return torch.add(y, self.delta(x).to(y.dtype), alpha=self.scale)
 
 
-class Adapters:
-    """The adapters of one decoder, after its own stems in the order in which they came."""
+class Adapter(nn.Module):
+    """The weights of an adapter; all of them are trained, and nothing else is.
 
-    def __init__(self, decoder: Decoder):
-        self.own = decoder.config
-        self.loras: dict[str, Lora] = {}
-        self.active: Lora | None = None
-        for i, layer in enumerate(decoder.layers):
-            for name in MATRICES:
-                setattr(layer, name, LoraLinear(getattr(layer, name), f"{i}_{name}", self))
-
-    def select(self, stem: int) -> None:
-        """Make the adapter of this stem the active one, or none for a stem of the decoder's own."""
-        own = len(self.own.stems)
-        self.active = None if stem < own else list(self.loras.values())[stem - own]
-
-    def table(self, embed: Tensor) -> Tensor:
-        """Embedding tables [K, R + adapters, D]: the adapters' separators follow the decoder's."""
-        at = self.own.codebook_size + 1 + len(self.own.stems)
-        new = torch.stack([lora.separator for lora in self.loras.values()], 1).to(embed.dtype)
-        return torch.cat([embed[:, :at], new, embed[:, at:]], 1)
-
-    def segments(self, segment: Tensor) -> Tensor:
-        """Segments [stems + adapters + contexts, D]."""
-        at = len(self.own.stems)
-        new = torch.stack([lora.segment for lora in self.loras.values()]).to(segment.dtype)
-        return torch.cat([segment[:at], new, segment[at:]])
-
-
-def attach(decoder: Decoder, lora: Lora) -> str:
-    """Put an adapter on a decoder; returns the name of its stem there, which is its own unless that is taken.
-
-    The decoder's weights are not touched. Raises StageError if the adapter is for a decoder of another shape.
+    separator: [K, D], the token that names the stem. segment: [D], in models whose positions restart.
+    layers: for each layer of the decoder the ``Delta`` of each linear layer.
     """
-    lora.fits(decoder.config)
-    stem = lora.config.stem
-    if stem in decoder.config.stems:
-        stem = f"{stem}-{lora.config.name}"
-    if stem in decoder.config.stems:
-        raise StageError(f"the adapter {lora.config.name} is loaded already: its stem is {stem}")
-    if decoder.adapters is None:
-        decoder.adapters = Adapters(decoder)
-    decoder.adapters.loras[stem] = lora.to(decoder.device)
-    _renew(decoder)
-    return stem
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__()
+        self.config, shape = config, config.shape
+        self.separator = nn.Parameter(torch.zeros(shape.codebooks, shape.dim))
+        if shape.restart:
+            self.segment = nn.Parameter(torch.zeros(shape.dim))
+        known = sizes(shape)
+        deltas = ({name: Delta(*known[name], config.rank) for name in config.layers} for _ in range(shape.layers))
+        self.layers = nn.ModuleList(nn.ModuleDict(one) for one in deltas)
 
 
-def detach(decoder: Decoder, stem: str) -> Lora:
-    """Take an adapter off again; with the last one the decoder is as it was."""
-    if decoder.adapters is None or stem not in decoder.adapters.loras:
-        raise StageError(f"no adapter plays {stem} here")
-    lora, decoder.adapters.active = decoder.adapters.loras.pop(stem), None
-    _renew(decoder)
-    return lora
+def new_adapter(decoder: Decoder, stem: str, name: str = "", base: str = "", like: str | None = None, rank: int = 16,
+                alpha: float | None = None, layers: tuple[str, ...] = ATTENTION, licence: str = "", seed: int = 0) -> Adapter:
+    """An adapter to train on this decoder; it changes nothing yet.
+
+    stem: what it will play. name: the stem's by default. base: the model's name. alpha: the rank by default.
+    like: the stem of the base that it begins as; by default the same stem, or the base's first where it has none.
+    Raises StageError for values that no adapter has.
+    """
+    stems = decoder.config.stems
+    if like is not None and like not in stems:
+        raise StageError(f'an adapter can begin as a stem that the base plays ({", ".join(stems)}), not as "{like}"')
+    try:
+        config = AdapterConfig(name or stem, stem, base, fingerprint(decoder), decoder.config, rank,
+                               float(rank) if alpha is None else alpha, layers, licence)
+    except (ValueError, TypeError) as error:
+        raise StageError(f"no such adapter can be made: {error}") from None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapter = Adapter(config)
+    if stems:
+        row = stems.index(like or (stem if stem in stems else stems[0]))
+        with torch.no_grad():
+            adapter.separator.copy_(decoder.embed[:, decoder.config.separator(row)])
+            if config.shape.restart:
+                adapter.segment.copy_(decoder.segment[row])
+    return adapter.to(decoder.device)
 
 
-def _renew(decoder: Decoder) -> None:
-    adapters = decoder.adapters
-    decoder.config = dataclasses.replace(adapters.own, stems=adapters.own.stems + tuple(adapters.loras))
-    if not adapters.loras:
-        for layer in decoder.layers:
-            for name in MATRICES:
-                setattr(layer, name, getattr(layer, name).base)
-        decoder.adapters = None
+def check_base(adapter: AdapterConfig, decoder: Decoder, name: str = "this one") -> None:
+    """Raise StageError if an adapter belongs to another base than this decoder."""
+    theirs, ours = adapter.shape, decoder.config
+    wanted = f'the adapter "{adapter.name}" was made for the base "{adapter.base or "without a name"}"'
+    names = [key for key in vars(theirs) if key != "stems" and getattr(theirs, key) != getattr(ours, key)]
+    if names:
+        differences = ", ".join(f"{key} {getattr(theirs, key)} and not {getattr(ours, key)}" for key in names[:3])
+        raise StageError(f"{wanted}, a model of another shape than {name} ({differences}): load that base")
+    if adapter.fingerprint != fingerprint(decoder):
+        raise StageError(f"{wanted}; {name} has the same shape but other weights: load the base that it was trained on")
+
+
+class Voice(Decoder):
+    """A frozen base with one adapter: a decoder that plays the adapter's stem, the only one in its ``config.stems``.
+
+    Borrows the base's weights, so it costs the memory of the adapter alone. Gradients reach the adapter's parameters
+    only: ``torch.optim.AdamW(voice.adapter.parameters())`` trains it (over float32 or bf16 weights).
+    """
+
+    def __init__(self, base: Decoder, adapter: Adapter) -> None:
+        with torch.device("meta"):  # everything is replaced below
+            super().__init__(adapter.config.shape)
+        _borrow(self, base, {"layers"})
+        for own, layer, deltas in zip(self.layers, base.layers, adapter.layers):
+            _borrow(own, layer)
+            for name, delta in deltas.items():
+                setattr(own, name, LoraLinear(getattr(layer, name), delta, adapter.config.scale))
+        self.adapter = adapter
+        self.base_stems = len(base.config.stems)
+        base.requires_grad_(False)
+        self.train(base.training)
+
+    def embed_columns(self, columns: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
+        """See ``Decoder.embed_columns``: the base's rows, and the adapter's where its stem is named."""
+        config = self.config
+        named = columns == config.separator(0)
+        # tokens that close a context stand behind the stems, of which the base has another number
+        tokens = torch.where(columns > config.separator(0), columns + (self.base_stems - 1), columns).masked_fill(named, config.pad)
+        offsets = torch.arange(config.codebooks, device=columns.device) * self.embed.shape[1]
+        rows = F.embedding(tokens.transpose(1, 2) + offsets, self.embed.flatten(0, 1))
+        x = torch.where(named.transpose(1, 2)[..., None], self.adapter.separator.to(rows.dtype), rows).sum(2)
+        if config.restart:
+            others = F.embedding((segments - 1).clamp(min=0) + self.base_stems, self.segment)
+            x = x + torch.where((segments == 0)[..., None], self.adapter.segment.to(others.dtype), others)
+        if config.positions == "sinusoidal":
+            x = x + sinusoids(positions, config.dim).to(x.dtype)
+        return x
+
+
+def _borrow(own: nn.Module, base: nn.Module, leave: set[str] = frozenset()) -> None:
+    """Put the parameters, buffers and children of a module into another of the same kind."""
+    for name, tensor in (*base._parameters.items(), *base.named_children()):  # a parameter is None where its weights are packed
+        if name not in leave:
+            setattr(own, name, tensor)
+    for name, buffer in base.named_buffers(recurse=False):
+        own.register_buffer(name, buffer, persistent=name not in base._non_persistent_buffers_set)
 
 
 @torch.no_grad()
-def merge(decoder: Decoder, stem: str) -> Decoder:
-    """A new decoder that plays this adapter's stem alone, its weights W + (alpha / r) B A.
+def merge(base: Decoder, adapter: Adapter) -> Decoder:
+    """A plain decoder that plays what the base plays with the adapter, and that stem alone.
 
-    Raises StageError where the weights are packed: they can only be added to in float32 or bf16.
+    The base is not touched; weights that the adapter does not change are shared with it.
+    Raises StageError where they are packed (``models/precision.py``).
     """
-    adapters = decoder.adapters
-    if adapters is None or stem not in adapters.loras:
-        raise StageError(f"no adapter plays {stem} here")
-    lora, at = adapters.loras[stem], adapters.own.codebook_size + 1
-    if decoder.predict is not None:
-        raise StageError("packed weights cannot be merged: load the model with precision float32")
-    state = {name.replace(".base.", "."): tensor.clone() for name, tensor in decoder.state_dict().items()}
-    for name in lora.down:
-        i, _, matrix = name.partition("_")
-        state[f"layers.{i}.{matrix}.weight"] += (lora.scale * lora.up[name] @ lora.down[name]).to(decoder.embed.dtype)
-    stems, embed = len(adapters.own.stems), state["embed"]
-    state["embed"] = torch.cat([embed[:, :at], lora.separator[:, None].to(embed.dtype), embed[:, at + stems :]], 1)
-    if "segment" in state:
-        state["segment"] = torch.cat([lora.segment[None].to(embed.dtype), state["segment"][stems:]])
+    linears = [getattr(layer, name) for layer in base.layers for name in MATRICES]
+    if not all(isinstance(linear, nn.Linear) for linear in [*linears, base.predict or linears[0]]):
+        raise StageError("an adapter cannot be merged into packed weights: load the base with precision float32")
+    config, scale = adapter.config.shape, adapter.config.scale
+    weights = dict(base.state_dict())
+    if base.predict is not None:
+        weights["head"] = weights.pop("predict.weight").unflatten(0, (config.codebooks, -1))
+    stems = len(base.config.stems)
+
+    def own_row(table: Tensor, first: int, row: Tensor) -> Tensor:
+        """A table [..., R, D] with one row in place of the base's stems."""
+        return torch.cat([table[..., :first, :], row.to(table)[..., None, :], table[..., first + stems :, :]], dim=-2)
+
+    weights["embed"] = own_row(weights["embed"], config.separator(0), adapter.separator)
+    if config.restart:
+        weights["segment"] = own_row(weights["segment"], 0, adapter.segment)
+    for i, deltas in enumerate(adapter.layers):
+        for name, delta in deltas.items():
+            old = weights[f"layers.{i}.{name}.weight"]
+            weights[f"layers.{i}.{name}.weight"] = (old.float() + scale * (delta.b.float() @ delta.a.float()).to(old.device)).to(old.dtype)
     with torch.device("meta"):
-        made = Decoder(dataclasses.replace(adapters.own, stems=(lora.config.stem,)))
-    made.load_state_dict(state, assign=True)
-    return made.eval().requires_grad_(False)
+        merged = Decoder(config)
+    merged.load_state_dict(weights, assign=True)
+    return merged.eval().requires_grad_(False)
