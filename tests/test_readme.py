@@ -10,6 +10,8 @@ import typer
 from fakes import drawn_stage, song
 
 from stage import audio, cli
+from stage.checkpoints import adapters
+from stage.models.lora import new_adapter
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,6 +62,7 @@ def test_the_command_runs(line, tmp_path, monkeypatch, small_model, capfdbinary)
     """With a small model and a short song of that name; a longer stretch is cut to the song."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STAGE_PLAYER", shlex.join([sys.executable, "-c", "import sys; sys.stdin.buffer.read()"]))
+    monkeypatch.setenv("STAGE_HOME", str(Path(small_model).parent / "home"))
     args = shlex.split(line)[1:]
     for name in [arg for arg in args if re.fullmatch(r"song\.\w+", arg)]:
         audio.write("song.wav", song(52.0 if "--start" in args else 2.0, 8000, 1), 8000, force=True)
@@ -75,7 +78,9 @@ def test_the_command_runs(line, tmp_path, monkeypatch, small_model, capfdbinary)
 @pytest.fixture(scope="module")
 def small_model(tmp_path_factory):
     path = tmp_path_factory.mktemp("readme") / "drawn"
-    drawn_stage(window_seconds=10.0).save_pretrained(path)
+    stage = drawn_stage(window_seconds=10.0)
+    stage.save_pretrained(path)
+    adapters.save(path.parent / "home/adapters/my-guitar", new_adapter(stage.decoder, "guitar", base=stage.config.name))
     return str(path)
 
 
