@@ -1,0 +1,118 @@
+"""Packed weights, caches that variations share, steps over fixed memory, and memory that is told before loading."""
+
+import pytest
+import torch
+from fakes import drawn_stage
+
+from stage import Stage
+from stage.checkpoints import memory
+from stage.decoding import Sampling, advance, begin, generate
+from stage.errors import StageError
+from stage.models import precision
+from stage.models.precision import Int4Linear, Int8Linear, Int8RowsLinear, choose, lower, quantize_int4, quantize_int8
+
+WEIGHT = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
+ROWS = torch.randn(40, 128, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("kind, bound", [(Int8Linear, 0.02), (Int4Linear, 0.15), (precision.Bf16Linear, 0.01)])
+def test_a_packed_layer_is_close_to_the_layer(kind, bound):
+    packed, want = kind(WEIGHT), ROWS @ WEIGHT.T
+    for count in (1, 2, 40):  # one row, a step's, a prefill's: different kernels
+        got = packed(ROWS[None, :count])
+        assert got.shape == (1, count, 64) and got.dtype == torch.float32
+        assert (got[0] - want[:count]).norm() / want[:count].norm() < bound
+
+
+@pytest.mark.skipif(not precision.has_vnni(), reason="this processor adds up no bytes by itself")
+def test_rows_in_int8_do_not_depend_on_each_other():
+    packed = Int8RowsLinear(WEIGHT)
+    whole = packed(ROWS)
+    assert (whole - ROWS @ WEIGHT.T).norm() / whole.norm() < 0.02
+    assert all(torch.equal(packed(ROWS[i : i + 1])[0], whole[i]) for i in range(len(ROWS)))
+    assert torch.equal(packed(torch.zeros(2, 128)), torch.zeros(2, 64))
+
+
+def test_quantisation_rounds_to_nearest():
+    packed, scale = quantize_int8(WEIGHT)
+    assert (packed * scale[:, None] - WEIGHT).abs().max() <= scale.max() / 2 + 1e-6
+    packed, scales = quantize_int4(WEIGHT)
+    scale, offset = (part.T.repeat_interleave(precision.GROUP, 1) for part in scales.unbind(-1))
+    assert packed.min() >= 0 and packed.max() <= 15
+    assert ((packed - 8) * scale + offset - WEIGHT).abs().max() < 0.75 * scale.max()
+
+
+def divergence(exact, low) -> float:
+    codes = torch.randint(1024, (8, 60), generator=torch.Generator().manual_seed(2))
+    states = [begin(d, stem=0, contexts=[codes, codes], text=None, frames=30, seeds=(1,)) for d in (exact, low)]
+    total = 0.0
+    for _ in range(20):
+        p, q = (torch.log_softmax(state.logits[0, 0].float(), -1) for state in states)
+        total += float((p.exp() * (p - q)).sum(-1).mean()) / 20
+        for d, state in zip((exact, low), states):
+            advance(d, state, Sampling())
+        states[1].column = states[0].column
+    return total
+
+
+@pytest.mark.parametrize("kind, native, bound", [("int8", False, 0.01), ("int8", True, 0.01), ("int4", False, 0.05), ("bf16", True, 0.01)])
+def test_the_embedded_model_hardly_changes(monkeypatch, kind, native, bound):
+    """native: as on a processor with bf16 instructions, whose activations and caches are bf16 and whose int8 is weight-only."""
+    monkeypatch.setattr(precision, "native_bf16", lambda: native)
+    low = lower(Stage.from_pretrained(device="cpu", precision="float32").decoder, kind)
+    assert low.embed.dtype == (torch.bfloat16 if native else torch.float32)
+    found = divergence(Stage.from_pretrained(device="cpu", precision="float32").decoder, low)
+    assert 0 < found < bound
+
+
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+def test_a_shared_prefix_gives_each_variation_its_own(kind):
+    decoder = lower(drawn_stage().decoder, kind)
+    codes = torch.randint(32, (2, 60), generator=torch.Generator().manual_seed(2))  # long enough to be shared
+    arguments = dict(stem=0, contexts=[codes, codes], frames=12, sampling=Sampling(guidance=2.0, top_k=20))
+    together = generate(decoder, seeds=(7, 8, 9), **arguments)
+    assert all(torch.equal(generate(decoder, seeds=(seed,), **arguments)[0], together[i]) for i, seed in enumerate((7, 8, 9)))
+    assert not torch.equal(together[0], together[1])
+
+
+@pytest.mark.parametrize("frames", [12, 60])
+def test_steps_over_fixed_memory_are_the_same_and_can_be_traced(frames):
+    """What a GPU records: lengths are tensors and every step reads all of the caches' room."""
+    decoder = drawn_stage().decoder
+    codes = torch.randint(32, (2, frames), generator=torch.Generator().manual_seed(2))
+    text = torch.randn(3, 32, generator=torch.Generator().manual_seed(3))
+    states = [begin(decoder, stem=0, contexts=[codes, codes], text=text, frames=12, seeds=(1, 2)) for _ in range(2)]
+    for cache in states[1].caches:
+        cache.fix()
+    states[1].step = torch.compile(decoder.step, fullgraph=True, backend="eager")
+    for _ in range(states[0].steps):
+        for state in states:
+            advance(decoder, state, Sampling())
+        assert (states[0].logits - states[1].logits).abs().max() < 1e-5
+        states[1].column = states[0].column
+
+
+def test_the_choice_of_precision():
+    assert choose("auto", "cpu", 10_000_000) == "float32" and choose("auto", "cpu", 400_000_000) == "int8"
+    assert choose("auto", "cuda", 400_000_000) == "bf16" and choose("int4", "cpu", 10) == "int4"
+    with pytest.raises(StageError, match="choose auto, float32"):
+        choose("int2", "cpu", 10)
+    with pytest.raises(StageError, match="use bf16 on cuda"):
+        choose("int8", "cuda", 10)
+
+
+def test_too_little_memory_is_told_with_what_would_fit(tmp_path, monkeypatch):
+    drawn_stage().save_pretrained(tmp_path / "small")
+    shape = drawn_stage().decoder.config
+    need = {p: memory.needed(tmp_path / "small", shape, p) for p in ("float32", "int8")}
+    assert need["float32"] > need["int8"] > memory.WORK
+    monkeypatch.setattr(memory, "available", lambda device: need["int8"] + 1)
+    with pytest.raises(StageError, match=r"small needs about .* GiB in float32, and .* are free: choose --precision int8"):
+        Stage.from_pretrained(tmp_path / "small", device="cpu", precision="float32")
+    Stage.from_pretrained(tmp_path / "small", device="cpu", precision="int8")
+    monkeypatch.setattr(memory, "available", lambda device: 1e6)
+    with pytest.raises(StageError, match="choose a smaller model"):
+        Stage.from_pretrained(tmp_path / "small", device="cpu", precision="float32")
+    with pytest.raises(StageError, match="packed weights cannot be saved"):
+        monkeypatch.undo()
+        Stage.from_pretrained(tmp_path / "small", device="cpu", precision="int8").save_pretrained(tmp_path / "again")
