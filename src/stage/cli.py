@@ -18,7 +18,8 @@ from stage.checkpoints import adapters_command
 from stage.errors import MissingExtra, ReaderGone, StageError
 
 if TYPE_CHECKING:
-    from stage.pipeline import Accompaniment, Progress, Stage
+    from stage.accompaniment import Accompaniment
+    from stage.pipeline import Progress, Stage
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""

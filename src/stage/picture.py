@@ -10,7 +10,7 @@ import numpy as np
 from stage.audio import to_mono, whole_file
 
 if TYPE_CHECKING:
-    from stage.pipeline import Accompaniment
+    from stage.accompaniment import Accompaniment
 
 INK, PAPER = "#22262b", "#ffffff"
 SONG, STEM, BEAT = "#8a94a3", "#d1495b", "#2e6f95"

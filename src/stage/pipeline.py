@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace as changed
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from stage import audio as sound
+from stage.accompaniment import Accompaniment, finish
 from stage.arrange import play, stream
 from stage.config import StageConfig
 from stage.decoding import Sampling
 from stage.errors import StageError
-from stage.level import SILENCE, limit, loudness, match_level, mix
+from stage.level import SILENCE, loudness
 from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.text import TextEncoder
 from stage.request import check_many, check_rate, check_sampling, check_seconds, click_seconds, stretch
 from stage.rhythm import BeatGrid, beats_per_bar, click_track, seconds_to_frames
 from stage.streaming import CHUNK_SECONDS, PLAIN_LUFS, Heard, Order, Stream, chunks, sizes
+from stage.voices import Voices
 
 if TYPE_CHECKING:
-    from stage.models.lora import Adapter, Voice
+    from stage.models.lora import Voice
 
 STEM_LEVEL = -4.0
 """Loudness of a stem against the song it joins, in LU."""
@@ -36,35 +37,8 @@ Progress = Callable[[float], "bool | None"]
 """Told the share that is done, 0..1; returning False stops the work (`stage.decoding.Stopped`)."""
 
 
-@dataclass(frozen=True)
-class Accompaniment:
-    """Stems and what they were made for, all at the same rate and on the same time line.
-
-    stem: name of the instrument.
-    stems: float32 [V, N], one mono stem for each seed, level matched to the song and never above full scale
-        unless asked for plain (`level=False`).
-    song: float32 [C, N], the chosen stretch of the recording (or the metronome).
-    rate: Hz of both.
-    seeds: V integers; each makes its stem again, alone or among others.
-    grid: the beats that the model was given, None if none.
-    notes: sentences about what was done otherwise than asked.
-    """
-
-    stem: str
-    stems: np.ndarray
-    song: np.ndarray
-    rate: int
-    seeds: tuple[int, ...]
-    grid: BeatGrid | None = None
-    notes: tuple[str, ...] = ()
-
-    def mix(self, variation: int = 0) -> np.ndarray:
-        """Song and stem together: float32 [C, N], limited where the sum would be above full scale."""
-        return mix(self.song, self.stems[variation], self.rate)
-
-
 @dataclass
-class Stage:
+class Stage(Voices):
     """A model that is ready to play: `Stage.from_pretrained().accompany(audio, rate, "drums")`."""
 
     decoder: torch.nn.Module
@@ -105,63 +79,6 @@ class Stage:
     def stems(self) -> tuple[str, ...]:
         """Names of the instruments that the model and its adapters play."""
         return tuple(dict.fromkeys((*self.decoder.config.stems, *self.voices)))
-
-    # ------------------------------------------------------------ adapters
-
-    def load_adapter(self, name_or_path: str | Path, replace: bool = False) -> str:
-        """Let an installed adapter, or one from a folder, play a stem. Returns the name to call it by; see `add_adapter`.
-
-        Raises StageError for an adapter that is missing, spoilt or made for another base.
-        """
-        from stage.checkpoints.adapters import load
-
-        adapter = load(name_or_path)
-        return self.add_adapter(adapter.to(self.decoder.norm.weight.dtype), replace)
-
-    def add_adapter(self, adapter: Adapter, replace: bool = False) -> str:
-        """Let an adapter play a stem beside those of the model and of other adapters, all on the same weights.
-
-        It is called by its stem; where the model plays that stem itself, by its own name, so that both can be had, or
-        by the stem all the same if it is to replace the model's until `unload_adapter`. Returns what it is called.
-        """
-        from stage.models.lora import Voice, check_base
-
-        config = adapter.config
-        check_base(config, self.decoder, f'"{self.config.name}"')
-        name = config.stem if replace or config.stem not in self.decoder.config.stems else config.name
-        if name in self.voices or (name in self.decoder.config.stems and not replace):
-            way = "unload that adapter first" if name in self.voices else "load the adapter with replace=True"
-            raise StageError(f'"{name}" is played already: {way}, or give it another name in its adapter.json')
-        self.voices[name] = Voice(self.decoder, adapter.to(self.decoder.device))
-        return name
-
-    def unload_adapter(self, stem: str) -> None:
-        """Forget the adapter that is called so. What is being played with it goes on to its end."""
-        del self.voices[self._adapted(stem)]
-
-    def merge_adapter(self, stem: str) -> Stage:
-        """A plain model that plays this adapter's stem alone, for `save_pretrained` or for speed; needs float weights.
-
-        Codec, text encoder and the weights that the adapter does not change are shared with this one.
-        """
-        from stage.models.lora import merge
-
-        adapter = self.voices[self._adapted(stem)].adapter
-        licence = "; ".join(dict.fromkeys(filter(None, (self.config.licence, adapter.config.licence))))
-        config = changed(self.config, name=f"{self.config.name}+{adapter.config.name}", licence=licence)
-        return Stage(merge(self.decoder, adapter), self.codec, self.text, config)
-
-    def player(self, stem: str) -> tuple[torch.nn.Module, int]:
-        """The decoder that plays a stem, and the stem's index in it."""
-        if stem in self.voices:
-            return self.voices[stem], 0
-        own = self.decoder.config.stems
-        return self.decoder, own.index(stem) if own else 0
-
-    def _adapted(self, stem: str) -> str:
-        if stem not in self.voices:
-            raise StageError(f'no adapter plays "{stem}": those loaded play {", ".join(self.voices) or "nothing"}')
-        return stem
 
     def sampling(self, **values: float | None) -> Sampling:
         """How the model is sampled: its own values, but for those given (None: its own)."""
@@ -444,20 +361,6 @@ class Stage:
             if not len(grid):
                 raise StageError("the beat grid has no beat within the chosen stretch: its times count from the beginning of the recording")
         return grid
-
-
-def finish(order: Order, heard: Heard, stems: np.ndarray, level: bool = True) -> Accompaniment:
-    """The result of an order: stems [V, N] as the model made them, at the song's rate; brought to its level if asked."""
-    if level:
-        target = order.target()
-        stems = np.stack([limit(match_level(stem, order.rate, target), order.rate) for stem in stems])
-    return Accompaniment(order.stem, stems, order.song, order.rate, order.seeds, heard.grid, heard.notes)
-
-
-def gather(stream: Stream, parts: Sequence[np.ndarray]) -> Accompaniment:
-    """What `accompany` returns, from all chunks of a stream that has ended."""
-    stems = np.concatenate(parts, axis=1) / np.float32(10 ** (stream.gain_db / 20))
-    return finish(stream.order, stream.heard, stems)
 
 
 def _beats(grid: str | BeatGrid, song: np.ndarray, rate: int) -> tuple[BeatGrid | None, tuple[str, ...]]:

@@ -20,7 +20,7 @@ from stage.errors import ReaderGone, StageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from stage.pipeline import Accompaniment
+    from stage.accompaniment import Accompaniment
     from stage.streaming import Stream
 
 PLAYERS = (
@@ -91,7 +91,7 @@ class Pipe:
         """See `Ear`. Raises ReaderGone when nobody reads any more."""
         import numpy as np
 
-        from stage.pipeline import gather
+        from stage.accompaniment import gather
 
         parts, limiter = [], Limiter(stream.rate)
         with stream:
@@ -145,7 +145,7 @@ class Player:
 
     def hear(self, stream: Stream) -> Accompaniment:
         """See `Ear`; the first variation is played."""
-        from stage.pipeline import gather
+        from stage.accompaniment import gather
 
         song, parts, limiter, done = stream.order.song, [], Limiter(stream.rate), 0
         with stream:

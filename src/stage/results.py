@@ -16,7 +16,8 @@ from stage.rhythm import BeatGrid
 if TYPE_CHECKING:
     import numpy as np
 
-    from stage.pipeline import Accompaniment, Stage
+    from stage.accompaniment import Accompaniment
+    from stage.pipeline import Stage
     from stage.playing import Ear
 
 

@@ -1,10 +1,13 @@
 """What the decoder learns from: contexts, targets and labels of the same moment."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from stage.config import DecoderConfig
+from stage.errors import StageError
 from stage.rhythm import BeatGrid
 from stage.training.examples import Examples
 from stage.training.tokens import tracked
@@ -115,3 +118,16 @@ def test_a_tracker_makes_small_and_large_errors():
     assert len(half) == len(grid) // 2
     double = tracked(grid, torch.Generator().manual_seed(0), options | {"double": 1.0})
     assert len(double) >= 2 * len(grid) - 2
+
+
+def test_with_one_kind_of_context_clicks_stand_where_a_mix_stands(examples):
+    config = replace(CONFIG, contexts=("mix",))
+    layouts = {"click": 1, "mix": 1, "none": 0, "both": 0}
+    one = Examples(examples.views, config, RECIPE | {"batch": RECIPE["batch"] | {"layouts": layouts}}, RATE, seed=4)
+    assert one.layouts == ["click", "mix"]
+    for layout, offset in (("click", 0), ("mix", 200)):
+        batch = one.batch(0, layout, rows=2, frames=50, crop=50)
+        assert torch.equal(batch.sequence.columns[:, 0, :40] - offset, batch.target[:, 0, :40])
+        assert bool((batch.phase.abs().sum(-1) > 0).all())
+    with pytest.raises(StageError, match="both"):
+        Examples(examples.views, config, RECIPE, RATE, seed=4)

@@ -159,14 +159,14 @@ def validate(trainee: Trainee, held: Examples, rows: int = 12, seconds: float = 
 
     for stem in held.config.stems:
         nothing = measure("none", stem=stem)
-        for layout in ("click", "mix", "both"):
+        for layout in held.layouts:
             right = measure(layout, stem=stem)
             result[f"valid/{stem}/{layout}"] = right
             result[f"gap/{stem}/{layout}"] = measure(layout, stem=stem, wrong=True) - right
             result[f"gain/{stem}/{layout}"] = nothing - right
         for other in held.config.stems:
             if other != stem:
-                result[f"gap/{stem}/called {other}"] = measure("both", stem=stem, called=other) - right
+                result[f"gap/{stem}/called {other}"] = measure(held.layouts[-1], stem=stem, called=other) - right
     return result
 
 

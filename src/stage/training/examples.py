@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from ..config import DecoderConfig
+from ..errors import StageError
 from ..prefix import Row, row, trim
 
 LAYOUTS = {"click": (True, False), "mix": (False, True), "both": (True, True), "none": (False, False)}
-"""Which of (grid, mix) a layout holds."""
+"""Which of (grid, mix) a layout holds; "both" needs a decoder that takes two kinds of context."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class Examples:
 
     def __init__(self, views: list[dict], config: DecoderConfig, recipe: dict, frame_rate: float, seed: int):
         self.views, self.config, self.recipe, self.rate, self.seed = views, config, recipe, frame_rate, seed
+        self.layouts = [name for name, kinds in LAYOUTS.items() if any(kinds) and sum(kinds) <= len(config.contexts)]
+        if lost := [name for name, share in recipe["batch"]["layouts"].items() if share and name not in (*self.layouts, "none")]:
+            raise StageError(f"layouts {', '.join(lost)} of the recipe need two kinds of context, and its model takes {', '.join(config.contexts)}")
         self.by_stem = {s: [v for v in views if f"stem.{s}" in v] for s in config.stems}
         self.sounding = {id(v): {s: self._sounding(v[f"stem.{s}"]) for s in config.stems if f"stem.{s}" in v} for v in views}
 
@@ -83,7 +87,7 @@ class Examples:
         laid, phases, chords, prompts = [], [], [], []
         for i, example in enumerate(cut):
             source = cut[(i + 1) % rows] if wrong else example
-            here = [source[kind][:, :crop] if wanted else None for kind, wanted in zip(("grid", "mix"), contexts)]
+            here = self._contexts(source, contexts, crop)
             index = example["index"] if called is None else self.config.stems.index(called)
             laid.append(row(self.config, here, index, example["target"]))
             phase, chord = self._labels(example, frames + 2, crop if contexts[1] else 0, any(contexts))
@@ -107,6 +111,12 @@ class Examples:
         told = [e["view"]["meta"]["density"][e["stem"]] if prompt else -1.0 for e, prompt in zip(cut, prompts)]
         return Batch(sequence, torch.stack([e["target"] for e in cut]), prompts,
                      torch.stack(phases)[:, kept], torch.stack(chords)[:, kept], torch.tensor(told))
+
+    def _contexts(self, example: dict, wanted: tuple[bool, bool], crop: int) -> list[Tensor | None]:
+        """Codes [K, crop] of each kind of context that the decoder takes."""
+        grid, mix = (example[kind][:, :crop] if want else None for kind, want in zip(("grid", "mix"), wanted))
+        # with one kind of context clicks are a mix like any other (method: STAGE)
+        return [grid, mix] if len(self.config.contexts) == 2 else [grid if mix is None else mix]
 
     def _example(self, generator: torch.Generator, frames: int, stem: str | None, layout: str) -> dict:
         stem = stem or _pick(self.recipe["batch"]["stems"], float(torch.rand(1, generator=generator)))
