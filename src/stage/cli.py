@@ -196,6 +196,8 @@ WINGS = {
     "models get": ("stage.checkpoints.command", None, "Download a model from the hub and install it."),
     "models remove": ("stage.checkpoints.command", None, "Delete an installed model."),
     "corpus": ("stage.corpus.command", "corpus", "Compose and render multitrack songs that are free to use."),
+    "songs": ("stage.data.command", "train", "Show what is in a data set, and what of it cannot be used."),
+    "prepare": ("stage.data.command", "train", "Bring a data set to a model's rate, with beats, tags and loudness."),
     "train codec": ("stage.training.command", "train", "Train a codec from a recipe file."),
     "train views": ("stage.training.command", "train", "Cut and encode a corpus into what a decoder is trained on."),
     "train decoder": ("stage.training.command", "train", "Train a decoder from a recipe file."),

@@ -9,7 +9,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class Track:
         import soundfile
 
         try:
-            with open(self.path, "rb") as raw, soundfile.SoundFile(Part(raw, self.offset, self.size) if self.size else raw) as file:
+            with open_file(self.path) as raw, soundfile.SoundFile(Part(raw, self.offset, self.size) if self.size else raw) as file:
                 file.seek(start)
                 audio = file.read(samples, dtype="float32", always_2d=True)
         except (OSError, soundfile.LibsndfileError) as error:
@@ -91,6 +91,18 @@ class Track:
         audio = soxr.resample(self.read(low * there, (high - low) * there), self.rate, rate, quality="HQ")
         cut = audio[start - low * here :][:samples]
         return np.pad(cut, (0, samples - len(cut))).astype(np.float32, copy=False)
+
+
+def open_file(path: str) -> BinaryIO:
+    """A file for reading, on disk or at a URL that fsspec knows (s3://bucket/shard.tar). Raises OSError as `open` does."""
+    if "://" not in str(path):
+        return open(path, "rb")
+    import fsspec
+
+    try:
+        return fsspec.open(str(path), "rb").open()
+    except (ImportError, ValueError) as error:
+        raise StageError(f"{path} cannot be opened: {error}") from None
 
 
 class Part(io.RawIOBase):
@@ -167,6 +179,11 @@ class Song:
         """Length in seconds."""
         return self.samples / self.rate
 
+    def peak(self, role: str, start: int, samples: int) -> float:
+        """The largest peak of a prepared song's role in samples start .. start + samples, from its silence map; at most 0.1 s too wide."""
+        grain = MAP_SECONDS * self.rate
+        return float(self.sounding[role][max(0, int(start / grain)) : math.ceil((start + samples) / grain)].max(initial=0.0))
+
     def read(self, roles: str | Iterable[str], start: int, samples: int) -> np.ndarray:
         """Samples start .. start + samples of the sum of all tracks of these roles: float32 [1, samples] at `self.rate`.
 
@@ -176,6 +193,9 @@ class Song:
         for role in [roles] if isinstance(roles, str) else roles:
             for track in self.stems.get(role, ()):
                 out[0] += track.read_at(self.rate, start, samples)
+        # a resampled track rings a little beyond its ends
+        out[:, : max(0, -start)] = 0
+        out[:, max(0, self.samples - start) :] = 0
         return out
 
 

@@ -1,0 +1,362 @@
+"""Songs of any data set, once brought to the model's rate with beats, tags, loudness and silence map, in shards: `stage prepare`.
+
+Each song becomes a small tar in OUT/work as soon as it is done, written whole or not at all; what is there is never done again. At
+the end they are put together into shards. Songs are independent, so that processes of one machine, or of a Ray cluster that shares
+the folder, work on them side by side.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stage.errors import MissingExtra, StageError
+
+from . import splits
+from .open import open_songs
+from .prepared import FORMAT, INDEX, checksum
+from .song import MAP_SECONDS, Problem, Song
+from .trackers import choose
+
+WORK = "work"
+SILENT_PEAK = 0.01
+"""A stem with no louder sample is silent (the paper's silence rule)."""
+SHRUNK = 0.6
+"""FLAC against 16-bit samples, to guess the room that is needed."""
+TAGGERS = "stage.taggers"
+"""Entry points of packages that name genres and moods: called with (float32 [N], rate), they return {"genres": [...], "moods": [...]}."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a prepared set depends on. rate: Hz. tracker: see `stage.data.trackers`. leave_out: roles that are not kept."""
+
+    rate: int = 32000
+    tracker: str = "auto"
+    leave_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    """A song that was worked on. problems: a song that cannot be used has one without a stem."""
+
+    song: str
+    problems: tuple[Problem, ...] = ()
+
+
+OnSong = Callable[[int, int, str], None]
+"""Told the songs that are done, all songs, and the last one's id."""
+
+
+def prepare(path: Path | str, out: Path, settings: Settings, *, kind: str = "auto", split: str = "auto", held: float = 0.1, workers: int = 1,
+            ray: str | None = None, shard_megabytes: float = 512, limit: int | None = None, on_song: OnSong | None = None) -> list[Problem]:  # fmt: skip
+    """Prepare a data set into the folder `out`; goes on with what is there. Returns what was left out.
+
+    split, held: see `stage.data.splits`. workers: processes. ray: address of a Ray cluster ("local" for one of this machine) instead.
+    Raises StageError where `out` was prepared otherwise, where the disk is full, or where nothing can be used.
+    """
+    problems: list[Problem] = []
+    songs = open_songs(path, kind, settings.rate, problems)[:limit]
+    _check_settings(out, settings, str(path))
+    frozen = splits.assign(songs, splits.read(out), split, held)
+    _write(out / splits.FILE, json.dumps(frozen, indent=0, sort_keys=True).encode())
+    problems += [Problem(artist, "artist in several splits", ", ".join(where), "kept") for artist, where in splits.shared_artists(songs, frozen).items()]
+    packed = {entry["id"] for shard in _shards(out) for entry in shard["songs"]}
+    todo = [song for song in songs if song.id not in packed and not _result(out, song).exists()]
+    _check_room(out, todo, settings)
+    (out / WORK).mkdir(exist_ok=True)
+    tasks = [(song, frozen[song.id], settings, str(out)) for song in todo]
+    count = len(songs) - len(todo)
+    for done in _side_by_side(tasks, workers, ray):
+        count += 1
+        if on_song:
+            on_song(count, len(songs), done.song)
+    for song in songs:
+        if (report := _result(out, song)).exists():
+            problems += [Problem(**problem) for problem in json.loads(report.read_text())]
+    _pack(out, songs, settings, shard_megabytes, problems)
+    return problems
+
+
+def work(song: Song, split: str, settings: Settings, out: str) -> Done:
+    """Do one song: its tar and its report appear in OUT/work. A song that cannot be used leaves a report alone."""
+    problems: list[Problem] = []
+    try:
+        data = _tar(song, split, settings, problems)
+    except StageError as error:
+        data = None
+        problems.append(Problem(song.id, "unreadable file", str(error)))
+    try:
+        if data is not None:
+            _write(_result(Path(out), song).with_suffix(".tar"), data)
+        _write(_result(Path(out), song), json.dumps([asdict(problem) for problem in problems]).encode())
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StageError(f"the disk of {out} is full: make room, and the same command goes on") from None
+        raise
+    return Done(song.id, tuple(problems))
+
+
+# ------------------------------------------------------------ one song
+
+
+def _tar(song: Song, split: str, settings: Settings, problems: list[Problem]) -> bytes | None:
+    from stage.chroma import key_of
+    from stage.level import loudness
+
+    roles = [role for role in song.stems if role not in settings.leave_out]
+    stems: dict[str, np.ndarray] = {}
+    for role in roles:
+        try:
+            audio = song.read(role, 0, song.samples)[0]
+        except StageError as error:
+            problems.append(Problem(song.id, "unreadable file", str(error), role))
+            continue
+        peak = float(np.abs(audio).max(initial=0.0))
+        if peak <= SILENT_PEAK:
+            problems.append(Problem(song.id, "silent stem", f"its peak is {peak:.4f}", role))
+            continue
+        stems[role] = audio
+    if not stems:
+        problems.append(Problem(song.id, "silent song" if not problems else "no stems", "no stem sounds"))
+        return None
+    # several tracks may add up to more than full scale, which FLAC cannot hold
+    highest = max(float(np.abs(audio).max()) for audio in stems.values())
+    scale = 1.0 if highest < 1 else 0.999 / highest
+    stems = {role: scale * audio for role, audio in stems.items()}
+    mix = np.sum(list(stems.values()), axis=0)
+    beats, tracker = song.beats, "data set"
+    if beats is None:
+        tracker, track = choose(settings.tracker)
+        grid = track(mix, song.rate)
+        beats = np.stack([grid.times, grid.numbers.astype(np.float64)], 1) if len(grid) > 1 else None
+        if beats is None:
+            problems.append(Problem(song.id, "no beats found", "it gives no click pairs", "kept"))
+    tempo = song.tempo or (float(60 / np.median(np.diff(beats[:, 0]))) if beats is not None and len(beats) > 1 else None)
+    tags = {"genres": list(song.genres), "moods": list(song.moods)}
+    if not any(tags.values()):
+        tags |= _tagged(mix, song.rate)
+    about = {
+        "id": song.id, "artist": song.artist, "title": song.title, "rate": song.rate, "samples": song.samples, "split": split,
+        **tags, "captions": list(song.captions), "tempo": tempo, "key": song.key or key_of(mix, song.rate),
+        "key_from": "data set" if song.key else "profiles", "tracker": tracker, "beats": None if beats is None else np.round(beats, 6).tolist(),
+        "chords": None if song.chords is None else list(song.chords), "scale": scale,
+        "kinds": {role: sorted({track.kind for track in song.stems[role]} - {""}) for role in stems},
+        "bleed": [role for role in stems if any(track.bleed for track in song.stems[role])],
+        "loudness": {role: round(loudness(audio, song.rate), 2) for role, audio in stems.items()},
+        "sounding": {role: _map(audio, song.rate) for role, audio in stems.items()},
+        "print": fingerprint(mix),
+    }  # fmt: skip
+    return _members(song.id, about, stems, song.rate)
+
+
+def _map(audio: np.ndarray, rate: int) -> list[float]:
+    """The peak in each 0.1 s."""
+    grain = round(MAP_SECONDS * rate)
+    padded = np.pad(np.abs(audio), (0, -len(audio) % grain)).reshape(-1, grain)
+    return np.round(padded.max(1), 4).tolist()
+
+
+def fingerprint(mix: np.ndarray, parts: int = 256) -> str:
+    """The same for the same recording at another level: the loudness of 256 equal parts against the loudest, in eighths. mix: float32 [N]."""
+    loud = np.array([np.sqrt(np.mean(np.square(part), dtype=np.float64)) for part in np.array_split(mix, parts)])
+    return hashlib.sha256(np.round(8 * loud / max(1e-9, float(loud.max()))).astype(np.int8).tobytes() + str(len(mix) // 8000).encode()).hexdigest()
+
+
+def _tagged(mix: np.ndarray, rate: int) -> dict[str, list[str]]:
+    for tagger in entry_points(group=TAGGERS):
+        named = tagger.load()(mix, rate)
+        return {"genres": list(named.get("genres", ())), "moods": list(named.get("moods", ()))}
+    return {}
+
+
+def _members(song: str, about: dict[str, Any], stems: dict[str, np.ndarray], rate: int) -> bytes:
+    """A tar of KEY.json and KEY.ROLE.flac; the key has no dots, as WebDataset wants it."""
+    import soundfile
+
+    key, whole = _key(song), io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        def add(name: str, data: bytes) -> None:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+        add(f"{key}.json", json.dumps(about).encode())
+        for role, audio in stems.items():
+            coded = io.BytesIO()
+            soundfile.write(coded, audio, rate, format="FLAC", subtype="PCM_16")
+            add(f"{key}.{role.replace('.', '-').replace('/', '-')}.flac", coded.getvalue())
+    return whole.getvalue()
+
+
+# ------------------------------------------------------------ side by side
+
+
+def _side_by_side(tasks: Sequence[tuple], workers: int, ray: str | None) -> Iterator[Done]:
+    if ray is not None:
+        yield from _on_ray(tasks, ray)
+    elif workers <= 1 or len(tasks) <= 1:
+        for task in tasks:
+            yield work(*task)
+    else:
+        from concurrent.futures import ProcessPoolExecutor, as_completed
+        from multiprocessing import get_context
+
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+            waiting = [pool.submit(work, *task) for task in tasks]
+            try:
+                for one in as_completed(waiting):
+                    yield one.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _on_ray(tasks: Sequence[tuple], address: str) -> Iterator[Done]:
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtra("preparing on a Ray cluster", "cluster") from None
+    mine = not ray.is_initialized()
+    if mine:
+        ray.init(address=None if address == "local" else address, log_to_driver=False, include_dashboard=False)
+    try:
+        remote = ray.remote(num_cpus=1, max_retries=2)(work)
+        waiting = [remote.remote(*task) for task in tasks]
+        while waiting:
+            ready, waiting = ray.wait(waiting)
+            try:
+                yield from ray.get(ready)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause if isinstance(error.cause, StageError) else error from None
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+# ------------------------------------------------------------ the folder
+
+
+def _key(song: str) -> str:
+    plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in song)[:60]
+    return f"{plain}-{hashlib.sha256(song.encode()).hexdigest()[:8]}"
+
+
+def _result(out: Path, song: Song) -> Path:
+    return out / WORK / f"{_key(song.id)}.report"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """The whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_settings(out: Path, settings: Settings, source: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    wanted = json.loads(json.dumps({"source": os.path.abspath(source), **asdict(settings)}))
+    path = out / "settings.json"
+    if path.exists():
+        if (known := json.loads(path.read_text())) != wanted:
+            changed = [name for name in wanted if wanted[name] != known.get(name)]
+            raise StageError(f"{out} was begun with {', '.join(f'{name} {known.get(name)}' for name in changed)}: choose another folder, or the same values")
+    elif any(out.iterdir()):
+        raise StageError(f"{out} holds something else: choose a new folder")
+    else:
+        _write(path, json.dumps(wanted).encode())
+
+
+def _check_room(out: Path, songs: Sequence[Song], settings: Settings) -> None:
+    needed = 2 * SHRUNK * sum(song.seconds * settings.rate * len(song.stems) for song in songs)
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise StageError(f"{out} needs about {needed / 1e9:.1f} GB for {len(songs)} songs, and {free / 1e9:.1f} GB are free: make room, or use --limit")
+
+
+def _shards(out: Path) -> list[dict]:
+    path = out / INDEX
+    if not path.exists():
+        return []
+    try:
+        return json.loads(path.read_text())["shards"]
+    except (ValueError, KeyError):
+        raise StageError(f"{path} is damaged: delete it with the shards beside it, and prepare again") from None
+
+
+def _pack(out: Path, songs: Sequence[Song], settings: Settings, megabytes: float, problems: list[Problem]) -> None:
+    """Put the songs' tars into shards, note them in the index, and clean up; a crash in between repeats a shard at most."""
+    shards = _shards(out)
+    packed = {entry["id"] for shard in shards for entry in shard["songs"]}
+    prints = {entry["print"]: entry["id"] for shard in shards for entry in shard["songs"]}
+    order = sorted(songs, key=lambda song: song.id)
+    ready = [(song, place) for song in order if song.id not in packed and (place := _result(out, song).with_suffix(".tar")).exists()]
+    known = [(about["split"] == "train", song.id, song, place, about) for song, place in ready for about in [_about(place)]]
+    group: list[tuple[Song, Path, dict]] = []
+    # what is held out comes first, so that of two equal songs the one to train on is left out
+    for _, _, song, place, about in sorted(known, key=lambda item: item[:2]):
+        if (first := prints.setdefault(about["print"], song.id)) != song.id:
+            problems.append(Problem(song.id, "duplicate song", f"sounds the same as {first}"))
+            continue
+        group.append((song, place, about))
+        if sum(place.stat().st_size for _, place, _ in group) >= megabytes * 1e6:
+            _shard(out, shards, group, settings)
+            group = []
+    if group:
+        _shard(out, shards, group, settings)
+    if not shards:
+        raise StageError(f"nothing of this data set can be used; the first trouble: {problems[0].song}: {problems[0].reason} ({problems[0].detail})"
+                         if problems else "this data set holds no song")  # fmt: skip
+    for _, place in ready:
+        place.unlink(missing_ok=True)
+
+
+def _about(place: Path) -> dict:
+    with tarfile.open(place) as tar:
+        return json.loads(tar.extractfile(tar.next()).read())
+
+
+def _shard(out: Path, shards: list[dict], group: list[tuple[Song, Path, dict]], settings: Settings) -> None:
+    name = f"shard-{len(shards):05d}.tar"
+    part, entries = out / f".{name}", []
+    with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as whole:
+        for song, place, about in group:
+            entry: dict[str, Any] = {"id": song.id, "print": about["print"], "stems": {}}
+            with tarfile.open(place) as tar:
+                for member in tar:
+                    whole.addfile(member, tar.extractfile(member))
+                    at = whole.offset - -(-member.size // 512) * 512
+                    if member.name.endswith(".json"):
+                        entry |= {"offset": at, "size": member.size}
+                    else:
+                        entry["stems"][list(about["loudness"])[len(entry["stems"])]] = [at, member.size]
+            entries.append(entry)
+    digest = checksum(part)
+    os.replace(part, out / name)
+    shards.append({"name": name, "sha256": digest, "bytes": (out / name).stat().st_size, "songs": entries})
+    _write(out / INDEX, json.dumps({"format": FORMAT, "rate": settings.rate, "settings": asdict(settings), "shards": shards}).encode())
