@@ -44,7 +44,7 @@ def _places(path: Path) -> list[Path]:
 
 
 def _song(root: Path, place: Path, more: dict[str, str], problems: list[Problem]) -> Song | None:
-    name = "/".join(place.relative_to(root).parts)
+    name = " - ".join(place.relative_to(root).parts)
     tracks: dict[str, list[Track]] = defaultdict(list)
     for file in sorted(place.iterdir()):
         role = role_of(file.stem, more) if file.suffix.lower() in AUDIO and not file.name.startswith(".") else None
@@ -70,7 +70,7 @@ def _song(root: Path, place: Path, more: dict[str, str], problems: list[Problem]
         problems.append(Problem(name, "unreadable notes", str(error), "kept"))
         about, beats = {}, None
     artist = about.pop("artist", place.parent.name if place.parent != root else place.name)
-    return Song(name.replace("/", " - "), artist, about.pop("title", place.name), rate, common_length(every, rate), dict(tracks), beats=beats, **about)
+    return Song(name, artist, about.pop("title", place.name), rate, common_length(every, rate), dict(tracks), beats=beats, **about)
 
 
 def _about(place: Path) -> tuple[dict[str, Any], np.ndarray | None]:

@@ -130,7 +130,8 @@ def _tar(song: Song, split: str, settings: Settings, problems: list[Problem]) ->
             continue
         stems[role] = audio
     if not stems:
-        problems.append(Problem(song.id, "silent song" if not problems else "no stems", "no stem sounds"))
+        silent = problems and all(problem.reason == "silent stem" for problem in problems)
+        problems.append(Problem(song.id, "silent song" if silent else "no stems", "no stem sounds"))
         return None
     # several tracks may add up to more than full scale, which FLAC cannot hold
     highest = max(float(np.abs(audio).max()) for audio in stems.values())
