@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +45,62 @@ def write_songs(root: Path, train: int = 4, held: int = 2, seconds: float = 5.0)
     return root
 
 
-def small_base(stems: tuple[str, ...] = ("drums",), contexts: tuple[str, ...] = ("mix",)) -> Stage:
-    """A model as the paper's, but tiny: sinusoids that go on, one kind of context. Without stems it is MusicGen itself."""
+def small_base(stems: tuple[str, ...] = ("drums",), listens: bool = False) -> Stage:
+    """A model as the paper's, but tiny: sinusoids that go on, one kind of context. Without stems it is MusicGen itself.
+
+    listens: as the embedded model instead, with two kinds of context, positions that restart, and a context encoder with dropout.
+    """
+    own = dict(contexts=("grid", "mix"), positions="rotary", restart=True, context_layers=2, context_width=8) if listens else \
+        dict(contexts=("mix",) if stems else ())  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
         codec = SpectralCodec(SpectralConfig(width=16, encoder_blocks=1, decoder_blocks=1, latent=8, codebooks=2, codebook_size=32))
         codec.quantizer.embed.normal_()
-        shape = DecoderConfig(dim=32, layers=2, heads=2, ffn_dim=64, codebooks=2, codebook_size=32, stems=stems, contexts=contexts, text_dim=8)
-        decoder, text = Decoder(shape), HashedText(HashedConfig(dim=8, buckets=64))
+        decoder = Decoder(DecoderConfig(dim=32, layers=2, heads=2, ffn_dim=64, codebooks=2, codebook_size=32, stems=stems, text_dim=8, **own))
+        text = HashedText(HashedConfig(dim=8, buckets=64))
     return Stage(decoder.eval(), codec.eval().requires_grad_(False), text.eval().requires_grad_(False),
                  StageConfig(name="small", licence="CC-BY-NC-4.0", window_seconds=2.0, top_k=20))  # fmt: skip
+
+
+# ---------------------------------------------------------------- processes
+
+
+def process(recipe: Path, changes: list[str], base: Path, data: Path, out: Path, rank: int, world: int, port: int, die_at: int, where: str) -> None:
+    """One process of a run, as torchrun starts it; the first one is killed (SIGKILL) at a step: "between" steps, or while it is "saving"."""
+    if world > 1:
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world),
+                       "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}  # fmt: skip
+    from stage.training import checkpoints
+    from stage.training.finetune import finetune
+    from stage.training.recipe import read
+
+    def die(step: int, *_: object) -> None:
+        if rank == 0 and step == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if where == "saving":
+        sync = os.fsync
+        checkpoints.os.fsync = lambda file: (die(int(os.environ.get("STEP", 0))), sync(file))
+    torch.set_num_threads(1)
+    finetune(read(recipe, changes), str(base), data, out,
+             lambda step, *_: os.environ.update(STEP=str(step)) if where == "saving" else die(step), lambda line: None)  # fmt: skip
+
+
+def run(recipe: Path, changes: list[str], base: Path, data: Path, out: Path, world: int = 1, die_at: int = 0, where: str = "between") -> None:
+    """A run in processes of its own, to its end or to its death; the others end with the first one that was killed."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # for the server that loads torch once for all processes
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["stage.training.finetune", "lightning_fabric", "fake_songs", "torch.utils.tensorboard"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    many = [context.Process(target=process, args=(recipe, changes, base, data, out, rank, world, port, die_at, where)) for rank in range(world)]
+    for one in many:
+        one.start()
+    many[0].join(100)
+    for one in many[1:]:
+        if die_at:
+            one.kill()
+        one.join(100)
+    codes = [one.exitcode for one in many]
+    assert codes[0] == (-signal.SIGKILL if die_at else 0), codes

@@ -17,11 +17,10 @@ from .trainee import Trainee
 PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
-def start(engine: Engine, unused: bool) -> Any:
+def start(engine: Engine) -> Any:
     """A launched Fabric: from here on there is a process for each device.
 
     Started by torchrun or SLURM, their processes are used; else the same command is started again for each further device.
-    unused: some parameters may have no part in a batch (DDP has to look for them).
     Raises StageError for what this machine has not.
     """
     try:
@@ -48,7 +47,7 @@ def start(engine: Engine, unused: bool) -> Any:
             raise StageError("fsdp shares the weights out to several devices: give --devices 2 or more, or strategy auto")
         strategy = ModelParallelStrategy(shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
     elif many:
-        strategy = DDPStrategy(find_unused_parameters=unused)
+        strategy = DDPStrategy()
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=PRECISIONS[precision(engine, accelerator)])
     fabric.launch()
     return fabric
@@ -66,12 +65,15 @@ def precision(engine: Engine, accelerator: str) -> str:
 
 
 def shard(trainee: Trainee, mesh: Any) -> nn.Module:
-    """FSDP (torch's fully_shard): each layer's parameters are split over the devices, and the rest as one more group."""
+    """FSDP (torch's fully_shard): each layer's parameters are split over the devices, and the rest as one more group.
+
+    With an adapter everything is one group: its matrices belong to the layers and to the adapter, and a parameter can be in one group alone.
+    """
     try:
         from torch.distributed.fsdp import fully_shard
     except ImportError:  # torch 2.4 and 2.5
         from torch.distributed._composable.fsdp import fully_shard
-    for layer in trainee.decoder.layers:
+    for layer in trainee.decoder.layers if trainee.adapter is None else ():
         fully_shard(layer, mesh=mesh["data_parallel"])
     return fully_shard(trainee, mesh=mesh["data_parallel"])
 

@@ -81,7 +81,7 @@ def finetune(recipe: Recipe, base: str, data: Path, out: Path, on_step: OnStep |
         return ended
     stage = prepare(Stage.from_pretrained(base, device="cpu", precision="float32"), recipe.stems, recipe.seed) if recipe.learn.parameters != "lora" \
         else Stage.from_pretrained(base, device="cpu", precision="float32")
-    fabric = engine.start(recipe.engine, unused=stage.decoder.config.context_layers > 0)
+    fabric = engine.start(recipe.engine)
     run = Run(recipe, base, stage, data, out, fabric, tell if fabric.is_global_zero else lambda _: None)
     with Signals() as signals:
         return run.train(signals, on_step if fabric.is_global_zero else None)
@@ -149,7 +149,7 @@ class Run:
         recipe, codec = self.recipe, self.stage.codec
         if recipe.loader.cache == "none":
             return Cutter(self.songs, recipe.examples, recipe.seed)
-        place = self.out / "tokens" / tokencache.key(recipe.examples, recipe.seed, [s.id for s in self.songs], codec)
+        place = Path(recipe.loader.cache_folder or self.out / "tokens") / tokencache.key(recipe.examples, recipe.seed, [s.id for s in self.songs], codec)
         count = recipe.loader.cached_examples
         self.tell(f"token cache of {count} examples: {place}")
         tokencache.fill(place, count, Cutter(self.songs, tokencache.undropped(recipe.examples), recipe.seed), codec, self.fabric.device,
@@ -164,6 +164,7 @@ class Run:
         """Steps until the schedule ends or a signal comes; then the model, or the word how to go on."""
         recipe, fabric, every = self.recipe, self.fabric, self.recipe.every
         order = Order(recipe.batch.size, recipe.batch.accumulate, fabric.world_size, fabric.global_rank, self.step, recipe.schedule.steps)
+        self.model.train()
         passes = Waiting(loader(self.cut, order, recipe.loader))
         since, waited, losses, skipped, asked = (self.step, time.perf_counter()), 0.0, [], [], False
         while not asked and not self.over():
@@ -269,6 +270,8 @@ class Run:
         try:
             return work()
         finally:
+            if self.sharded:  # weights that were gathered for a pass without gradients would stay, and be the average's
+                self.trainee.reshard()
             self.average.swap()
 
     def validate(self) -> None:

@@ -19,7 +19,7 @@ from ..errors import MissingExtra, StageError
 from ..models.lora import ATTENTION
 
 WAYS = ("all", "lora", "embeddings+attention")
-CHANGEABLE = ("about", "engine", "loader.workers", "loader.prefetch", "every", "keep", "track", "schedule.steps", "schedule.hours")
+CHANGEABLE = ("about", "engine", "loader.workers", "loader.prefetch", "loader.cache_folder", "every", "keep", "track", "schedule.steps", "schedule.hours")
 """What may differ when a run goes on: where and how long it runs, and what it tells. Everything else would make it another run."""
 
 
@@ -123,13 +123,14 @@ class Loader:
     """workers: processes that cut examples, for each device; 0: the training process itself. prefetch: batches each has ready.
 
     cache: none, or tokens: ``cached_examples`` examples are cut and encoded once, before the training, and used over and over
-    (stage.training.tokencache).
+    (stage.training.tokencache), in ``cache_folder`` (null: in the run's own), where other runs of the same examples find them.
     """
 
     workers: int = 4
     prefetch: int = 4
     cache: str = "none"
     cached_examples: int = 20_000
+    cache_folder: str | None = None
 
     def __post_init__(self) -> None:
         _positive(prefetch=self.prefetch, cached_examples=self.cached_examples)

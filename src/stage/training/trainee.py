@@ -99,7 +99,10 @@ class Trainee(nn.Module):
         hidden = self.decoder(sequence, projected, mask)
         logits, valid = self.decoder.target_logits(hidden, sequence)
         parts = loss(logits, target, valid)
-        return (parts * self.levels).sum(), parts.detach()
+        total = (parts * self.levels).sum()
+        if self.decoder.config.context_layers and self.adapter is None:  # has no part in a batch without contexts, but all processes must
+            total = total + 0.0 * sum(parameter.sum() for parameter in self.decoder.context.parameters())  # reduce the same gradients
+        return total, parts.detach()
 
     def moving(self) -> dict[str, nn.Parameter]:
         """The parameters that are trained, by name; an adapter's by the adapter's own names."""
