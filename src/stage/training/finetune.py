@@ -333,7 +333,8 @@ class Run:
         if self.figures.get("at") != self.step:
             self.validate()
         self.save()
-        self.listen()
+        if self.recipe.every.listen:
+            self.listen()
         best = checkpoints.ranked(self.out)
         figures, step = self.figures, self.step
         if self.recipe.export == "best" and best:

@@ -147,7 +147,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Every:
-    """How often, in steps; 0: never. What is saved at the end of a run is saved anyway."""
+    """How often, in steps; 0: never. A run's end is validated and saved anyway, and listened to unless ``listen`` is 0."""
 
     log: int = 10
     validate: int = 1000
@@ -288,7 +288,7 @@ def build(cls: type, values: Any, where: str, path: str = "") -> Any:
     for key, value in values.items():
         name = f"{path}.{key}" if path else str(key)
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5) or _elsewhere(str(key))
+            near = _elsewhere(str(key), 1.0) or difflib.get_close_matches(str(key), known, n=1, cutoff=0.5) or _elsewhere(str(key), 0.8)
             raise StageError(f"{where} has an unknown key '{name}'; " + (f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"))
         made[key] = convert(value, hints[key], where, name)
     try:
@@ -297,11 +297,11 @@ def build(cls: type, values: Any, where: str, path: str = "") -> Any:
         raise StageError(f"{where}: {error}") from None
 
 
-def _elsewhere(key: str) -> list[str]:
-    """A key of another section that is called alike."""
+def _elsewhere(key: str, likeness: float) -> list[str]:
+    """A key of another section that is called alike (likeness 1: the same)."""
     hints = typing.get_type_hints(Recipe)
     inner = {f"{name}.{one.name}": one.name for name, kind in hints.items() if dataclasses.is_dataclass(kind) for one in dataclasses.fields(kind)}
-    found = difflib.get_close_matches(key, list(inner.values()), n=1, cutoff=0.8)
+    found = difflib.get_close_matches(key, list(inner.values()), n=1, cutoff=likeness)
     return [whole for whole, name in inner.items() if found and name == found[0]][:1]
 
 
