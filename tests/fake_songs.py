@@ -90,7 +90,7 @@ def run(recipe: Path, changes: list[str], base: Path, data: Path, out: Path, wor
     """A run in processes of its own, to its end or to its death; the others end with the first one that was killed."""
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # for the server that loads torch once for all processes
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["stage.training.finetune", "lightning_fabric", "fake_songs", "torch.utils.tensorboard"])
+    context.set_forkserver_preload(["stage.training.finetune", "lightning_fabric", "fake_songs", "torch._dynamo", "torch.distributed.fsdp"])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -65,13 +65,36 @@ def test_one_process(place, undisturbed, where, die_at, left):
     assert not list(out.glob("checkpoints/.partial-*"))
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes(place, undisturbed, strategy):
-    """With the same examples a step they do what one process does, and go on exactly too."""
-    changes = ["engine.devices=2", f"engine.strategy={strategy}", "engine.accelerator=cpu", "batch.accumulate=1", "validation.examples=4"]
-    whole = go(place, f"two-{strategy}", *changes, world=2)
-    alone = [line["loss"] for line in lines(undisturbed) if "loss" in line]
-    assert [line["loss"] for line in lines(whole) if "loss" in line][0] == pytest.approx(alone[0], abs=1e-5)
-    out = go(place, f"two-{strategy}-killed", *changes, world=2, die_at=5)
+TWO = ["engine.devices=2", "engine.accelerator=cpu", "batch.accumulate=1", "validation.examples=4"]
+"""Two processes that together take the examples that one takes in two passes."""
+
+
+@pytest.fixture(scope="module")
+def pair(place) -> Path:
+    return go(place, "two", *TWO, world=2)
+
+
+def course(folder: Path) -> list[float]:
+    return [line["loss"] for line in lines(folder) if "loss" in line]
+
+
+def test_two_processes_do_what_one_does(undisturbed, pair):
+    """But for dropout, which each draws for itself, so the first step alone is near."""
+    assert course(pair)[0] == pytest.approx(course(undisturbed)[0], abs=1e-4)
+    assert course(pair) == pytest.approx(course(undisturbed), abs=0.05)
+
+
+def test_two_processes_go_on(place, pair):
+    out = go(place, "two-killed", *TWO, world=2, die_at=5)
+    go(place, out.name, *TWO, world=2)
+    same(pair, out)
+
+
+def test_two_processes_that_share_the_weights_out_go_on(place, pair):
+    """FSDP does what DDP does, through a kill, to rounding."""
+    changes = [*TWO, "engine.strategy=fsdp"]
+    out = go(place, "two-shared", *changes, world=2, die_at=5)
     go(place, out.name, *changes, world=2)
-    same(whole, out)
+    assert course(out) == pytest.approx(course(pair), abs=1e-4)
+    ours, theirs = (load_file(path / "model" / "decoder.safetensors") for path in (out, pair))
+    assert all(torch.allclose(ours[name], theirs[name], atol=2e-4) for name in theirs)
