@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -19,6 +20,11 @@ from stage.models.decoder import Decoder
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.models.text import HashedConfig, HashedText
 from stage.pipeline import Stage
+
+if importlib.util.find_spec("stage.data") is None:
+    import data_stand_in
+
+    data_stand_in.install()
 
 RATE = 32000
 
@@ -82,6 +88,7 @@ def process(recipe: Path, changes: list[str], base: Path, data: Path, out: Path,
         sync = os.fsync
         checkpoints.os.fsync = lambda file: (die(int(os.environ.get("STEP", 0))), sync(file))
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # of the workers that cut examples
     finetune(read(recipe, changes), str(base), data, out,
              lambda step, *_: os.environ.update(STEP=str(step)) if where == "saving" else die(step), lambda line: None)  # fmt: skip
 
@@ -90,7 +97,7 @@ def run(recipe: Path, changes: list[str], base: Path, data: Path, out: Path, wor
     """A run in processes of its own, to its end or to its death; the others end with the first one that was killed."""
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # for the server that loads torch once for all processes
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["stage.training.finetune", "lightning_fabric", "fake_songs", "torch._dynamo", "torch.distributed.fsdp"])
+    context.set_forkserver_preload(["fake_songs", "stage.training.finetune", "lightning_fabric", "torch._dynamo", "torch.distributed.fsdp"])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

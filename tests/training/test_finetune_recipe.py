@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import fake_songs  # noqa: F401  stands in for stage.data until it is there
 import pytest
 
 from stage.errors import StageError

@@ -26,6 +26,10 @@ from ..models.text import TextEncoder
 from ..prefix import Row, row, training_row
 from .recipe import Loader
 
+UNDROPPED = {"whole_context": 1.0, "context_dropout": 0.0, "text_dropout": 0.0, "word_dropout": 0.0}
+"""``CutOptions`` under which an example is whole."""
+PLAIN = UNDROPPED | {"speed_probability": 0.0, "pitch_probability": 0.0, "click_pairs": True}
+"""And as it was recorded."""
 AGAIN, TRIES = 1 << 40, 8
 """An example that cannot be cut (a broken file) gives way to number + AGAIN, and so on: the same one in every run."""
 

@@ -20,7 +20,7 @@ from ..picture import draw
 from ..pipeline import Accompaniment, Stage
 from ..rhythm import BeatGrid, click_track
 from . import engine
-from .batches import Cuts, collate, encode, lay, read_text
+from .batches import PLAIN, Cuts, collate, encode, lay, read_text
 from .recipe import Recipe
 
 KINDS = ("mix", "click")
@@ -49,8 +49,7 @@ def split(songs: Sequence[Song], stems: Sequence[str], held: int) -> tuple[list[
 
 def plain(options: CutOptions, kind: str) -> CutOptions:
     """The recipe's examples as validation sees them: this kind of context, whole, nothing dropped or changed."""
-    return dataclasses.replace(options, click=1.0 if kind == "click" else 0.0, click_pairs=True, whole_context=1.0,
-                               context_dropout=0.0, text_dropout=0.0, word_dropout=0.0, speed_probability=0.0, pitch_probability=0.0)
+    return dataclasses.replace(options, click=1.0 if kind == "click" else 0.0, **PLAIN)
 
 
 class Judge:

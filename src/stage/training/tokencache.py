@@ -25,14 +25,14 @@ from safetensors.torch import load_file, save_file
 from ..data.examples import CutOptions, Example
 from ..errors import StageError
 from ..models.codec import Codec
-from .batches import Cuts, collate, encode
+from .batches import UNDROPPED, Cuts, collate, encode
 
 SHARD = 64
 
 
 def undropped(options: CutOptions) -> CutOptions:
     """The options that a cache is cut with: whole contexts, and nothing dropped."""
-    return dataclasses.replace(options, whole_context=1.0, context_dropout=0.0, text_dropout=0.0, word_dropout=0.0)
+    return dataclasses.replace(options, **UNDROPPED)
 
 
 def key(options: CutOptions, seed: int, songs: Sequence[str], codec: Codec) -> str:
