@@ -176,6 +176,22 @@ def test_what_cannot_be_cut_is_left_out_and_counted():
         Cuts(lambda number: cut(0))[0]
 
 
+def test_held_out_songs_are_those_of_the_data_or_the_last_ones():
+    from types import SimpleNamespace as Song
+
+    from stage.training.judge import split
+
+    def songs(*splits: str | None) -> list[Song]:
+        return [Song(id=f"{9 - i}", stems={"drums": []} if i else {"bass": []}, split=name) for i, name in enumerate(splits)]
+
+    def ids(parts: tuple[list, list]) -> tuple[str, str]:
+        return "".join(s.id for s in parts[0]), "".join(s.id for s in parts[1])
+
+    assert ids(split(songs("train", "train", "test", "valid", "train", None), ["drums"], 2)) == ("58", "6")  # never the test songs, if it can be helped
+    assert ids(split(songs(None, None, None, None, None), ["drums"], 1)) == ("567", "8")
+    assert ids(split(songs(None, None, None), ["drums"], 24)) == ("7", "8")  # half at the most
+
+
 # ---------------------------------------------------------------- stopping
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 import warnings
@@ -15,6 +16,9 @@ from .recipe import Engine
 from .trainee import Trainee
 
 PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+PATIENCE = datetime.timedelta(hours=1)
+"""How long processes wait for each other: the first one plays the listening examples while the others wait."""
 
 
 def start(engine: Engine) -> Any:
@@ -45,9 +49,9 @@ def start(engine: Engine) -> Any:
     if engine.strategy == "fsdp":
         if not many:
             raise StageError("fsdp shares the weights out to several devices: give --devices 2 or more, or strategy auto")
-        strategy = ModelParallelStrategy(shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
+        strategy = ModelParallelStrategy(shard, data_parallel_size=devices * nodes, tensor_parallel_size=1, timeout=PATIENCE)
     elif many:
-        strategy = DDPStrategy()
+        strategy = DDPStrategy(timeout=PATIENCE)
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=PRECISIONS[precision(engine, accelerator)])
     fabric.launch()
     return fabric

@@ -36,11 +36,15 @@ OnStep = Callable[[int, int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Ended:
-    """How a call ended: "finished", "stopped" by a signal, or "already" finished before. place: of the model, once there is one."""
+    """How a call ended: "finished", "stopped" by a signal, or "already" finished before.
+
+    place: of the model, once there is one. first: whether this is the first of the processes, which speaks for all.
+    """
 
     how: str
     step: int
     place: Path | None = None
+    first: bool = True
 
 
 def rate_factor(recipe: Recipe, step: int) -> float:
@@ -79,8 +83,9 @@ def finetune(recipe: Recipe, base: str, data: Path, out: Path, on_step: OnStep |
     """
     if (ended := already(recipe, out)) is not None:
         return ended
-    stage = prepare(Stage.from_pretrained(base, device="cpu", precision="float32"), recipe.stems, recipe.seed) if recipe.learn.parameters != "lora" \
-        else Stage.from_pretrained(base, device="cpu", precision="float32")
+    stage = Stage.from_pretrained(base, device="cpu", precision="float32")
+    if recipe.learn.parameters != "lora":
+        stage = prepare(stage, recipe.stems, recipe.seed)
     fabric = engine.start(recipe.engine)
     run = Run(recipe, base, stage, data, out, fabric, tell if fabric.is_global_zero else lambda _: None)
     with Signals() as signals:
@@ -119,8 +124,7 @@ class Run:
         trainee = Trainee(stage, recipe, stage.config.name)
         self.sharded = recipe.engine.strategy == "fsdp"
         for part in (stage.codec, stage.text):
-            (part if isinstance(part, torch.nn.Module) else getattr(part, "model", None) or torch.nn.Module()).to(fabric.device)
-        stage.decoder.to(fabric.device) if not self.sharded else None
+            (part if isinstance(part, torch.nn.Module) else part.model).to(fabric.device)
         self.model = fabric.setup_module(trainee)
         self.trainee = trainee
         self.stage = replace(stage, decoder=stage.decoder if trainee.adapter is not None else trainee.decoder)
@@ -132,7 +136,7 @@ class Run:
         self.optimizer = fabric.setup_optimizers(torch.optim.AdamW(
             list(self.moving.values()), lr=options.lr, betas=options.betas, eps=options.eps, weight_decay=options.weight_decay))
         self.average = Average(self.moving, recipe.ema) if recipe.ema else None
-        self.judge = judge.Judge(self.held, recipe, stage.codec, stage.text, fabric)
+        self.judge = judge.Judge(self.held, recipe, stage.codec, stage.text, fabric, tell)
         self.cut = self._cutter()
         self.step, self.seconds, self.figures = 0, 0.0, {}
         self.clock = time.perf_counter()
@@ -152,8 +156,13 @@ class Run:
         place = Path(recipe.loader.cache_folder or self.out / "tokens") / tokencache.key(recipe.examples, recipe.seed, [s.id for s in self.songs], codec)
         count = recipe.loader.cached_examples
         self.tell(f"token cache of {count} examples: {place}")
+
+        def on_shard(done: int, shards: int) -> None:
+            if 10 * done // shards > 10 * (done - 1) // shards:
+                self.tell(f"token cache: {100 * done // shards} %")
+
         tokencache.fill(place, count, Cutter(self.songs, tokencache.undropped(recipe.examples), recipe.seed), codec, self.fabric.device,
-                        rank=self.fabric.global_rank, world=self.fabric.world_size)
+                        rank=self.fabric.global_rank, world=self.fabric.world_size, on_shard=on_shard)
         self.fabric.barrier()
         crop = tuple(round(seconds * frame_rate(codec)) for seconds in recipe.examples.crop)
         return tokencache.TokenCache(place, count, recipe.examples, recipe.seed, crop)
@@ -189,7 +198,7 @@ class Run:
         if not self.over():
             if fabric.is_global_zero:
                 self.metrics.close()
-            return Ended("stopped", self.step)
+            return Ended("stopped", self.step, None, fabric.is_global_zero)
         return self.finish()
 
     @property
@@ -352,4 +361,4 @@ class Run:
             checkpoints.mark_exported(checkpoints.folders(self.out)[-1])
             self.metrics.close()
         self.fabric.barrier()
-        return Ended("finished", self.step, place)
+        return Ended("finished", self.step, place, self.fabric.is_global_zero)

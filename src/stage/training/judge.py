@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,17 @@ def plain(options: CutOptions, kind: str) -> CutOptions:
 class Judge:
     """Validation loss for mix and click contexts, right and wrong ones, on examples that are cut and encoded once."""
 
-    def __init__(self, songs: Sequence[Song], recipe: Recipe, codec: Codec, text: TextEncoder, fabric: Any):
+    def __init__(self, songs: Sequence[Song], recipe: Recipe, codec: Codec, text: TextEncoder, fabric: Any, tell: Callable[[str], None]):
         self.recipe, self.text, self.fabric = recipe, text, fabric
         self.passes: dict[str, list] = {}
         size, world = max(2, recipe.batch.size), fabric.world_size  # a wrong context needs a neighbour
         count = -(-recipe.validation.examples // (size * world))
         for kind in KINDS if songs and recipe.validation.examples else ():
-            cuts = Cuts(Cutter(songs, plain(recipe.examples, kind), recipe.seed + 1))
+            try:
+                cuts = Cuts(Cutter(songs, plain(recipe.examples, kind), recipe.seed + 1))
+            except StageError as error:  # no beats for clicks, say
+                tell(f"no validation with {kind} contexts: {error}")
+                continue
             numbers = ([(part * world + fabric.global_rank) * size + i for i in range(size)] for part in range(count))
             self.passes[kind] = [encode(collate([cuts[n] for n in many]), codec, fabric.device) for many in numbers]
 

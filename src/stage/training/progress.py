@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -30,8 +29,8 @@ def watch(recipe: Recipe, base: str, data: Path, out: Path) -> int:
             bar.update(task, completed=step, description=said)
 
         ended = finetune(recipe, base, data, out, on_step, lambda line: console.print(line, highlight=False, soft_wrap=True))
-    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", 0)))):
-        return STOPPED if ended.how == "stopped" else 0  # the first process speaks for all
+    if not ended.first:
+        return 0  # the first process has the exit code
     if ended.how == "stopped":
         command = " ".join(map(shlex.quote, ["stage", *sys.argv[1:]]))
         print(f"stopped after step {ended.step}, and saved; the same command goes on from there: {command}")
