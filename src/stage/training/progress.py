@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def watch(recipe: Recipe, base: str, data: Path, out: Path) -> int:
 
         ended = finetune(recipe, base, data, out, on_step, lambda line: console.print(line, highlight=False, soft_wrap=True))
     if not ended.first:
-        return 0  # the first process has the exit code
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first process ends the others as it goes
+        return 0  # and has the exit code
     if ended.how == "stopped":
         command = " ".join(map(shlex.quote, ["stage", *sys.argv[1:]]))
         print(f"stopped after step {ended.step}, and saved; the same command goes on from there: {command}")
