@@ -145,7 +145,7 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
         columns=known_cells[0].repeat(len(seeds), 1, 1).to(device), caches=caches,
         offsets=torch.tensor(offsets, device=device), weights=torch.tensor([b[0] for b in plan], device=device),
         stem=torch.tensor(stem, device=device), draws=draws.to(device), logits=torch.stack(logits),
-        step=fast_step(decoder, caches), at=known, steps=steps,
+        step=fast_step(decoder, caches, steps), at=known, steps=steps,
     )
 
 

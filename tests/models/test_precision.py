@@ -1,5 +1,8 @@
 """Packed weights, caches that variations share, steps over fixed memory, and memory that is told before loading."""
 
+import shutil
+import warnings
+
 import pytest
 import torch
 from fakes import drawn_stage
@@ -8,7 +11,7 @@ from stage import Stage
 from stage.checkpoints import memory
 from stage.decoding import Sampling, advance, begin, generate
 from stage.errors import StageError
-from stage.models import precision
+from stage.models import graph, precision
 from stage.models.precision import Int4Linear, Int8Linear, Int8RowsLinear, choose, lower, quantize_int4, quantize_int8
 
 WEIGHT = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
@@ -90,6 +93,83 @@ def test_steps_over_fixed_memory_are_the_same_and_can_be_traced(frames):
             advance(decoder, state, Sampling())
         assert (states[0].logits - states[1].logits).abs().max() < 1e-5
         states[1].column = states[0].column
+
+
+def side_by_side(decoder, step) -> float:
+    """Largest difference between the logits of a decoder's own steps and of others."""
+    codes = torch.randint(32, (2, 60), generator=torch.Generator().manual_seed(2))
+    text = torch.randn(3, 32, generator=torch.Generator().manual_seed(3))
+    states = [begin(decoder, stem=0, contexts=[codes, codes], text=text, frames=12, seeds=(1, 2)) for _ in range(2)]
+    states[1].step, worst = step, 0.0
+    for _ in range(states[0].steps):
+        for state in states:
+            advance(decoder, state, Sampling())
+        worst = max(worst, float((states[0].logits - states[1].logits).abs().max()))
+        states[1].column = states[0].column
+    return worst
+
+
+@pytest.fixture
+def layer_compiler(monkeypatch):
+    """Lets small decoders be compiled, each test anew."""
+    monkeypatch.setattr(graph, "SMALL", 0)
+    monkeypatch.setenv("CXX", "c++")
+    graph.compiled_layer.cache_clear()
+    torch._dynamo.reset()
+    yield monkeypatch
+    graph.compiled_layer.cache_clear()
+
+
+@pytest.mark.parametrize("kind", ["float32", "int8", "int4"])
+def test_the_compiled_layer_is_traced_whole_and_the_same(kind, layer_compiler):
+    real, seen = torch.compile, []
+
+    def traced(function, fullgraph, options):
+        def backend(module, inputs):
+            seen.append(module)
+            return module.forward
+
+        return real(function, fullgraph=fullgraph, backend=backend)
+
+    layer_compiler.setattr(torch, "compile", traced)
+    decoder = lower(drawn_stage().decoder, kind)
+    assert side_by_side(decoder, graph.fast_step(decoder, [], graph.LONG)) < 1e-3
+    assert 1 <= len(seen) <= 2  # one for all layers, and once more with lengths that change
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["float32", "int8", "int4", "bf16"])
+def test_the_compiled_layer_computes_the_same(kind, layer_compiler):
+    if not any(map(shutil.which, ("g++", "clang++"))):
+        pytest.skip("no compiler for C++ here")
+    layer_compiler.delenv("CXX")
+    decoder = lower(drawn_stage().decoder, kind)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="steps run uncompiled")
+        assert side_by_side(decoder, graph.fast_step(decoder, [], graph.LONG)) < 1e-2
+
+
+def test_a_broken_compiler_costs_a_warning(layer_compiler):
+    def broken(function, fullgraph, options):
+        def fail(*arguments):
+            raise RuntimeError("c++: not found")
+
+        return fail
+
+    layer_compiler.setattr(torch, "compile", broken)
+    decoder = drawn_stage().decoder
+    with pytest.warns(UserWarning, match=r"somewhat slower \(c\+\+: not found\)"):
+        assert side_by_side(decoder, graph.fast_step(decoder, [], graph.LONG)) == 0
+
+
+def test_what_is_not_worth_compiling_is_not(layer_compiler):
+    decoder = drawn_stage().decoder
+    assert graph.worth_compiling(decoder, graph.LONG) and not graph.worth_compiling(decoder, graph.LONG - 1)
+    layer_compiler.setenv("STAGE_COMPILE", "0")
+    assert graph.fast_step(decoder, [], graph.LONG) == decoder.step
+    layer_compiler.setattr(graph, "SMALL", 10**8)
+    layer_compiler.setenv("STAGE_COMPILE", "1")
+    assert graph.fast_step(decoder, [], graph.LONG) == decoder.step
 
 
 def test_the_choice_of_precision():

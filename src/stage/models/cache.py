@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -57,27 +59,42 @@ class Cache:
         read = sum(part[..., : self.length, :].numel() for part in self.own)
         return (read + sum(part.numel() for part in self.prefix or ())) * self.own[0].element_size()
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Add one column to a layer and look back from it: q (scaled), k, v [V, H, d] -> [V, H, d].
+    def layer(self, layer: int) -> Memory:
+        """What one layer remembers."""
+        prefix = None if self.prefix is None else (self.prefix[0][layer], self.prefix[1][layer])
+        text = None if self.text is None else self.text[layer]
+        return Memory(prefix, (self.own[0][layer], self.own[1][layer]), text, self.length)
+
+
+class Memory(NamedTuple):
+    """What one layer of a branch remembers, as in ``Cache``: prefix keys [H, d, P] and values [H, P, d], own keys and values [V, H, capacity, d]."""
+
+    prefix: tuple[Tensor, Tensor] | None
+    own: tuple[Tensor, Tensor]
+    text: tuple[Tensor, Tensor] | None
+    length: int | Tensor
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Add one column and look back from it: q (scaled), k, v [V, H, d] -> [V, H, d].
 
         Plain products: for a single query they are faster on CPUs than the fused kernel.
         """
-        keys, values = self._add(layer, k, v)
+        keys, values = self._add(k, v)
         scores = torch.matmul(q[:, :, None], keys.transpose(2, 3))[:, :, 0]
         if isinstance(self.length, Tensor):
             scores = scores.masked_fill(torch.arange(keys.shape[2], device=q.device) > self.length, -torch.inf)
         if self.prefix is None:
             return torch.matmul(scores.softmax(-1)[:, :, None], values)[:, :, 0]
-        before, heard = self.prefix[0][layer], self.prefix[1][layer]
+        before, heard = self.prefix
         shared = torch.matmul(q.transpose(0, 1).contiguous(), before)  # [H, V, P]
         weights = torch.cat([shared.transpose(0, 1), scores], -1).softmax(-1)
         columns = before.shape[-1]
         y = torch.matmul(weights[:, :, None, columns:], values)[:, :, 0]
         return y + torch.matmul(weights[..., :columns].transpose(0, 1), heard).transpose(0, 1)
 
-    def _add(self, layer: int, k: Tensor, v: Tensor) -> list[Tensor]:
+    def _add(self, k: Tensor, v: Tensor) -> list[Tensor]:
         """Write a column; returns the keys and values to look back at, all of the capacity where the length is a tensor."""
-        keys, values = self.own[0][layer], self.own[1][layer]
+        keys, values = self.own
         if isinstance(self.length, Tensor):
             return [part.index_copy_(2, self.length[None], new[:, :, None]) for part, new in ((keys, k), (values, v))]
         keys.select(2, self.length).copy_(k)

@@ -9,7 +9,7 @@ the guidance and then goes column by column over the rows of all branches togeth
 from __future__ import annotations
 
 import math
-from typing import Sequence
+from typing import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..config import DecoderConfig
 from ..prefix import Row, target_states
-from .cache import Cache
+from .cache import Cache, Memory
 from .context import ContextEncoder
 
 
@@ -117,6 +117,24 @@ class Layer(nn.Module):
             x = self.cross(x, self.text(text), over)
         return self.feed(x)
 
+    def step(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, branches: list[Memory]) -> Tensor:
+        """One more column for every branch: x [branches * V, 1, D]; what the branches remember grows by it."""
+        rows = len(x) // len(branches)
+        q, k, v = (part[:, 0] for part in self.project(x, turn))
+        q = q * q.shape[-1] ** -0.5
+        parts = zip(branches, q.split(rows), k.split(rows), v.split(rows))
+        seen = [memory.attend(*part) for memory, *part in parts]
+        x = x + self.self_out((seen[0] if len(seen) == 1 else torch.cat(seen)).flatten(1)[:, None])
+        if any(memory.text is not None for memory in branches):  # a branch without text would add zeros: its keys and values are zero
+            x = torch.cat([
+                # the rows of a branch ask one text
+                part if memory.text is None else self.cross(part.transpose(0, 1), memory.text, None).transpose(0, 1)
+                for part, memory in zip(x.split(rows), branches)
+            ])
+        return self.feed(x)
+
+
+LayerStep = Callable[[Layer, Tensor, "tuple[Tensor, Tensor] | None", "list[Memory]"], Tensor]
 
 class Decoder(nn.Module):
     """See the module's docstring."""
@@ -237,11 +255,11 @@ class Decoder(nn.Module):
             x = layer.feed(x)
         return self.logits(self.norm(x[:, -1:]))[:, :, 0], cache
 
-    def step(self, columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
+    def step(self, columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache], step: LayerStep = Layer.step) -> Tensor:
         """One more column for every branch.
 
         columns: [branches, V, K] int64; position: [branches] int64; segment: 0-d int64.
-        caches: one for each branch, with V rows each.
+        caches: one for each branch, with V rows each. step: how a layer does its part.
         Returns logits [branches, V, K, size].
         """
         branches, rows = columns.shape[:2]
@@ -249,23 +267,8 @@ class Decoder(nn.Module):
         if self.config.context_layers:
             x = x + torch.cat([self._heard(cache, at).expand(rows, 1, -1) for cache, at in zip(caches, position)])
         turn = self.turn(position.repeat_interleave(rows)[:, None])
-        told = any(cache.text is not None for cache in caches)
         for i, layer in enumerate(self.layers):
-            q, k, v = (part[:, 0] for part in layer.project(x, turn))
-            q = q * q.shape[-1] ** -0.5
-            if branches == 1:
-                seen = caches[0].attend(i, q, k, v)
-            else:
-                parts = zip(caches, q.split(rows), k.split(rows), v.split(rows))
-                seen = torch.cat([cache.attend(i, *part) for cache, *part in parts])
-            x = x + layer.self_out(seen.flatten(1)[:, None])
-            if told:  # a branch without text would add zeros: its keys and values are zero
-                x = torch.cat([
-                    # the rows of a branch ask one text
-                    part if cache.text is None else layer.cross(part.transpose(0, 1), cache.text[i], None).transpose(0, 1)
-                    for part, cache in zip(x.split(rows), caches)
-                ])
-            x = layer.feed(x)
+            x = step(layer, x, turn, [cache.layer(i) for cache in caches])
         for cache in caches:
             cache.length += 1
         return self.logits(self.norm(x)).view(branches, rows, self.config.codebooks, -1)

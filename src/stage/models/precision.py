@@ -11,6 +11,7 @@ are read faster. Which kernel is the fastest for them depends on the processor (
 from __future__ import annotations
 
 import warnings
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -81,13 +82,15 @@ class LowLinear(nn.Module):
 
 
 class Bf16Linear(LowLinear):
-    """Weights in bf16."""
+    """Weights in bf16: for processors that do not multiply it by instructions of their own (the others take ``nn.Linear``)."""
 
     def __init__(self, weight: Tensor):
         super().__init__(weight)
         self.register_buffer("weight", weight.to(torch.bfloat16), persistent=False)
 
     def rows(self, x: Tensor) -> Tensor:
+        if len(x) > MANY:  # without bf16 instructions float32 products are quicker once the weights are not what they wait for
+            return F.linear(x.float(), self.weight.float())
         return F.linear(x.to(torch.bfloat16), self.weight)
 
 
@@ -127,12 +130,30 @@ class Int8RowsLinear(LowLinear):
             whole = torch._make_per_channel_quantized_tensor(packed, scale.double(), torch.zeros(len(scale), dtype=torch.int64), 0)
             self.packed = torch.ops.quantized.linear_prepack(whole, None)
         self.tiny = torch.tensor(1e-12)  # a silent row is divided by it
+        self.name = torch.tensor(0)  # stands for the packed weights in compiled code, by its address
+        _packed[self.name.data_ptr()] = self
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in_features] float32 -> [..., out_features] float32."""
         peak = torch.linalg.vector_norm(x, torch.inf, -1, True)
         peak = torch.add(self.tiny, peak, alpha=1 / 127)
+        if torch.compiler.is_compiling():
+            return torch.ops.stage.int8_rows(x / peak, self.name, self.out_features) * peak
         return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x / peak, 1.0, 128, self.packed).mul_(peak)
+
+
+_packed: WeakValueDictionary[int, Int8RowsLinear] = WeakValueDictionary()
+
+
+@torch.library.custom_op("stage::int8_rows", mutates_args=(), device_types="cpu")
+def int8_rows(x: Tensor, name: Tensor, features: int) -> Tensor:
+    """torch's product of rows with packed int8 weights, whose kind of weights a compiled function cannot take: x [..., in] -> [..., features]."""
+    return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x, 1.0, 128, _packed[name.data_ptr()].packed)
+
+
+@int8_rows.register_fake
+def _(x: Tensor, name: Tensor, features: int) -> Tensor:
+    return x.new_empty(*x.shape[:-1], features)
 
 
 def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:

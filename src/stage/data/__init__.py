@@ -1,0 +1,1 @@
+"""Data sets as songs: stems by role, crops, beats, tags."""
