@@ -201,6 +201,7 @@ WINGS = {
     "train codec": ("stage.training.command", "train", "Train a codec from a recipe file."),
     "train views": ("stage.training.command", "train", "Cut and encode a corpus into what a decoder is trained on."),
     "train decoder": ("stage.training.command", "train", "Train a decoder from a recipe file."),
+    "train finetune": ("stage.training.command", "train", "Fine-tune a decoder on stems, from a recipe file."),
     "train tracker": ("stage.training.command", "train", "Train the beat network for music without drums."),
 }
 """Subcommand -> module with a typed function of that name, the extra that it needs, a summary."""

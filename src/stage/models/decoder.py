@@ -108,6 +108,15 @@ class Layer(nn.Module):
         """x plus the feed-forward part."""
         return x + self.down(F.gelu(self.up(self.ffn_norm(x))))
 
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, mask: Tensor | None, text: Tensor | None, over: Tensor | None) -> Tensor:
+        """Whole rows [B, S, D], as training sees them. mask: [B, 1, S, S] bool, None: causal alone; over: [B, 1, 1, L], of the text."""
+        q, k, v = (part.transpose(1, 2) for part in self.project(x, turn))
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        x = x + self.self_out(y.transpose(1, 2).flatten(2))
+        if text is not None:
+            x = self.cross(x, self.text(text), over)
+        return self.feed(x)
+
     def step(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, branches: list[Memory]) -> Tensor:
         """One more column for every branch: x [branches * V, 1, D]; what the branches remember grows by it."""
         rows = len(x) // len(branches)
@@ -126,7 +135,6 @@ class Layer(nn.Module):
 
 
 LayerStep = Callable[[Layer, Tensor, "tuple[Tensor, Tensor] | None", "list[Memory]"], Tensor]
-
 
 class Decoder(nn.Module):
     """See the module's docstring."""
@@ -210,13 +218,8 @@ class Decoder(nn.Module):
             own = torch.eye(length, dtype=torch.bool, device=x.device)
             mask = ((causal & sequence.attend[:, None]) | own)[:, None]
         over = None if text_mask is None else text_mask[:, None, None]
-        for layer in self.layers:
-            q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-            x = x + layer.self_out(y.transpose(1, 2).flatten(2))
-            if text is not None:
-                x = layer.cross(x, layer.text(text), over)
-            x = layer.feed(x)
+        for layer in self.layers:  # called as modules: training wraps them (activation checkpoints, shards)
+            x = layer(x, turn, mask, text, over)
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:

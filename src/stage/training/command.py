@@ -89,3 +89,35 @@ def decoder(recipe: Recipe, views: Annotated[Path, typer.Option(help="Folder tha
     if export:
         finish(settings, out, trained, export)
         typer.echo(f"model: {export}")
+
+
+def finetune(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/drums.yaml.")],
+    base: Annotated[str, typer.Option("--base", help="Model to begin with: embedded, an installed one, or a folder.")],
+    data: Annotated[Path, typer.Option("--data", help="Songs: what stage prepare made, or any data set that it reads, at the model's rate.")],
+    out: Out,
+    changes: Changes = None,
+    accelerator: Annotated[Optional[str], typer.Option(help="cpu, cuda, or auto: the GPU if there is one.")] = None,
+    devices: Annotated[Optional[int], typer.Option(min=1, help="GPUs (or CPU processes) on each node.")] = None,
+    nodes: Annotated[Optional[int], typer.Option(min=1, help="Nodes, under SLURM or torchrun.")] = None,
+    strategy: Annotated[Optional[str], typer.Option(help="auto, ddp: the whole model on each device; fsdp: its weights shared out.")] = None,
+    precision: Annotated[Optional[str], typer.Option(help="auto, float32, bf16 or 16.")] = None,
+    cache: Annotated[Optional[str], typer.Option(help="tokens: encode the examples once, before training; none: in every step.")] = None,
+    workers: Annotated[Optional[int], typer.Option(min=0, help="Processes for each device that cut examples.")] = None,
+    threads: Threads = 0,
+) -> int:
+    """Fine-tune a decoder on stems, as the paper does: all weights, an adapter, or embeddings and attention.
+
+    \b
+      stage train finetune recipes/drums.yaml --base musicgen-small --data PREPARED --out runs/drums
+      stage train finetune recipes/lora-drums.yaml --base embedded --data PREPARED --out runs/lora --set optimizer.lr=1e-4
+
+    Ctrl-C or SIGTERM saves and exits; the same command goes on exactly where it was, after a kill from the last checkpoint.
+    """
+    from .progress import watch
+    from .recipe import read
+
+    _threads(threads)
+    given = {"engine.accelerator": accelerator, "engine.devices": devices, "engine.nodes": nodes, "engine.strategy": strategy,
+             "engine.precision": precision, "loader.cache": cache, "loader.workers": workers}
+    return watch(read(recipe, [*(changes or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]), base, data, out)
