@@ -190,7 +190,9 @@ def click(
 
 
 WINGS = {
-    "evaluate": ("stage.evaluation.command", None, "Measure a model against true stems, wrong contexts and none."),
+    "evaluate": ("stage.evaluation.protocol.command", "evaluate", "Judge a model by the paper's protocols, on any songs, with all controls."),
+    "acceptance": ("stage.evaluation.command", None, "Measure a model against what is asked of the embedded one, on our corpus."),
+    "coherence": ("stage.evaluation.coherence.command", None, "Validate the coherence scorers on held-out songs."),
     "bench": ("stage.benchmark.command", None, "Measure speed, memory and exactness against transformers."),
     "convert": ("stage.checkpoints.command", None, "Turn weights of MusicGen or of STAGE's authors into a model."),
     "models get": ("stage.checkpoints.command", None, "Download a model from the hub and install it."),
@@ -202,6 +204,7 @@ WINGS = {
     "train views": ("stage.training.command", "train", "Cut and encode a corpus into what a decoder is trained on."),
     "train decoder": ("stage.training.command", "train", "Train a decoder from a recipe file."),
     "train finetune": ("stage.training.command", "train", "Fine-tune a decoder on stems, from a recipe file."),
+    "train scorer": ("stage.evaluation.coherence.command", "train", "Train the offline coherence scorer."),
     "train tracker": ("stage.training.command", "train", "Train the beat network for music without drums."),
 }
 """Subcommand -> module with a typed function of that name, the extra that it needs, a summary."""

@@ -16,7 +16,7 @@ from evaluation.studio import write_corpus
 from stage.corpus.read import songs
 from stage.errors import StageError
 from stage.evaluation.clips import Material, Settings
-from stage.evaluation.evaluate import Team, run
+from stage.evaluation.acceptance import Team, run
 from stage.pipeline import Stage
 
 SETTINGS = Settings(mixes=2, clicks=2, prompts=1, codec=2, speed=1, seconds=4.0, examples=1)
@@ -124,7 +124,7 @@ def processes_of(out) -> list[str]:
 def test_what_stops_the_command_stops_its_workers(corpus, model, tmp_path, stop):
     """Ctrl-C reaches all processes of a terminal, SIGKILL the parent alone."""
     out = tmp_path / "out"
-    command = ["evaluate", corpus, "--model", model, "--out", out, "--quick", "--seconds", 4, "--workers", 2, "--device", "cpu"]
+    command = ["acceptance", corpus, "--model", model, "--out", out, "--quick", "--seconds", 4, "--workers", 2, "--device", "cpu"]
     # A job in a shell's background is started deaf to Ctrl-C, and so would be what it starts.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from stage.cli import main; main()"
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""`stage evaluate`: the table (also as Markdown), a JSON file and pictures."""
+"""`stage acceptance`: the table (also as Markdown), a JSON file and pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 QUICK = {"mixes": 12, "clicks": 16, "prompts": 6, "codec": 8, "speed": 3}
 
 
-def evaluate(
+def acceptance(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus with a heldout split (stage corpus).")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; one that holds a part of this run goes on.")] = Path("evaluation"),
     model: Annotated[str, typer.Option(help="embedded, a checkpoint folder, or a published name.")] = "embedded",
@@ -27,8 +27,8 @@ def evaluate(
 
     \b
       stage corpus data --split heldout --songs 100
-      stage evaluate data --quick
-      stage evaluate data --model runs/model --out runs/evaluation --workers 4
+      stage acceptance data --quick
+      stage acceptance data --model runs/model --out runs/evaluation --workers 4
 
     Every clip is written down when it is measured: after Ctrl-C the same command goes on where it
     stopped, with as many workers as you like, and a finished folder shows its table again. The
@@ -42,7 +42,7 @@ def evaluate(
 
     from stage.corpus.read import songs
     from stage.evaluation.clips import Material, Settings
-    from stage.evaluation.evaluate import Team, fingerprint, run
+    from stage.evaluation.acceptance import Team, fingerprint, run
     from stage.evaluation.pictures import draw
     from stage.evaluation.report import WIDTH, print_report, report, to_json, to_markdown
     from stage.pipeline import Stage

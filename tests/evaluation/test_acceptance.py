@@ -7,7 +7,7 @@ from evaluation.studio import Session, write_corpus
 from stage.corpus.read import songs
 from stage.errors import StageError
 from stage.evaluation.clips import Material, Settings
-from stage.evaluation.evaluate import run
+from stage.evaluation.acceptance import run
 from stage.evaluation.pictures import draw
 from stage.evaluation.report import WIDTH, print_report, report, to_json, to_markdown
 
@@ -110,7 +110,7 @@ def test_the_first_of_the_timed_is_not_counted(good, material, tmp_path, monkeyp
         return make(*args, **values)
 
     monkeypatch.setattr(stage, "generate_audio", slow_at_first)
-    monkeypatch.setattr("stage.evaluation.evaluate.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("stage.evaluation.acceptance.time.perf_counter", lambda: now[0])
     rows = run(stage, material, tmp_path)
     assert [rows[f"speed/00{index}"]["took"] for index in range(5)] == [2.0] * 5
 

@@ -1,4 +1,4 @@
-"""`stage evaluate`: play to a model what it does not know, and measure what it answers.
+"""`stage acceptance`: play to a model what it does not know, and measure what it answers.
 
 Tasks (the model's stems permitting):
     click        drums for a metronome

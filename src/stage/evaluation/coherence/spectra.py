@@ -1,0 +1,68 @@
+"""What the offline scorer hears: short-window mel bands for when, long-window semitone bands for what, every 20 ms."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+RATE, HOP = 16000, 320
+MELS, KEYS = 40, 72
+LOWEST_KEY = 28
+"""MIDI number of the lowest semitone band, E1: a bass guitar's lowest string."""
+SHORT, LONG = 512, 4096
+BANDS = MELS + KEYS
+FLOOR = 1e-7
+
+
+@cache
+def _banks() -> tuple[Tensor, Tensor]:
+    """Triangular filters [bins, MELS] on the mel scale (Slaney's) from 40 to 7800 Hz, and [bins, KEYS] of a semitone each."""
+    def triangles(edges: np.ndarray, size: int) -> Tensor:
+        hz = np.linspace(0, RATE / 2, size // 2 + 1)[:, None]
+        low, middle, high = edges[:-2], edges[1:-1], edges[2:]
+        rows = np.clip(np.minimum((hz - low) / (middle - low), (high - hz) / (high - middle)), 0, None)
+        return torch.from_numpy((rows / np.maximum(rows.sum(0), 1e-9)).astype(np.float32))
+
+    mels = 2595 * np.log10(1 + np.array([40.0, 7800.0]) / 700)
+    mel_edges = 700 * (10 ** (np.linspace(*mels, MELS + 2) / 2595) - 1)
+    keys = LOWEST_KEY - 1 + np.arange(KEYS + 2)
+    # low semitones are narrower than a bin: wide triangles there, so that none is empty
+    hz = 440 * 2 ** ((keys - 69) / 12)
+    bank = triangles(hz, LONG)
+    empty = bank.sum(0) == 0
+    for place in torch.nonzero(empty)[:, 0].tolist():
+        bank[round(float(hz[place + 1]) / (RATE / LONG)), place] = 1.0
+    return triangles(mel_edges, SHORT), bank
+
+
+def bands(audio: Tensor) -> Tensor:
+    """Power in each band: audio float32 [..., N] at 16 kHz -> [..., N // 320 + 1, 112]. Powers of stems add up to those of their mix, nearly."""
+    flat = audio.reshape(-1, audio.shape[-1])
+    parts = []
+    for size, bank in zip((SHORT, LONG), _banks()):
+        window = torch.hann_window(size, device=audio.device)
+        spectrum = torch.stft(flat, size, HOP, window=window, return_complex=True, center=True, pad_mode="constant").abs().square()
+        parts.append(spectrum.transpose(1, 2) @ bank.to(audio.device) / window.square().sum())
+    return torch.cat(parts, -1).reshape(*audio.shape[:-1], -1, BANDS)
+
+
+def levels(power: Tensor) -> Tensor:
+    """Decibels relative to the loudest band of each item [..., T, 112], 60 dB deep, scaled to about -1 .. 1."""
+    decibels = 10 * torch.log10(power + FLOOR * power.amax((-2, -1), keepdim=True).clamp(min=1e-9))
+    top = decibels.amax((-2, -1), keepdim=True)
+    return ((decibels - top).clamp(min=-60) + 30) / 30
+
+
+def transpose(power: Tensor, semitones: int) -> Tensor:
+    """The semitone bands moved up, the mel bands as they are: what a transposed player would sound like, nearly."""
+    if not semitones:
+        return power
+    keys = torch.roll(power[..., MELS:], semitones, -1)
+    if semitones > 0:
+        keys[..., :semitones] = 0
+    else:
+        keys[..., semitones:] = 0
+    return torch.cat([power[..., :MELS], keys], -1)

@@ -1,0 +1,144 @@
+"""The results as tables: for the console and Markdown, JSON, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .figures import HIGHER, bootstrap
+
+TITLES = {
+    "f_measure": "F", "cmlt": "CMLt", "amlt": "AMLt", "tempo_difference": "tempo diff.", "mean_error": "mean error", "emd": "EMD",
+    "onset_agreement": "onsets", "in_chord": "in chord", "chroma": "chroma", "clap": "CLAP", "density": "onsets/s",
+}  # fmt: skip
+LAST = ("no context", "no text", "wrong context", "true")
+"""Controls stand below what is compared."""
+NOTES = {"click": "metronomes", "mix": "mixes"}
+
+
+def figures_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Names of all figures in the rows, the usual ones first."""
+    there = {name for row in rows for name, value in row.items() if isinstance(value, float)}
+    return [name for name in TITLES if name in there] + sorted(there - set(TITLES))
+
+
+def conditions(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """In the order of the tables; "wrong context" is the model's, judged against its partners."""
+    there = list(dict.fromkeys(row["condition"] for row in rows))
+    return [name for name in there if name not in LAST] + [name for name in LAST if name in there or name == "wrong context"]
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """[{stem, kind, condition, clips, figures: {name: [mean, low, high]}}] with 95 % intervals over clips."""
+    found = []
+    for stem, kind in dict.fromkeys((row["stem"], row["kind"]) for row in rows):
+        group = [row for row in rows if (row["stem"], row["kind"]) == (stem, kind)]
+        for condition in conditions(group):
+            chosen = [row for row in group if row["condition"] == condition]
+            if condition == "wrong context":
+                chosen = [row["wrong"] for row in group if row["condition"] == "model" and "wrong" in row]
+            if chosen:
+                means = {name: bootstrap(np.array([row.get(name, np.nan) for row in chosen])) for name in figures_of(chosen)}
+                found.append({"stem": stem, "kind": kind, "condition": condition, "clips": len(chosen),
+                              "figures": {name: list(value) for name, value in means.items() if np.isfinite(value[0])}})  # fmt: skip
+    return found
+
+
+def tables(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]], tracker: str) -> str:
+    """Markdown: a table for each stem and protocol, with intervals, and one of distances."""
+    parts = []
+    for stem, kind in dict.fromkeys((line["stem"], line["kind"]) for line in lines):
+        group = [line for line in lines if (line["stem"], line["kind"]) == (stem, kind)]
+        names = [name for name in TITLES if any(name in line["figures"] for line in group)]
+        names += sorted({name for line in group for name in line["figures"]} - set(names))
+        table = [[f"{stem}, {NOTES[kind]}", "clips", *(TITLES.get(name, name) for name in names)]]
+        for line in group:
+            table.append([line["condition"], str(line["clips"]), *(_cell(line["figures"].get(name)) for name in names)])
+        parts.append(_markdown(table))
+    if quality:
+        table = [["quality", "protocol", "embedding", "clips", "FAD", "FAD, endless clips", "KAD"]]
+        for line in quality:
+            limit = line["fad"]["limit"]
+            table.append([f"{line['stem']}, {line['condition']}", NOTES[line["kind"]], line["embedding"], str(line["clips"]), _distance(line["fad"]),
+                          f"{limit:.3g}" if np.isfinite(limit) else "", _distance(line["kad"])])  # fmt: skip
+        parts.append(_markdown(table))
+    parts.append(f"Means and 95 % bootstrap intervals over clips. Beats tracked by {tracker}; F at 70 ms, nothing trimmed; tempo difference in BPM, "
+                 "mean error and EMD in seconds (less is better). Distances to true stems (less is better); \"true\" is one half against the other.")  # fmt: skip
+    return "\n\n".join(parts)
+
+
+def latex(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]]) -> str:
+    """A table in the paper's form: a row for each system, arrows for what is better; needs the package booktabs."""
+    wanted = [name for name in ("coherence cocola", "coherence ours", "clap", "f_measure", "cmlt", "amlt", "tempo_difference", "mean_error", "emd", "chroma", "in_chord")
+              if any(name in line["figures"] for line in lines)]  # fmt: skip
+    embedding = quality[0]["embedding"] if quality else None
+    head = [_escape(TITLES.get(name, name)) + (r" $\uparrow$" if HIGHER.get(name, True) else r" $\downarrow$") for name in wanted]
+    head += [r"FAD $\downarrow$", r"KAD $\downarrow$"] if embedding else []
+    out = [r"\begin{tabular}{ll" + "r" * len(head) + "}", r"\toprule", "Stem & System & " + " & ".join(head) + r" \\"]
+    for stem, kind in dict.fromkeys((line["stem"], line["kind"]) for line in lines):
+        out.append(r"\midrule")
+        for line in (line for line in lines if (line["stem"], line["kind"]) == (stem, kind)):
+            cells = [_plain(line["figures"].get(name)) for name in wanted]
+            if embedding:
+                near = next((q for q in quality if (q["stem"], q["kind"], q["condition"], q["embedding"]) == (stem, kind, line["condition"], embedding)), None)
+                cells += [f"{near['fad']['value']:.2f}", f"{near['kad']['value']:.2f}"] if near else ["", ""]
+            out.append(f"{_escape(stem)} ({_escape(kind)}) & {_escape(line['condition'])} & " + " & ".join(cells) + r" \\")
+    return "\n".join([*out, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def to_csv(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]]) -> str:
+    """One figure a line: stem, protocol, condition, figure, mean, low, high, clips."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["stem", "protocol", "condition", "figure", "mean", "low", "high", "clips"])
+    for line in lines:
+        for name, (mean, low, high) in line["figures"].items():
+            table.writerow([line["stem"], line["kind"], line["condition"], name, mean, low, high, line["clips"]])
+    for line in quality:
+        for name in ("fad", "kad"):
+            value = line[name]
+            table.writerow([line["stem"], line["kind"], line["condition"], f"{name} {line['embedding']}", value["value"], value["low"], value["high"], line["clips"]])
+    return text.getvalue()
+
+
+def to_json(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
+    """Everything, with what was evaluated; what is not a number is null."""
+    return json.dumps(_numbers({"about": about, "summary": list(lines), "quality": list(quality)}), indent=1, allow_nan=False)
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _numbers(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_numbers(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _cell(value: Sequence[float] | None) -> str:
+    return "" if value is None else f"{_digits(value[0])} ({_digits(value[1])}..{_digits(value[2])})"
+
+
+def _distance(value: dict[str, float]) -> str:
+    return f"{value['value']:.3g} ({value['low']:.3g}..{value['high']:.3g})"
+
+
+def _plain(value: Sequence[float] | None) -> str:
+    return "" if value is None else f"{_digits(value[0])}$_{{\\pm {_digits((value[2] - value[1]) / 2)}}}$"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("_", r"\_").replace("%", r"\%").replace("#", r"\#").replace("&", r"\&")
+
+
+def _markdown(table: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in table]
+    return "\n".join([lines[0], "| " + " | ".join("---" for _ in table[0]) + " |", *lines[1:]])
