@@ -195,6 +195,7 @@ WINGS = {
     "models get": ("stage.checkpoints.command", None, "Download a model from the hub and install it."),
     "models remove": ("stage.checkpoints.command", None, "Delete an installed model."),
     "corpus": ("stage.corpus.command", "corpus", "Compose and render multitrack songs that are free to use."),
+    "data": ("stage.data.command", None, "List what a data set holds, and what of it cannot be used."),
     "train codec": ("stage.training.command", "train", "Train a codec from a recipe file."),
     "train views": ("stage.training.command", "train", "Cut and encode a corpus into what a decoder is trained on."),
     "train decoder": ("stage.training.command", "train", "Train a decoder from a recipe file."),
