@@ -24,7 +24,7 @@ def mp4_places(root: Path) -> list[Place]:
 def hq_places(root: Path) -> list[Place]:
     """The song folders of the splits, or of `root` itself; none where songs have other stems too: that is some other set of that form."""
     found = in_splits(root, SPLITS, "[!.]*/mixture.wav")
-    if not found or any(path.stem not in roles.MUSDB for place in found for path in place.folder.glob("[!.]*.wav")):
+    if not found or any(path.stem not in roles.MUSDB for place in found for path in place.folder.parent.glob("[!.]*.wav")):
         return []
     # A song whose mixture alone is missing is to be read too.
     folders = {place.folder.parent.parent: place.split for place in found}
