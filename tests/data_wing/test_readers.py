@@ -10,7 +10,7 @@ from data_wing import sets
 from data_wing.sets import RATE, UUIDS, heard
 
 from stage.data import open_songs
-from stage.data.slakh import beats
+from stage.data.midi import beats, tempo_map
 from stage.errors import StageError
 
 
@@ -205,6 +205,48 @@ def test_a_tempo_map_with_changes_of_tempo_and_metre(tmp_path):
     np.testing.assert_allclose(grid.times, expected, atol=1e-6)
     assert grid.numbers.tolist() == [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 1, 2, 1, 2]
     assert len(beats(path, 3.0)) == 6
+
+
+def test_the_tempo_map_is_what_another_reader_finds(tmp_path):
+    mido = pytest.importorskip("mido")
+    rng = np.random.default_rng(7)
+    for number in range(20):
+        tempi = [(float(quarter), float(rng.uniform(40, 200))) for quarter in rng.integers(0, 4000, 6)]
+        metres = [(int(quarter), int(rng.integers(1, 13)), int(2 ** rng.integers(1, 4))) for quarter in rng.integers(0, 90, 3)]
+        path = sets.midi(tmp_path / f"{number}.mid", tempi, metres, ticks=int(rng.choice([96, 220, 480])))
+        file = mido.MidiFile(path)
+        # What stands between: a system exclusive message, a long text, other channel messages with and without running status.
+        file.tracks[1][:0] = [mido.Message("sysex", data=range(100)), mido.MetaMessage("text", text="x" * 300), mido.Message("program_change", program=3),
+                              mido.Message("pitchwheel", pitch=77, time=200), mido.MetaMessage("set_tempo", tempo=444444, time=20000)]  # fmt: skip
+        file.save(path)
+        found = {"set_tempo": {0: (500000,)}, "time_signature": {0: (4, 4)}}
+        for track in mido.MidiFile(path).tracks:
+            now = 0
+            for message in track:
+                now += message.time
+                if message.type in found:
+                    fields = ("tempo",) if message.type == "set_tempo" else ("numerator", "denominator")
+                    found[message.type][now] = tuple(getattr(message, field) for field in fields)
+        ticks, own_tempi, own_metres = tempo_map(path.read_bytes())
+        assert ticks == file.ticks_per_beat
+        assert own_tempi == [(tick, *rest) for tick, rest in sorted(found["set_tempo"].items())]
+        assert own_metres == [(tick, *rest) for tick, rest in sorted(found["time_signature"].items())]
+
+
+def test_a_tempo_that_nobody_plays_is_an_error(tmp_path):
+    with pytest.raises(StageError, match="more than 20 a second"):
+        beats(sets.midi(tmp_path / "a.mid", [(0, 6e7)], [(0, 4, 4)]), 10.0)
+
+
+@pytest.mark.parametrize("cut", [0, 10, 14, 30, 60])
+def test_a_midi_file_that_is_cut_off_is_an_error(tmp_path, cut):
+    path = sets.midi(tmp_path / "a.mid", [(0, 120)], [(0, 4, 4)])
+    path.write_bytes(path.read_bytes()[:cut])
+    if cut == 14:  # a file without any track is whole
+        assert len(beats(path, 2.0)) == 4
+        return
+    with pytest.raises(StageError, match="cannot be read"):
+        beats(path, 2.0)
 
 
 # ---------------------------------------------------------------- the corpus

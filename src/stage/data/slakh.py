@@ -8,10 +8,10 @@ import numpy as np
 
 from stage.data import roles
 from stage.data.gather import Source, make, parse, text_of, tracks_of
+from stage.data.midi import beats
 from stage.data.places import Place, in_splits
 from stage.data.song import Problem, Song
 from stage.errors import MissingExtra, StageError
-from stage.rhythm import BeatGrid
 
 SPLITS = ("train", "validation", "test")
 OMITTED = "omitted"
@@ -29,7 +29,7 @@ def places(root: Path) -> list[Place]:
 
 
 def read(place: Place, problems: list[Problem]) -> Song | None:
-    """The song of a track folder. Its id is the folder's name; its title tells songs made from the same MIDI file (`source_of`)."""
+    """The song of a track folder. Its id is the folder's name; its title, the id of its MIDI file, tells songs of the same music."""
     name, path = place.folder.name, place.folder / "metadata.yaml"
     if place.split == OMITTED:
         problems.append(Problem(name, "duplicate", "the redux split leaves it out, as the same music is in another track"))
@@ -58,8 +58,6 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
     grid = None
     try:
         grid = beats(place.folder / "all_src.mid", seconds)
-    except MissingExtra:
-        raise
     except StageError as error:
         problems.append(Problem(name, "beats unreadable", f"{error}. The song stays, without its beats"))
     known = grid is not None and len(grid) > 1
@@ -71,53 +69,3 @@ def _audio(folder: Path, key: str) -> Path:
     """FLAC, or WAV as in BabySlakh."""
     wav = folder / f"{key}.wav"
     return wav if wav.exists() else folder / f"{key}.flac"
-
-
-def beats(path: Path, seconds: float) -> BeatGrid:
-    """The beats that a MIDI file's tempo map and metres tell, those before `seconds`.
-
-    Counted as everywhere here: 6/8 has two dotted-quarter beats a bar. A change of metre begins a bar. 4/4 and 120 where
-    nothing is said, as the standard has it. Raises StageError for a file that cannot be read.
-    """
-    try:
-        import mido
-    except ModuleNotFoundError:
-        raise MissingExtra("reading the beats of Slakh2100 (mido)", "train") from None
-    try:
-        file = mido.MidiFile(path, clip=True)
-        ticks = file.ticks_per_beat
-        if ticks <= 0:
-            raise ValueError("its times are not counted in beats")
-        tempi, metres = [(0, 500000)], [(0, 4, 4)]
-        for track in file.tracks:
-            now = 0
-            for message in track:
-                now += message.time
-                if message.type == "set_tempo" and message.tempo > 0:
-                    tempi.append((now, message.tempo))
-                elif message.type == "time_signature" and message.numerator > 0:
-                    metres.append((now, message.numerator, message.denominator))
-    # A damaged MIDI file makes its parser stumble in many ways.
-    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise StageError(f"the beats of {path} cannot be read: {getattr(error, 'strerror', None) or error or type(error).__name__}") from None
-    # The last one said of a tick counts.
-    tempi, metres = sorted({tick: (tick, *rest) for tick, *rest in tempi}.values()), sorted({tick: (tick, *rest) for tick, *rest in metres}.values())
-    at = np.array([tick for tick, _ in tempi], np.float64)
-    pace = np.array([tempo for _, tempo in tempi], np.float64) / (1e6 * ticks)
-    begins = np.concatenate([[0.0], np.cumsum(np.diff(at) * pace[:-1])])
-
-    def time_of(tick: np.ndarray) -> np.ndarray:
-        part = np.searchsorted(at, tick, "right") - 1
-        return begins[part] + (tick - at[part]) * pace[part]
-
-    last = at[-1] + max(0.0, seconds - begins[-1]) / pace[-1]
-    placed, numbers = [], []
-    for (start, above, below), end in zip(metres, [tick for tick, *_ in metres[1:]] + [np.inf]):
-        compound = below >= 8 and above % 3 == 0 and above > 3
-        step = ticks * 4 / below * (3 if compound else 1)
-        count = max(0, int(np.ceil((min(end, last) - start) / step - 1e-6)))
-        placed.append(start + step * np.arange(count))
-        numbers.append(np.arange(count) % (above // 3 if compound else above) + 1)
-    times, numbers = time_of(np.concatenate(placed)), np.concatenate(numbers)
-    inside = times < seconds
-    return BeatGrid(times[inside], numbers[inside])
