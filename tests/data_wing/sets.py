@@ -55,7 +55,7 @@ MOISES_STEMS = (
 )
 
 
-def moises(root: Path, uuid: str = UUIDS[0], stems=MOISES_STEMS, artist: str = "The Miniatures", song: str = "Small", genre: str = "singer_songwriter") -> Path:
+def moises(root: Path, uuid: str = UUIDS[0], stems=MOISES_STEMS, artist: str = "The Miniatures") -> Path:
     folder = root / "moisesdb" / "moisesdb_v0.1" / uuid
     rows, count = [], 0
     for name, tracks in stems:
@@ -68,7 +68,7 @@ def moises(root: Path, uuid: str = UUIDS[0], stems=MOISES_STEMS, artist: str = "
             row.append({"id": identity, "trackType": kind, "extension": "wav", "has_bleed": bleed})
         rows.append({"id": f"stem-{len(rows)}", "stemName": name, "tracks": row})
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "data.json").write_text(json.dumps({"song": song, "artist": artist, "genre": genre, "stems": rows}))
+    (folder / "data.json").write_text(json.dumps({"song": "Small", "artist": artist, "genre": "singer_songwriter", "stems": rows}))
     return folder
 
 
@@ -126,17 +126,17 @@ SLAKH_STEMS = {
 }
 
 
-def slakh(root: Path, split: str, name: str, uuid: str = "", stems=SLAKH_STEMS, tempo: float = 120.0, extension: str = "flac", samples: int = 4 * RATE) -> Path:
+def slakh(root: Path, split: str, name: str, uuid: str = "", extension: str = "flac", samples: int = 4 * RATE) -> Path:
     import yaml
 
     folder = root / split / name
     meta = {"UUID": uuid or f"uuid-of-{name}", "audio_dir": "stems", "midi_dir": "MIDI", "normalized": True, "overall_gain": 0.2, "stems": {}}
-    for seed, (key, (kind, drum, rendered)) in enumerate(stems.items()):
+    for seed, (key, (kind, drum, rendered)) in enumerate(SLAKH_STEMS.items()):
         meta["stems"][key] = {"audio_rendered": rendered, "inst_class": kind, "is_drum": drum, "midi_program_name": f"{kind} 1", "program_num": seed}
         if rendered:
             write(folder / "stems" / f"{key}.{extension}", seed, samples, channels=1)
     (folder / "metadata.yaml").write_text(yaml.safe_dump(meta))
-    midi(folder / "all_src.mid", [(0, tempo)], [(0, 4, 4)])
+    midi(folder / "all_src.mid", [(0, 120.0)], [(0, 4, 4)])
     return folder
 
 
@@ -147,7 +147,7 @@ def midi(path: Path, tempi, metres, ticks: int = 220) -> Path:
     file = mido.MidiFile(type=1, ticks_per_beat=ticks)
     rows = [(quarter, mido.MetaMessage("set_tempo", tempo=round(60e6 / bpm))) for quarter, bpm in tempi]
     rows += [(quarter, mido.MetaMessage("time_signature", numerator=above, denominator=below)) for quarter, above, below in metres]
-    notes = [(quarter, mido.Message(kind, note=60, velocity=80)) for number in range(8) for quarter, kind in ((number, "note_on"), (number + 0.5, "note_off"))]
+    notes = [(half / 2, mido.Message("note_off" if half % 2 else "note_on", note=60, velocity=80)) for half in range(16)]
     for events in (rows, notes):
         track, now = mido.MidiTrack(), 0
         for quarter, message in sorted(events, key=lambda row: row[0]):
@@ -168,7 +168,8 @@ def corpus(root: Path, split: str, name: str, stems=("drums", "bass", "keys"), s
     for seed, stem in enumerate(stems):
         write(folder / f"{stem}.flac", seed, seconds * 32000, 32000, channels=1)
     meta = {
-        "id": name, "rate": 32000, "samples": seconds * 32000, "tempo": 120.0, "meter": "4/4", "genre": "funk", "moods": ["warm", "busy"], "key": "C# minor",
+        "id": name, "rate": 32000, "samples": seconds * 32000, "tempo": 120.0, "meter": "4/4", "genre": "funk", "moods": ["warm", "busy"],
+        "key": "C# minor",
         "beats": [0.25 + 0.5 * beat for beat in range(2 * seconds)], "downbeat_numbers": [(beat + 2) % 4 + 1 for beat in range(2 * seconds)],
         "chords": [{"start": 0.0, "end": float(seconds), "name": "C#m", "root": 1, "pitch_classes": [1, 4, 8]}],
         "stems": {stem: {"words": [stem, "part"]} for stem in stems}, "captions": ["a warm funk song", "busy"],

@@ -16,7 +16,8 @@ from stage.errors import StageError
 @pytest.mark.parametrize(
     "name, role",
     [
-        ("drums", "drums"), ("01_Kick In", "drums"), ("Bass Drum", "drums"), ("DRUM_MIX", "drums"), ("OH-L", "drums"), ("HiHat", "drums"), ("Toms_02", "drums"),
+        ("drums", "drums"), ("01_Kick In", "drums"), ("Bass Drum", "drums"), ("DRUM_MIX", "drums"), ("OH-L", "drums"), ("HiHat", "drums"),
+        ("Toms_02", "drums"), ("Midnight Ride - Bass", "bass"),
         ("bass", "bass"), ("BassGuitar DI", "bass"), ("synth bass", "bass"), ("Song - Bass (take 2)", "bass"),
         ("Gtr L", "guitar"), ("lead guitar", "guitar"), ("AcousticGuitar", "guitar"), ("Piano", "keys"), ("KEYS 2", "keys"), ("Synth", "keys"),
         ("synth pad", "pads"), ("Lead", "lead"), ("lead vocals", "vocals"), ("BackingVox3", "vocals"), ("violins", "strings"), ("Sax", "wind"),
@@ -36,9 +37,18 @@ def test_the_users_names_go_first():
     names = Names({"drums": ["Schlagzeug", "tr*"], "kazoo": ["kazoo"], None: ["lead guitar"], "keys": ["Nord Stage"]})
     assert names.role("01 schlagzeug") == (True, "drums") and names.role("TR808") == names.role("trx 2") == (True, "drums")
     assert names.role("Kazoos") == (True, "kazoo")
-    assert names.role("Lead Guitar") == (True, None) and names.role("rhythm guitar") == (True, "guitar") and names.role("NordStage_L") == (True, "keys")
+    assert names.role("Lead Guitar") == (True, None) and names.role("rhythm guitar") == (True, "guitar")
+    assert names.role("NordStage_L") == (True, "keys")
     assert names.role("Drums", whole=True) == (True, "drums") and names.role("The Drums", whole=True) == (False, None)
     assert plain("01_BassGuitar(L)") == "01 bass guitar l"
+
+
+def test_a_title_that_all_names_share_tells_no_stem():
+    names = Names()
+    assert names.roles(["Guitar Town - Bass", "Guitar Town - Drums", "Guitar Town - Mix"]) == [(True, "bass"), (True, "drums"), (True, None)]
+    assert names.roles(["Guitar Lead L", "Guitar Rhythm"]) == [(True, "guitar")] * 2
+    assert names.roles(["Kick In", "Kick Out"]) == [(True, "drums")] * 2
+    assert names.roles(["Guitar Town - Bass"]) == [(True, "guitar")] and names.roles([]) == []
 
 
 def test_songs_are_found_at_any_depth(tmp_path):
@@ -57,7 +67,7 @@ def test_songs_are_found_at_any_depth(tmp_path):
     assert (second.id, second.artist, second.title, second.split) == ("Someone - Second", "Someone", "Second", "test")
     assert (third.id, third.artist, third.title, third.split, list(third.stems)) == ("Third", "", "Third", None, ["keys"])
     assert [track.kind for track in second.stems["drums"]] == ["kick", "snare"] and set(second.stems) == {"drums", "guitar"}
-    whole = heard(tmp_path / "test" / "Someone - Second" / "Drums" / "kick.wav") + heard(tmp_path / "test" / "Someone - Second" / "Drums" / "snare.wav")
+    whole = sum(heard(tmp_path / "test" / "Someone - Second" / "Drums" / f"{name}.wav") for name in ("kick", "snare"))
     np.testing.assert_allclose(second.read("drums", 2000, 700)[0], whole[2000:2700], atol=1e-6)
     (alone,) = open_songs(tmp_path / "Third")
     assert alone.id == "Third"
@@ -105,8 +115,11 @@ def test_unknown_names_are_told_and_can_be_added(tmp_path):
 
 @pytest.mark.parametrize(
     "text, message",
-    [("drums: 7", "needs a list"), ("drums: ['*']", "needs a list"), ("Big Drums: [x]", "small letters"), ("- drums", "must be a table"), ("drums: [", "not YAML")],
-)
+    [
+        ("drums: 7", "needs a list"), ("drums: ['*']", "needs a list"), ("Big Drums: [x]", "small letters"), ("- drums", "must be a table"),
+        ("drums: [", "not YAML"),
+    ],
+)  # fmt: skip
 def test_a_table_of_names_that_cannot_be_used_stops(tmp_path, text, message):
     (tmp_path / "stems.yaml").write_text(text)
     with pytest.raises(StageError, match=message):
@@ -125,8 +138,11 @@ def test_what_the_user_tells_of_a_song(tmp_path):
 
 @pytest.mark.parametrize(
     "text, message",
-    [("tempp: 98", "is tempo meant"), ("tempo: fast", "tempo cannot be 'fast'"), ("tempo: 9000", "tempo cannot be 9000"), ("genres: {a: b}", "genres cannot be"), ("[", "not YAML")],
-)
+    [
+        ("tempp: 98", "is tempo meant"), ("tempo: fast", "tempo cannot be 'fast'"), ("tempo: 9000", "tempo cannot be 9000"),
+        ("genres: {a: b}", "genres cannot be"), ("[", "not YAML"),
+    ],
+)  # fmt: skip
 def test_what_makes_no_sense_is_told_and_the_song_stays(tmp_path, text, message):
     write(tmp_path / "song" / "drums.wav", 1)
     (tmp_path / "song" / "song.yaml").write_text(text)

@@ -138,10 +138,10 @@ def test_the_command_lists_songs_hours_and_problems(tmp_path, capsys):
         (tmp_path / "train" / f"Band - {number}" / "vocals.wav").unlink()
     assert cli.run(["data", str(tmp_path), "--examples", "2"]) == 0
     said = capsys.readouterr().out
-    assert "MUSDB18-HQ: 5 songs, 0.00 hours, 1 artists named" in said and "train 4" in said and "test 1" in said and "44100 5" in said
+    assert "MUSDB18-HQ: 5 songs, 0.00 hours, 1 artist named" in said and "train 4" in said and "test 1" in said and "44100 5" in said
     (row,) = [line for line in said.splitlines() if "vocals" in line and "Band" not in line]
     assert row.split("│")[2].strip() == "2"
-    assert "3 file missing" in said and said.count("vocals.wav does not exist") + said.count("vocals.wav cannot be read") == 2
+    assert "3 file missing" in said and said.count("vocals.wav does not exist") == 2
 
 
 def test_the_command_speaks_json(tmp_path, capsys):

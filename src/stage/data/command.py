@@ -79,11 +79,10 @@ def show(about: dict[str, Any], title: str, examples: int, console: Any) -> None
     from rich.markup import escape
     from rich.table import Table
 
-    counts = lambda table: ", ".join(f"{name} {count}" for name, count in table.items())  # noqa: E731
-    console.print(f"{title}: {about['songs']} songs, {about['hours']:.2f} hours, {about['artists'] or 'no'} artists named")
-    console.print(f"splits: {escape(counts(about['splits']))}; Hz: {counts(about['rates'])}")
-    console.print(f"songs with {counts(about['known'])}")
-    table = Table("stem", *(name for name in ("songs", "tracks", "hours", "with bleed")))
+    console.print(f"{title}: {_plural(about['songs'], 'song')}, {about['hours']:.2f} hours, {_plural(about['artists'], 'artist')} named")
+    console.print(f"splits: {escape(_counts(about['splits']))}; Hz: {_counts(about['rates'])}")
+    console.print(f"songs with {_counts(about['known'])}")
+    table = Table("stem", "songs", "tracks", "hours", "with bleed")
     for column in table.columns[1:]:
         column.justify = "right"
     for role, row in about["stems"].items():
@@ -96,3 +95,11 @@ def show(about: dict[str, Any], title: str, examples: int, console: Any) -> None
         for problem in [one for one in about["problems"] if one["reason"] == reason][:examples]:
             where = problem["song"] + (f", {problem['stem']}" if problem["stem"] else "")
             console.print(f"        {where}: {problem['detail']}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _counts(table: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in table.items())
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"

@@ -32,7 +32,8 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
             tempo=float(meta["tempo"]), key=meta.get("key"), chords=meta.get("chords"), captions=tuple(meta.get("captions") or ()),
         )  # fmt: skip
     except (StageError, KeyError, TypeError, ValueError, AttributeError) as error:
-        detail = str(error) if isinstance(error, StageError) else f"{place.folder / 'song.json'} is not of this version ({type(error).__name__}: {error})"
+        other = f"{place.folder / 'song.json'} is not of this version ({type(error).__name__}: {error})"
+        detail = str(error) if isinstance(error, StageError) else other
         problems.append(Problem(name, "bad metadata", f"{detail.rstrip('.')}: build the song again"))
         return None
     return make(name, tracks_of(name, sources, problems), problems, artist="", title=name, split=place.split, **facts)

@@ -70,15 +70,15 @@ def _entries(folder: Path) -> list[Path]:
 
 def _files(folder: Path, names: Names) -> list[tuple[str | None, Path]]:
     """The audio files of a song and their roles: "" where the name is not known, None where it is to be left out."""
-    found = []
+    found, files = [], []
     for path in _entries(folder):
         if path.is_dir():
             if role := names.role(path.name, whole=True)[1]:
                 found += [(role, file) for file in _entries(path) if file.suffix.lower() in AUDIO]
         elif path.suffix.lower() in AUDIO:
-            known, role = names.role(path.stem)
-            found.append((role if known else "", path))
-    return found
+            files.append(path)
+    told = names.roles([path.stem for path in files])
+    return found + [(role if known else "", path) for path, (known, role) in zip(files, told)]
 
 
 def read(place: FolderPlace, problems: list[Problem]) -> Song | None:

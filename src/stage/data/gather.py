@@ -49,6 +49,8 @@ def tracks_of(song: str, sources: Iterable[Source], problems: list[Problem]) -> 
     # A file that is named twice sounds once.
     for source in {(source.role, source.path): source for source in sources}.values():
         try:
+            if not source.path.exists():
+                raise StageError(f"{source.path} does not exist")
             track = source.read(str(source.path), kind=source.kind, bleed=source.bleed)
             if track.samples > LONGEST_HOURS * 3600 * track.rate:
                 raise StageError(f"{source.path} announces no length, or more than {LONGEST_HOURS} hours: write it anew as WAV or FLAC")

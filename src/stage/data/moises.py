@@ -25,9 +25,9 @@ def places(root: Path) -> list[Place]:
             # A track folder without its data.json is to be told, not passed by.
             found += [Place(path, None) for path in sorted(folder.glob("[!.]*-*-*-*-*")) if path.is_dir() and not (path / "data.json").exists()]
             return sorted(found, key=lambda place: place.folder.name)
-    others = [path.name for folder in (root, root / "moisesdb") for path in sorted(folder.glob("moisesdb_v*")) if path.is_dir() and path.name != VERSION]
+    others = [path for folder in (root, root / "moisesdb") for path in sorted(folder.glob("moisesdb_v*")) if path.is_dir() and path.name != VERSION]
     if others:
-        raise StageError(f"{root} holds {others[0]}, and {VERSION} is what can be read: fetch that version, or try --kind moisesdb on {root / others[0]}")
+        raise StageError(f"{others[0].name} in {root} is not {VERSION}, which can be read: fetch that, or try --kind moisesdb on {others[0]}")
     return []
 
 

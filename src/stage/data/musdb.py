@@ -46,7 +46,8 @@ def read_mp4(place: Place, problems: list[Problem]) -> Song | None:
         problems.append(Problem(name, reason(path, error), str(error)))
         return None
     if len(found) != len(roles.MUSDB):
-        problems.append(Problem(name, "wrong number of streams", f"{path} has {len(found)} audio streams, where MUSDB18 has {len(roles.MUSDB)}: {', '.join(roles.MUSDB)}"))
+        why = f"{path} has {len(found)} audio streams, where MUSDB18 has {len(roles.MUSDB)}: {', '.join(roles.MUSDB)}"
+        problems.append(Problem(name, "wrong number of streams", why))
         return None
     stems = {role: [replace(track, kind=source)] for track, (source, role) in zip(found, roles.MUSDB.items()) if role}
     return make(name, stems, problems, split=place.split, **_names(name))

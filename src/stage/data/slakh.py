@@ -62,7 +62,8 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
         problems.append(Problem(name, "beats unreadable", f"{error}. The song stays, without its beats"))
     known = grid is not None and len(grid) > 1
     table = np.stack([grid.times, grid.numbers], 1).astype(np.float64) if known else None
-    return make(name, stems, problems, artist="", title=str(about.get("UUID") or ""), split=place.split, beats=table, tempo=grid.bpm if known else None)
+    tempo = grid.bpm if known else None
+    return make(name, stems, problems, artist="", title=str(about.get("UUID") or ""), split=place.split, beats=table, tempo=tempo)
 
 
 def _audio(folder: Path, key: str) -> Path:

@@ -48,7 +48,7 @@ def streams(path: str) -> list[StreamTrack]:
                 rate, announced = stream.codec_context.sample_rate, float((stream.duration or 0) * stream.time_base)
                 end = _end(container, stream)
                 if end < (announced - TAIL_SECONDS / 2) * rate:
-                    raise StageError(f"{path} is truncated: {announced:.2f} seconds are announced, and stream {number} cannot be read to its end. Fetch it again")
+                    raise StageError(f"{path} is truncated: stream {number} ends before the announced {announced:.2f} seconds. Fetch it again")
                 found.append(StreamTrack(path, rate, end, stream=number))
             return found
     except (OSError, av.FFmpegError) as error:
