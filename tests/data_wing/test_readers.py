@@ -218,7 +218,8 @@ def test_the_tempo_map_is_what_another_reader_finds(tmp_path):
         file = mido.MidiFile(path)
         # What stands between: a system exclusive message, a long text, other channel messages with and without running status.
         file.tracks[1][:0] = [mido.Message("sysex", data=range(100)), mido.MetaMessage("text", text="x" * 300),
-                              mido.Message("program_change", program=3), mido.Message("pitchwheel", pitch=77, time=200), mido.MetaMessage("set_tempo", tempo=444444, time=20000)]  # fmt: skip
+                              mido.Message("program_change", program=3), mido.Message("pitchwheel", pitch=77, time=200),
+                              mido.MetaMessage("set_tempo", tempo=444444, time=20000)]  # fmt: skip
         file.save(path)
         found = {"set_tempo": {0: (500000,)}, "time_signature": {0: (4, 4)}}
         for track in mido.MidiFile(path).tracks:

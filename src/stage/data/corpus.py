@@ -28,8 +28,8 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
         name = song.id
         sources = [Source(stem, place.folder / f"{stem}.flac", " ".join(about.get("words") or [stem])) for stem, about in meta["stems"].items()]
         facts = dict(
-            beats=np.stack([song.beats, song.numbers], 1).astype(np.float64), genres=(meta["genre"],), moods=_words(meta.get("moods")),
-            tempo=float(meta["tempo"]), key=meta.get("key"), chords=meta.get("chords"), captions=tuple(meta.get("captions") or ()),
+            beats=np.stack([song.beats, song.numbers], 1).astype(np.float64), genres=_words(meta.get("genre")), moods=_words(meta.get("moods")),
+            tempo=meta.get("tempo"), key=meta.get("key"), chords=meta.get("chords"), captions=tuple(meta.get("captions") or ()),
         )  # fmt: skip
     except (StageError, KeyError, TypeError, ValueError, AttributeError) as error:
         other = f"{place.folder / 'song.json'} is not of this version ({type(error).__name__}: {error})"
@@ -39,5 +39,5 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
     return make(name, tracks_of(name, sources, problems), problems, artist="", title=name, split=place.split, **facts)
 
 
-def _words(moods: str | list[str] | None) -> tuple[str, ...]:
-    return (moods,) if isinstance(moods, str) else tuple(moods or ())
+def _words(words: str | list[str] | None) -> tuple[str, ...]:
+    return (words,) if isinstance(words, str) else tuple(words or ())
