@@ -1,78 +1,105 @@
-"""`stage prepare` and `stage songs`."""
+"""`stage data`: what a folder of songs holds, before hours are spent on it."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any
 
 import typer
 
-Data = Annotated[str, typer.Argument(help="Folder of a data set, or URL of a prepared one.")]
-Kind = Annotated[str, typer.Option(help="prepared, moisesdb, musdb18, slakh, corpus or folder; found by itself with auto.")]
 
-
-def prepare(
-    dataset: Annotated[Path, typer.Argument(help="Folder of a data set: MoisesDB, MUSDB18, Slakh2100, stage corpus, or song/drums.wav ...")],
-    out: Annotated[Path, typer.Argument(help="Folder for the result; one that holds a part of it goes on.")],
-    kind: Kind = "auto",
-    rate: Annotated[int, typer.Option(min=8000, max=192000, help="The model's sampling rate in Hz.")] = 32000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    ray: Annotated[Optional[str], typer.Option(help='Work on a Ray cluster that shares both folders: its address, "auto", or "local".')] = None,
-    split: Annotated[str, typer.Option(help="auto (the data set's own, else by artist), own, artist, or paper (the last 24 ids).")] = "auto",
-    held: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of the artists that is held out, where the split is by artist.")] = 0.1,
-    tracker: Annotated[str, typer.Option(help="For songs without beats: beat-this, stage, or auto (Beat This! where it is installed).")] = "auto",
-    leave_out: Annotated[Optional[list[str]], typer.Option("--leave-out", help="A stem that is not kept, e.g. vocals. May be repeated.")] = None,
-    shard_megabytes: Annotated[float, typer.Option(min=0.001, help="Size of a shard.")] = 512,
-    limit: Annotated[Optional[int], typer.Option(min=1, help="At most this many songs.")] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Only check the sums of what is prepared.")] = False,
+def data(
+    path: Annotated[str, typer.Argument(help="Folder of a data set: MoisesDB, MUSDB18 (also HQ), Slakh2100, a corpus, stems, or a prepared set (or its URL).")],
+    kind: Annotated[str, typer.Option(help="auto, prepared, moisesdb, musdb18, musdb18-hq, slakh, corpus or folder.")] = "auto",
+    examples: Annotated[int, typer.Option(min=0, help="How many problems of each kind to show.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs, with all problems.")] = False,
 ) -> None:
-    """Bring a data set to a model's rate, with beats, tags, loudness and silence map, in shards.
+    """List what a data set holds: songs, hours of each stem, splits, and what cannot be used and why.
 
     \b
-      stage prepare moisesdb songs --workers 8
-      stage prepare my-multitracks songs --split artist
-      stage train finetune recipes/drums.yaml --base musicgen-small --data songs --out runs/drums
-
-    Songs that are done are never done again: after Ctrl-C the same command goes on. Songs that cannot be used
-    are named and left out. OUT/summary.html shows what there is. docs/data.md tells of every data set.
+      stage data moisesdb
+      stage data my-stems --kind folder --examples 10
+      stage data musdb18 --json > musdb18.json
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from .open import open_songs
-    from .prepare import Settings, prepare as work
-    from .prepared import verify as check
-    from .summary import lines, summarise, write_page
-
-    console = Console(soft_wrap=True, highlight=False)
-    if verify:
-        wrong = check(out)
-        console.print("\n".join(f"damaged: {name}" for name in wrong) or "all shards are whole")
-        raise typer.Exit(1 if wrong else 0)
-    with Progress(TextColumn("{task.description:32.32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task("opening", total=None)
-        problems = work(
-            dataset, out, Settings(rate, tracker, tuple(leave_out or ())), kind=kind, split=split, held=held, workers=workers, ray=ray,
-            shard_megabytes=shard_megabytes, limit=limit, on_song=lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
-        )  # fmt: skip
-    summary = summarise(open_songs(out))
-    write_page(out / "summary.html", f"{dataset.name}, prepared at {rate} Hz", summary, problems)
-    console.print("\n".join(lines(summary, problems)))
-    console.print(f"{out / 'summary.html'}")
-
-
-def songs(dataset: Data, kind: Kind = "auto") -> None:
-    """What is in a data set, and what of it cannot be used, before hours are spent on it.
-
-    \b
-      stage songs moisesdb
-      stage songs s3://bucket/songs
-    """
-    from .open import find_kind, open_songs
-    from .song import Problem
-    from .summary import lines, summarise
+    from stage.data.open import READERS, open_songs, recognise
+    from stage.data.song import Problem
 
     problems: list[Problem] = []
-    found = open_songs(dataset, kind, problems=problems)
-    print("prepared" if "://" in dataset else find_kind(Path(dataset), kind)[0])
-    print("\n".join(lines(summarise(found), problems)))
+    kind = recognise(path, kind)[0]
+    with Console(stderr=True).status(f"Reading {path}"):
+        songs = open_songs(path, kind, problems=problems)
+    about = summary(kind, songs, problems)
+    if as_json:
+        typer.echo(json.dumps(about, indent=1, ensure_ascii=False))
+        return
+    show(about, READERS[kind].title if kind in READERS else "a prepared set", examples, Console())
+
+
+def summary(kind: str, songs: Sequence[Any], problems: Sequence[Any]) -> dict[str, Any]:
+    """What there is, in numbers. stems: role -> songs, tracks, hours of the songs that hold it, tracks with bleed."""
+    stems: dict[str, dict[str, Any]] = {}
+    for song in songs:
+        for role, tracks in song.stems.items():
+            row = stems.setdefault(role, {"songs": 0, "tracks": 0, "hours": 0.0, "bleed": 0})
+            row["songs"] += 1
+            row["tracks"] += len(tracks)
+            row["hours"] += song.seconds / 3600
+            row["bleed"] += sum(track.bleed for track in tracks)
+    return {
+        "kind": kind,
+        "songs": len(songs),
+        "hours": sum(song.seconds for song in songs) / 3600,
+        "artists": len({song.artist for song in songs if song.artist}),
+        "rates": dict(Counter(str(song.rate) for song in songs)),
+        "splits": dict(Counter(song.split or "none" for song in songs)),
+        "known": {name: sum(has(song) for song in songs) for name, has in KNOWN.items()},
+        "stems": dict(sorted(stems.items(), key=lambda item: (-item[1]["songs"], item[0]))),
+        "problems": [vars(problem) for problem in problems],
+    }
+
+
+KNOWN = {
+    "beats": lambda song: song.beats is not None,
+    "tempo": lambda song: song.tempo is not None,
+    "key": lambda song: song.key is not None,
+    "chords": lambda song: song.chords is not None,
+    "genres": lambda song: bool(song.genres),
+    "moods": lambda song: bool(song.moods),
+}
+"""What may be known of a song beside its sound."""
+
+
+def show(about: dict[str, Any], title: str, examples: int, console: Any) -> None:
+    """Print a summary: a line on the whole, a table of the stems, and the problems, counted, each kind with a few examples."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    console.print(f"{title}: {_plural(about['songs'], 'song')}, {about['hours']:.2f} hours, {_plural(about['artists'], 'artist')} named")
+    console.print(f"splits: {escape(_counts(about['splits']))}; Hz: {_counts(about['rates'])}")
+    console.print(f"songs with {_counts(about['known'])}")
+    table = Table("stem", "songs", "tracks", "hours", "with bleed")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for role, row in about["stems"].items():
+        table.add_row(escape(role), str(row["songs"]), str(row["tracks"]), f"{row['hours']:.2f}", str(row["bleed"]))
+    console.print(table)
+    reasons = Counter(problem["reason"] for problem in about["problems"])
+    console.print(f"problems: {sum(reasons.values())}" if reasons else "no problems")
+    for reason, count in reasons.most_common():
+        console.print(f"  {count:5} {reason}")
+        for problem in [one for one in about["problems"] if one["reason"] == reason][:examples]:
+            where = problem["song"] + (f", {problem['stem']}" if problem["stem"] else "")
+            console.print(f"        {where}: {problem['detail']}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _counts(table: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in table.items())
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"

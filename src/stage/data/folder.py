@@ -1,103 +1,175 @@
-"""Any folder of songs, each a folder of stems (`song/drums.wav`), or `artist/song/drums.wav`. Files are known by their names.
+"""Any folder of stems: `song/drums.wav`, `artist/song/01 Bass DI.flac`, `song/drums/kick.wav`, with what the user says beside them.
 
-`stems.yaml` in the data set's folder adds to the table of names (pattern: role, tried first; an empty role leaves the file out).
-Beside the stems may lie `beats.txt` ("seconds place-in-the-bar" a line) and `song.yaml` (artist, title, genres, moods, key, tempo, split).
+`stems.yaml` (or `.json`) in the folder that is opened names more stems: role -> patterns; `ignore` for what is to be left out.
+`song.yaml` in a song's folder tells artist, title, tempo, key, genres, moods and split; `beats.txt` its beats, "seconds number" a line.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import difflib
+import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stage.data.gather import Source, make, parse, tracks_of
+from stage.data.places import SPLITS, Place
+from stage.data.roles import FOLDER, Names
+from stage.data.song import Problem, Song
 from stage.errors import MissingExtra, StageError
-from stage.rhythm import BeatGrid
+from stage.rhythm import TEMPO_RANGE, BeatGrid
 
-from .roles import role_of
-from .song import Problem, Song, Track, common_length, probe
-
-AUDIO = (".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3")
-KNOWN = {"artist", "title", "genres", "moods", "key", "tempo", "split"}
-UNEQUAL_SECONDS = 1.0
-"""Stems whose lengths differ by more are told of; the shorter ones are silent at their end."""
-
-
-def fits(path: Path) -> Path | None:
-    """The folder itself, if there are folders with audio files in it, or in folders in it."""
-    return path if _places(path) else None
+AUDIO = (".wav", ".flac", ".aif", ".aiff", ".w64", ".caf", ".ogg", ".mp3")
+NAMES = ("stems.yaml", "stems.yml", "stems.json")
+FACTS = ("song.yaml", "song.yml")
+BEATS = "beats.txt"
+IGNORE = "ignore"
+DEPTH = 4
+"""How far below the folder that is opened a song is looked for."""
 
 
-def songs(path: Path, problems: list[Problem]) -> list[Song]:
-    """All songs. Raises StageError where `stems.yaml` is no table."""
-    table = _yaml(path / "stems.yaml")
-    if not all((role is None or isinstance(role, str)) for role in table.values()):
-        raise StageError(f'{path / "stems.yaml"} is no table of names: write lines like "rhodes: keys"')
-    more = {str(pattern): role or "" for pattern, role in table.items()}
-    return [song for place in _places(path) if (song := _song(path, place, more, problems))]
+@dataclass(frozen=True)
+class FolderPlace(Place):
+    """A song's folder, where it lies below the root (without the split), and the names that hold there."""
+
+    parts: tuple[str, ...]
+    names: Names
 
 
-def _places(path: Path) -> list[Path]:
-    found = {file.parent for depth in ("*/*", "*/*/*") for file in path.glob(depth) if file.suffix.lower() in AUDIO and not file.name.startswith(".")}
+def places(root: Path) -> list[Place]:
+    """Every folder below `root` that holds audio files, or folders named like a stem that do; none if no name is known anywhere.
+
+    Raises StageError for a `stems.yaml` that cannot be used.
+    """
+    names = Names(extra_names(root))
+    found = [FolderPlace(folder, split, parts, names) for folder, split, parts in _walk(root, names)]
+    return found if any(role for place in found for role, _ in _files(place.folder, names) if role) else []
+
+
+def _walk(root: Path, names: Names) -> list[tuple[Path, str | None, tuple[str, ...]]]:
+    found, folders = [], [(root, ())]
+    while folders:
+        folder, parts = folders.pop()
+        if _files(folder, names):
+            split = next((part for part in parts if part in SPLITS), None) or (root.resolve().name if root.resolve().name in SPLITS else None)
+            found.append((folder, split, tuple(part for part in parts if part not in SPLITS) or (folder.resolve().name,)))
+        elif len(parts) < DEPTH:
+            folders += [(path, (*parts, path.name)) for path in _entries(folder) if path.is_dir()]
     return sorted(found)
 
 
-def _song(root: Path, place: Path, more: dict[str, str], problems: list[Problem]) -> Song | None:
-    name = " - ".join(place.relative_to(root).parts)
-    tracks: dict[str, list[Track]] = defaultdict(list)
-    for file in sorted(place.iterdir()):
-        role = role_of(file.stem, more) if file.suffix.lower() in AUDIO and not file.name.startswith(".") else None
-        if role is None:
-            continue
-        try:
-            found = probe(str(file))
-        except StageError as error:
-            problems.append(Problem(name, "unreadable file", str(error), role))
-        else:
-            tracks[role].append(found)
-    every = [track for parts in tracks.values() for track in parts]
-    if not every:
-        problems.append(Problem(name, "no stems", f"{place}: no file's name is known as a stem's; see stems.yaml in docs/data.md"))
-        return None
-    lengths = [track.samples / track.rate for track in every]
-    if max(lengths) - min(lengths) > UNEQUAL_SECONDS:
-        problems.append(Problem(name, "unequal lengths", f"{min(lengths):.1f} to {max(lengths):.1f} s; shorter stems are silent at their end", "kept"))
-    rate = max(track.rate for track in every)
+def _entries(folder: Path) -> list[Path]:
     try:
-        about, beats = _about(place)
-    except StageError as error:
-        problems.append(Problem(name, "unreadable notes", str(error), "kept"))
-        about, beats = {}, None
-    artist = about.pop("artist", place.parent.name if place.parent != root else place.name)
-    return Song(name, artist, about.pop("title", place.name), rate, common_length(every, rate), dict(tracks), beats=beats, **about)
+        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.name[0] not in "._")
+    except OSError as error:
+        raise StageError(f"cannot look into {folder}: {error.strerror}") from None
 
 
-def _about(place: Path) -> tuple[dict[str, Any], np.ndarray | None]:
-    about = _yaml(place / "song.yaml")
-    if strange := set(about) - KNOWN:
-        raise StageError(f"{place / 'song.yaml'} has unknown keys: {', '.join(sorted(strange))}; known: {', '.join(sorted(KNOWN))}")
-    for name in ("genres", "moods"):
-        if name in about:
-            about[name] = tuple([about[name]] if isinstance(about[name], str) else about[name])
-    beats = None
-    if (file := place / "beats.txt").exists():
-        grid = BeatGrid.load(file)
-        beats = np.stack([grid.times, grid.numbers.astype(np.float64)], 1)
-    return about, beats
+def _files(folder: Path, names: Names) -> list[tuple[str | None, Path]]:
+    """The audio files of a song and their roles: "" where the name is not known, None where it is to be left out."""
+    found, files = [], []
+    for path in _entries(folder):
+        if path.is_dir():
+            if role := names.role(path.name, whole=True)[1]:
+                found += [(role, file) for file in _entries(path) if file.suffix.lower() in AUDIO]
+        elif path.suffix.lower() in AUDIO:
+            files.append(path)
+    told = names.roles([path.stem for path in files])
+    return found + [(role if known else "", path) for path, (known, role) in zip(files, told)]
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def read(place: FolderPlace, problems: list[Problem]) -> Song | None:
+    """The song of a folder. Its id is its path below the root, parts joined by " - ", without the split."""
+    name = " - ".join(place.parts)
+    sources = []
+    for role, path in _files(place.folder, place.names):
+        if role:
+            sources.append(Source(role, path, path.stem))
+        elif role == "":
+            hint = f'no stem is known for the name "{path.name}": add it to {NAMES[0]}'
+            problems.append(Problem(name, "stem name unknown", hint, path.stem))
+    about = _facts(place.folder, name, problems)
+    artist, title = _told(place.parts)
+    about = {"artist": artist, "title": title, "split": place.split, **about, "beats": _beats(place.folder / BEATS, name, problems)}
+    return make(name, tracks_of(name, sources, problems), problems, **about)
+
+
+def _told(parts: tuple[str, ...]) -> tuple[str, str]:
+    """Artist and title, from `artist/title` or "Artist - Title"."""
+    if len(parts) > 1:
+        return parts[-2], parts[-1]
+    artist, dash, title = parts[0].partition(" - ")
+    return (artist, title) if dash else ("", parts[0])
+
+
+def _beats(path: Path, song: str, problems: list[Problem]) -> np.ndarray | None:
     if not path.exists():
+        return None
+    try:
+        grid = BeatGrid.load(path)
+    except StageError as error:
+        problems.append(Problem(song, "beats unreadable", f"{error}. The song stays, without its beats"))
+        return None
+    return np.stack([grid.times, grid.numbers], 1).astype(np.float64)
+
+
+# ---------------------------------------------------------------- what the user says
+
+
+def extra_names(root: Path) -> dict[str | None, list[str]]:
+    """The user's patterns, by role. Raises StageError for a file that is not of that form."""
+    path = next((root / name for name in NAMES if (root / name).exists()), None)
+    if path is None:
+        return {}
+    table = _read(path)
+    out: dict[str | None, list[str]] = {}
+    for role, patterns in table.items():
+        patterns = [patterns] if isinstance(patterns, str) else patterns
+        if not isinstance(patterns, list) or not all(isinstance(one, str) and re.search(r"\w", one) for one in patterns):
+            raise StageError(f'{path}: "{role}" needs a list of names, like [kit, "tr*"]')
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", str(role)):
+            raise StageError(f'{path}: "{role}" is no name for a stem: take small letters, like {", ".join(filter(None, FOLDER))}, or {IGNORE}')
+        out[None if role == IGNORE else role] = patterns
+    return out
+
+
+def _read(path: Path) -> dict:
+    try:
+        table = parse(path, path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise StageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if table is not None and not isinstance(table, dict):
+        raise StageError(f"{path} must be a table, one 'name: value' a line")
+    return table or {}
+
+
+def _facts(folder: Path, song: str, problems: list[Problem]) -> dict[str, Any]:
+    """What song.yaml tells, as fields of Song; nothing, with a problem, where it cannot be used."""
+    path = next((folder / name for name in FACTS if (folder / name).exists()), None)
+    if path is None:
         return {}
     try:
-        import yaml
-    except ImportError:
-        raise MissingExtra(f"reading {path.name}", "train") from None
-    try:
-        table = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise StageError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(table, dict):
-        raise StageError(f"{path} is no table of names and values")
-    return table
+        return {field: value for key, entry in _read(path).items() for field, value in [_fact(path, key, entry)]}
+    except MissingExtra:
+        raise
+    except StageError as error:
+        problems.append(Problem(song, "bad metadata", f"{error}. The song stays, without what that file says"))
+        return {}
+
+
+def _fact(path: Path, key: str, value: Any) -> tuple[str, Any]:
+    """The field of Song and its value for an entry of song.yaml. Raises StageError for what is not known or makes no sense."""
+    if key in ("artist", "title", "key", "split") and isinstance(value, (str, int, float)):
+        return key, str(value)
+    if key == "tempo" and isinstance(value, (int, float)) and TEMPO_RANGE[0] <= value <= TEMPO_RANGE[1]:
+        return key, float(value)
+    if key in ("genres", "moods") and isinstance(value, (str, list)):
+        return key, (value,) if isinstance(value, str) else tuple(map(str, value))
+    known = ("artist", "title", "tempo", "key", "genres", "moods", "split")
+    if key in known:
+        raise StageError(f"{path}: {key} cannot be {value!r}")
+    near = difflib.get_close_matches(str(key), known, 1)
+    raise StageError(f'{path}: "{key}" is not known' + (f": is {near[0]} meant?" if near else f", only {', '.join(known)}"))

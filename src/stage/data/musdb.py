@@ -1,104 +1,60 @@
-"""MUSDB18 (`train|test/Artist - Title.stem.mp4`, five stereo AAC streams) and MUSDB18-HQ (folders of WAV files)."""
+"""MUSDB18 (`train|test/Artist - Title.stem.mp4`, five AAC streams) and MUSDB18-HQ (`train|test/Artist - Title/drums.wav`)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
+from stage.data import roles
+from stage.data.gather import Source, make, reason, tracks_of
+from stage.data.places import Place, in_splits
+from stage.data.song import Problem, Song
+from stage.data.stream import streams
 from stage.errors import StageError
 
-from .song import Problem, Song, Track, common_length, probe
-
-STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 SPLITS = ("train", "test")
-PRE_ROLL = 8192
-"""Samples decoded before a crop: AAC frames overlap, so the first ones after a seek are not whole."""
+SUFFIX = ".stem.mp4"
 
 
-@dataclass(frozen=True)
-class StreamTrack(Track):
-    """One audio stream of a container, as FFmpeg counts audio streams. Crops are exact to the sample."""
-
-    stream: int = 0
-
-    def _decode(self, start: int, samples: int) -> np.ndarray:
-        import av
-
-        parts: list[np.ndarray] = []
-        try:
-            with av.open(self.path) as container:
-                source = container.streams.audio[self.stream]
-                container.seek(int(max(0, start - PRE_ROLL) / self.rate / source.time_base), stream=source)
-                at = None
-                for frame in container.decode(source):
-                    first = round(float(frame.pts * frame.time_base) * self.rate)
-                    audio = frame.to_ndarray()
-                    audio = audio if frame.format.is_planar else audio.reshape(-1, frame.layout.nb_channels).T
-                    at = first if at is None else at
-                    parts.append(audio.mean(0, dtype=np.float32))
-                    if first + audio.shape[1] >= start + samples:
-                        break
-        except (av.FFmpegError, OSError, IndexError) as error:
-            raise StageError(f"{self.path} cannot be read: {error}") from None
-        if at is None or at > start:
-            return np.zeros(0, np.float32)
-        return np.concatenate(parts)[start - at :][:samples]
+def mp4_places(root: Path) -> list[Place]:
+    """The MP4 files of the splits, or of `root` itself."""
+    return in_splits(root, SPLITS, f"[!.]*{SUFFIX}")
 
 
-def fits(path: Path) -> Path | None:
-    """The folder itself, if it holds MUSDB18 or MUSDB18-HQ."""
-    for split in SPLITS:
-        if next((path / split).glob("*.stem.mp4"), None) or next((path / split).glob("*/mixture.wav"), None):
-            return path
-    return None
+def hq_places(root: Path) -> list[Place]:
+    """The song folders of the splits, or of `root` itself; none where songs have other stems too: that is some other set of that form."""
+    found = in_splits(root, SPLITS, "[!.]*/mixture.wav")
+    if not found or any(path.stem not in roles.MUSDB for place in found for path in place.folder.parent.glob("[!.]*.wav")):
+        return []
+    # A song whose mixture alone is missing is to be read too.
+    folders = {place.folder.parent.parent: place.split for place in found}
+    return [Place(path, split) for folder, split in folders.items() for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
 
 
-def songs(path: Path, problems: list[Problem]) -> list[Song]:
-    """All songs of both splits."""
-    found = []
-    for split in SPLITS:
-        found += [_mp4(file, split, problems) for file in (path / split).glob("*.stem.mp4")]
-        found += [_folder(file.parent, split, problems) for file in (path / split).glob("*/mixture.wav")]
-    return [song for song in found if song]
+def _names(name: str) -> dict[str, str]:
+    artist, dash, title = name.partition(" - ")
+    return {"artist": artist, "title": title} if dash else {"artist": "", "title": name}
 
 
-def _song(name: str, split: str, tracks: dict[str, tuple[Track, ...]]) -> Song:
-    artist, _, title = name.partition(" - ")
-    every = [track for parts in tracks.values() for track in parts]
-    rate = max(track.rate for track in every)
-    return Song(name, artist, title or name, rate, common_length(every, rate), tracks, split=split)
-
-
-def _mp4(file: Path, split: str, problems: list[Problem]) -> Song | None:
-    import av
-
-    name = file.name.removesuffix(".stem.mp4")
+def read_mp4(place: Place, problems: list[Problem]) -> Song | None:
+    """The song of an MP4 file; its id is "Artist - Title"."""
+    path = place.folder
+    name = path.name[: -len(SUFFIX)]
     try:
-        with av.open(str(file)) as container:
-            streams = [(s.rate, int(s.duration * s.time_base * s.rate)) for s in container.streams.audio]
-    except (av.FFmpegError, OSError, TypeError) as error:
-        problems.append(Problem(name, "unreadable file", f"{file}: {error}"))
+        found = streams(str(path))
+    except StageError as error:
+        problems.append(Problem(name, reason(path, error), str(error)))
         return None
-    if len(streams) != len(STREAMS):
-        problems.append(Problem(name, "another version of MUSDB18", f"{file} has {len(streams)} audio streams, not {len(STREAMS)} ({', '.join(STREAMS)})"))
+    if len(found) != len(roles.MUSDB):
+        why = f"{path} has {len(found)} audio streams, where MUSDB18 has {len(roles.MUSDB)}: {', '.join(roles.MUSDB)}"
+        problems.append(Problem(name, "wrong number of streams", why))
         return None
-    parts = zip(STREAMS, streams)
-    return _song(name, split, {role: (StreamTrack(str(file), rate, length, stream=i),) for i, (role, (rate, length)) in enumerate(parts) if i})
+    stems = {role: [replace(track, kind=source)] for track, (source, role) in zip(found, roles.MUSDB.items()) if role}
+    return make(name, stems, problems, split=place.split, **_names(name))
 
 
-def _folder(folder: Path, split: str, problems: list[Problem]) -> Song | None:
-    tracks: dict[str, tuple[Track, ...]] = {}
-    for role in STREAMS[1:]:
-        try:
-            if (file := folder / f"{role}.wav").exists():
-                tracks[role] = (probe(str(file)),)
-            else:
-                problems.append(Problem(folder.name, "missing file", str(file), role))
-        except StageError as error:
-            problems.append(Problem(folder.name, "unreadable file", str(error), role))
-    if not tracks:
-        problems.append(Problem(folder.name, "no stems", str(folder)))
-        return None
-    return _song(folder.name, split, tracks)
+def read_hq(place: Place, problems: list[Problem]) -> Song | None:
+    """The song of a folder of WAV files; its id is "Artist - Title". A file that is missing is told."""
+    name = place.folder.name
+    sources = [Source(role, place.folder / f"{source}.wav", source) for source, role in roles.MUSDB.items() if role]
+    return make(name, tracks_of(name, sources, problems), problems, split=place.split, **_names(name))

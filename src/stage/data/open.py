@@ -1,68 +1,121 @@
-"""Opens any data set as songs: `open_songs`."""
+"""`open_songs`: which data set a folder holds, and its songs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from stage.data import corpus, folder, moises, musdb, prepared, slakh
+from stage.data.gather import at_rate
+from stage.data.places import Place
+from stage.data.song import Problem, Song
 from stage.errors import StageError
 
-from . import folder, moises, musdb, own, prepared, slakh
-from .song import Problem, Song, common_length
+PREPARED = "prepared"
+THREADS = 8
+"""Headers are read by this many at once: on a network disc each waits for its turn."""
 
-KINDS: dict[str, tuple[Callable[[Path], Path | None], Callable[[Path, list[Problem]], list[Song]], str]] = {
-    "prepared": (prepared.fits, prepared.songs, "index.json of stage prepare"),
-    "moisesdb": (moises.fits, moises.songs, "<uuid>/data.json"),
-    "musdb18": (musdb.fits, musdb.songs, "train|test with *.stem.mp4, or folders with mixture.wav"),
-    "slakh": (slakh.fits, slakh.songs, "train|validation|test/TrackNNNNN/metadata.yaml"),
-    "corpus": (own.fits, own.songs, "<split>/<song>/song.json of stage corpus"),
-    "folder": (folder.fits, folder.songs, "<song>/drums.wav and other audio files"),
+
+@dataclass(frozen=True)
+class Reader:
+    """How one kind of data set is read.
+
+    looked_for: what its folder must hold, for a person. places: the songs that a folder seems to hold. read: the song of such
+    a place, or None; what is left out it appends to the problems. twin: what two songs that are the same music share, "" if nothing.
+    """
+
+    title: str
+    looked_for: str
+    places: Callable[[Path], Sequence[Place]]
+    read: Callable[[Any, list[Problem]], Song | None]
+    twin: Callable[[Song], str] = lambda song: ""
+
+
+READERS = {
+    "moisesdb": Reader("MoisesDB", "moisesdb_v0.1/<track>/data.json", moises.places, moises.read),
+    "musdb18": Reader("MUSDB18", "train|test/*.stem.mp4", musdb.mp4_places, musdb.read_mp4),
+    "musdb18-hq": Reader("MUSDB18-HQ", "train|test/<song>/mixture.wav", musdb.hq_places, musdb.read_hq),
+    "slakh": Reader("Slakh2100", "train|validation|test/Track*/metadata.yaml", slakh.places, slakh.read, lambda song: song.title),
+    "corpus": Reader("the corpus", "train|heldout/<song>/song.json", corpus.places, corpus.read),
+    "folder": Reader("a folder of stems", "<song>/drums.wav, bass.wav, ...", folder.places, folder.read),
 }
-"""Name of a kind -> how it is known, read, and described; the first that fits counts."""
+"""In the order in which they are tried: a folder of stems is what fits when nothing else does."""
 
-
-def find_kind(path: Path, kind: str = "auto") -> tuple[str, Path]:
-    """Which data set a folder holds, and where in it the songs are. Raises StageError where it is none that is known."""
-    if not path.exists():
-        raise StageError(f"there is no folder {path}")
-    if not path.is_dir():
-        raise StageError(f"{path} is a file: give the folder of a data set")
-    if kind != "auto" and kind not in KINDS:
-        raise StageError(f'there is no data set of kind "{kind}": choose {", ".join(KINDS)}')
-    for name, (fits, _, _) in KINDS.items():
-        if kind in ("auto", name) and (place := fits(path)):
-            return name, place
-    found = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
-    looked = "; ".join(f"{name}: {sign}" for name, (_, _, sign) in KINDS.items() if kind in ("auto", name))
-    raise StageError(f"{path} is no data set that STAGE reads. Looked for {looked}. Found {found}")
+KINDS = (PREPARED, *READERS)
 
 
 def open_songs(path: str | Path, kind: str = "auto", rate: int | None = None, problems: list[Problem] | None = None) -> list[Song]:
-    """The songs of a data set, sorted by id.
+    """The songs of a data set, sorted by id, to be read at `rate` Hz (at their own by default).
 
-    kind: of `KINDS`, found by itself with "auto". rate: in Hz, at which the songs are read; each its own if None.
-    problems: gets what was left out. Raises StageError where it is no data set, or nothing in it can be used.
+    path: a folder, or the URL of a prepared set. kind: one of `KINDS`; "auto" finds out. What cannot be used is appended to `problems`, and the rest goes on. Only headers
+    and metadata are read: damage further in shows when a crop is read. Raises StageError where there is no such folder, where
+    it holds nothing that is known, and where nothing of it can be used.
     """
     problems = [] if problems is None else problems
-    if "://" in str(path):  # an object store holds what was prepared and copied there
-        found = prepared.songs(str(path).rstrip("/"), problems)
+    kind, found = recognise(path, kind)
+    before = len(problems)
+    if kind == PREPARED:
+        songs = prepared.songs(path, problems)
+        reader = None
     else:
-        name, place = find_kind(Path(path), kind)
-        found = KINDS[name][1](place, problems)
-    songs: dict[str, Song] = {}
-    for song in sorted(found, key=lambda song: song.id):
-        if song.id in songs:
-            problems.append(Problem(song.id, "same name twice", "only the first is used"))
-        else:
-            songs[song.id] = song if rate is None else at_rate(song, rate)
+        reader = READERS[kind]
+        songs = _read_all(reader, found, problems)
+    songs = _single(songs, reader, problems)
     if not songs:
-        why = f"; the first trouble: {problems[0].song}: {problems[0].detail}" if problems else ""
-        raise StageError(f"no song of {path} can be used{why}")
-    return list(songs.values())
+        why = f": {problems[before].song}: {problems[before].detail}" if len(problems) > before else ""
+        raise StageError(f"{path} holds no song that can be used, and {len(problems) - before} that cannot{why}")
+    return sorted((song if rate in (None, song.rate) else at_rate(song, rate) for song in songs), key=lambda song: song.id)
 
 
-def at_rate(song: Song, rate: int) -> Song:
-    """The same song, read at another rate in Hz."""
-    every = (track for tracks in song.stems.values() for track in tracks)
-    return replace(song, rate=rate, samples=common_length(every, rate))
+def recognise(path: str | Path, kind: str = "auto") -> tuple[str, Sequence[Place]]:
+    """(kind, the places of its songs; none are told of a prepared set, which a URL always is). Raises StageError as `open_songs`."""
+    if kind != "auto" and kind not in KINDS:
+        raise StageError(f'there is no kind of data set "{kind}": choose auto, {", ".join(KINDS)}')
+    if "://" in str(path):  # an object store holds what was prepared and copied there
+        return PREPARED, ()
+    path = Path(path)
+    if not path.is_dir():
+        raise StageError(f"{path} is {'a file' if path.exists() else 'not there'}: name the folder of a data set")
+    if kind == PREPARED or kind == "auto" and prepared.fits(path):
+        return PREPARED, ()
+    for name, reader in READERS.items():
+        if kind in ("auto", name) and (found := reader.places(path)):
+            return name, found
+    wanted = [f"{reader.title} ({reader.looked_for})" for name, reader in READERS.items() if kind in ("auto", name)]
+    there = sorted(entry.name for entry in path.iterdir())
+    shown = ", ".join(there[:6]) + (f" and {len(there) - 6} more" if len(there) > 6 else "") if there else "nothing"
+    raise StageError(f"{path} holds no data set that is known. Looked for: {'; '.join(wanted)}. Found: {shown}")
+
+
+def _read_all(reader: Reader, found: Sequence[Place], problems: list[Problem]) -> list[Song]:
+    def one(place: Place) -> tuple[Song | None, list[Problem]]:
+        own: list[Problem] = []
+        return reader.read(place, own), own
+
+    songs = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for song, own in pool.map(one, found):
+            problems += own
+            songs += [song] if song else []
+    return songs
+
+
+def _single(songs: list[Song], reader: Reader | None, problems: list[Problem]) -> list[Song]:
+    """Songs without those that are there twice: the first of them stays, those to train on first."""
+    kept: dict[str, Song] = {}
+    twins: dict[str, Song] = {}
+    for song in songs:
+        twin = reader.twin(song) if reader else ""
+        if song.id in kept:
+            where = f"in {kept[song.id].split or 'the set'} and in {song.split or 'the set'}"
+            problems.append(Problem(song.id, "id twice", f"{song.id} is there twice, {where}: the first is kept"))
+        elif twin and twin in twins:
+            problems.append(Problem(song.id, "duplicate", f"the same music as {twins[twin].id} ({twin})"))
+        else:
+            kept[song.id] = song
+            if twin:
+                twins[twin] = song
+    return list(kept.values())

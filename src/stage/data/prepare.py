@@ -72,7 +72,7 @@ def prepare(path: Path | str, out: Path, settings: Settings, *, kind: str = "aut
     _check_settings(out, settings, str(path))
     frozen = splits.assign(songs, splits.read(out), split, held)
     _write(out / splits.FILE, json.dumps(frozen, indent=0, sort_keys=True).encode())
-    problems += [Problem(artist, "artist in several splits", ", ".join(where), "kept") for artist, where in splits.shared_artists(songs, frozen).items()]
+    problems += [Problem(artist, "artist in several splits", ", ".join(where)) for artist, where in splits.shared_artists(songs, frozen).items()]
     packed = {entry["id"] for shard in _shards(out) for entry in shard["songs"]}
     todo = [song for song in songs if song.id not in packed and not _result(out, song).exists()]
     _check_room(out, todo, settings)
@@ -97,7 +97,7 @@ def work(song: Song, split: str, settings: Settings, out: str) -> Done:
         data = _tar(song, split, settings, problems)
     except StageError as error:
         data = None
-        problems.append(Problem(song.id, "unreadable file", str(error)))
+        problems.append(Problem(song.id, "file unreadable", str(error)))
     try:
         if data is not None:
             _write(_result(Path(out), song).with_suffix(".tar"), data)
@@ -122,7 +122,7 @@ def _tar(song: Song, split: str, settings: Settings, problems: list[Problem]) ->
         try:
             audio = song.read(role, 0, song.samples)[0]
         except StageError as error:
-            problems.append(Problem(song.id, "unreadable file", str(error), role))
+            problems.append(Problem(song.id, "file unreadable", str(error), role))
             continue
         peak = float(np.abs(audio).max(initial=0.0))
         if peak <= SILENT_PEAK:
@@ -144,7 +144,7 @@ def _tar(song: Song, split: str, settings: Settings, problems: list[Problem]) ->
         grid = track(mix, song.rate)
         beats = np.stack([grid.times, grid.numbers.astype(np.float64)], 1) if len(grid) > 1 else None
         if beats is None:
-            problems.append(Problem(song.id, "no beats found", "it gives no click pairs", "kept"))
+            problems.append(Problem(song.id, "no beats found", "it gives no click pairs"))
     tempo = song.tempo or (float(60 / np.median(np.diff(beats[:, 0]))) if beats is not None and len(beats) > 1 else None)
     tags = {"genres": list(song.genres), "moods": list(song.moods)}
     if not any(tags.values()):

@@ -21,9 +21,9 @@ from .song import Problem, Song, Track, open_file
 INDEX, FORMAT = "index.json", 1
 
 
-def fits(path: Path) -> Path | None:
-    """The folder itself, if it was prepared."""
-    return path if (path / INDEX).exists() else None
+def fits(path: Path) -> bool:
+    """Whether `stage prepare` made this folder."""
+    return (path / INDEX).exists()
 
 
 def songs(path: Path | str, problems: list[Problem]) -> list[Song]:

@@ -1,51 +1,125 @@
-"""What data sets call their stems, and the roles that stand for them everywhere in STAGE."""
+"""What each data set calls its stems, and what they are called here: every table of names in one place.
+
+A role of None is left out: it is no instrument. Roles are plain words; a folder of stems may add its own (`stems.yaml`).
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-ROLES = ("drums", "percussion", "bass", "guitar", "keys", "strings", "wind", "plucked", "synth", "vocals", "other")
-"""The usual roles; a data set may bring others, by their own names."""
-
-MOISES = {
-    "drums": "drums", "percussion": "percussion", "bass": "bass", "guitar": "guitar", "piano": "keys", "other_keys": "keys",
-    "bowed_strings": "strings", "wind": "wind", "other_plucked": "plucked", "vocals": "vocals", "other": "other",
-}  # fmt: skip
-"""MoisesDB's stem names."""
-
-SLAKH = {
-    "drums": "drums", "bass": "bass", "guitar": "guitar", "piano": "keys", "organ": "keys", "chromatic percussion": "percussion",
-    "percussive": "percussion", "strings": "strings", "strings (continued)": "strings", "ensemble": "strings", "brass": "wind", "reed": "wind",
-    "pipe": "wind", "ethnic": "plucked", "synth lead": "synth", "synth pad": "synth", "synth effects": "other", "sound effects": "other",
-}  # fmt: skip
-"""Slakh's instrument classes, in lower case."""
-
-NAMES: dict[str, str] = {
-    r"drum|\bkit\b|beat\b|kick|snare|hi-?hat|overhead": "drums",
-    r"perc|conga|shaker|tambourine": "percussion",
-    r"bass|\b808\b": "bass",
-    r"g(ui)?ta?r|\bgtrs?\b": "guitar",
-    r"keys?\b|piano|organ|rhodes|wurl|clav|harpsi": "keys",
-    r"string|violin|viola|cello": "strings",
-    r"brass|horn|sax|trumpet|trombone|flute|clarinet|wind": "wind",
-    r"synth|pad|lead synth|arp\b": "synth",
-    r"vocal|\bvox\b|voice|sing|choir": "vocals",
-    r"other|\bfx\b|effects|rest|accompaniment": "other",
+MOISES: dict[str, str | None] = {
+    "vocals": "vocals",
+    "bass": "bass",
+    "drums": "drums",
+    "percussion": "percussion",
+    "guitar": "guitar",
+    "other_plucked": "plucked",
+    "piano": "keys",
+    "other_keys": "keys",
+    "bowed_strings": "strings",
+    "wind": "wind",
+    "other": "other",
 }
-"""Pattern (regular expression, found anywhere in a file's name, any case) -> role; the first that fits counts."""
+"""MoisesDB's stem names. The paper's drums are the stem `drums` alone: congas and shakers stand beside it, in a role of their own."""
 
-LEFT_OUT = r"mix|master|\bclick|metronome|full\b"
-"""Files that are no stems: mixes, and the clicks to which musicians played."""
+MOISES_TRACKS: dict[str, str | None] = {"click track": None, "metronome": None}
+"""Track types that count for more than the stem they stand in: a metronome would tell the model the beat, and is not music."""
+
+MUSDB: dict[str, str | None] = {"mixture": None, "drums": "drums", "bass": "bass", "other": "other", "vocals": "vocals"}
+"""MUSDB18's sources, in the order of the streams of its MP4 files."""
+
+SLAKH: dict[str, str | None] = {
+    "drums": "drums",
+    "percussive": "percussion",
+    "chromatic percussion": "percussion",
+    "bass": "bass",
+    "guitar": "guitar",
+    "ethnic": "plucked",
+    "piano": "keys",
+    "organ": "keys",
+    "synth lead": "lead",
+    "synth pad": "pads",
+    "strings": "strings",
+    "strings (continued)": "strings",
+    "brass": "wind",
+    "reed": "wind",
+    "pipe": "wind",
+    "sound effects": "other",
+}
+"""Slakh's `inst_class`, in lower case; `is_drum` goes before it. Classes that are not here are `other`."""
+
+FOLDER: dict[str | None, tuple[str, ...]] = {
+    "drums": ("drum", "drumkit", "drum kit", "drum set", "bass drum", "kick drum", "snare drum", "kick", "bd", "snare", "sd", "tom", "hihat",
+              "hi hat", "hat", "hh", "cymbal", "overhead", "oh", "crash", "ride", "808 drum"),
+    "percussion": ("percussion", "perc", "conga", "bongo", "shaker", "tambourine", "clap", "cowbell", "claves", "timbales", "vibraphone", "marimba",
+                   "xylophone", "glockenspiel", "mallet"),
+    "bass": ("bass", "bass guitar", "electric bass", "acoustic bass", "synth bass", "double bass", "upright bass", "sub bass", "bass synth",
+             "contrabass", "bass line", "bassline", "808 bass"),
+    "guitar": ("guitar", "gtr", "gt", "acoustic guitar", "electric guitar", "lead guitar", "rhythm guitar", "guitar solo", "acgtr", "elgtr"),
+    "keys": ("key", "keyboard", "piano", "grand piano", "electric piano", "rhodes", "wurlitzer", "wurli", "organ", "hammond", "clavinet", "clav",
+             "harpsichord", "accordion", "synth", "synthesizer"),
+    "pads": ("pad", "synth pad"),
+    "lead": ("lead", "synth lead", "lead synth"),
+    "strings": ("strings", "violin", "viola", "cello", "fiddle", "string section"),
+    "wind": ("wind", "woodwind", "brass", "horn", "trumpet", "trombone", "tuba", "sax", "saxophone", "flute", "clarinet", "oboe", "bassoon",
+             "harmonica"),
+    "plucked": ("plucked", "banjo", "mandolin", "ukulele", "harp", "sitar"),
+    "vocals": ("vocals", "vocal", "vox", "voice", "voc", "lead vocal", "lead vox", "lead voice", "backing vocal", "backing vox", "bgv", "bv", "choir",
+               "singer"),
+    "other": ("other", "fx", "sfx", "effect", "sound effect", "sample"),
+    None: ("mix", "mixture", "mixdown", "full mix", "master", "click", "click track", "metronome", "backing track", "reference"),
+}
+"""What file names of a folder of stems may hold: whole words, in the singular or plural. The longest that fits decides, then the last."""
 
 
-def role_of(name: str, more: Mapping[str, str] | None = None) -> str | None:
-    """The role of a file by its name without extension; None for a mix or a click. more: patterns that are tried first, "" leaves out.
+def moises(stem: str, track: str) -> str | None:
+    """The role of a MoisesDB track of that type in that stem. KeyError for a stem that MoisesDB v0.1 does not have."""
+    kind = track.strip().lower()
+    return MOISES_TRACKS[kind] if kind in MOISES_TRACKS else MOISES[stem.strip().lower()]
 
-    A name that no pattern fits is a role of its own, in lower case.
+
+def slakh(inst_class: str, is_drum: bool) -> str | None:
+    """The role of a Slakh stem."""
+    return "drums" if is_drum else SLAKH.get(inst_class.strip().lower(), "other")
+
+
+def plain(name: str) -> str:
+    """A file name as words in lower case: "01_BassGuitar(L)" -> "01 bass guitar l"."""
+    return " ".join(re.findall(r"\d+|[^\W\d_]+", re.sub(r"(?<=[a-zà-ÿ])(?=[A-ZÀ-Þ])", " ", name))).lower()
+
+
+def _pattern(words: str) -> re.Pattern:
+    """Whole words, with an s or without; `*` stands for any letters. The words of a pattern are taken apart as those of a name are."""
+    parts = [plain(part) for part in words.split("*")]
+    body = r"\w*".join(re.escape(part) for part in parts).replace(r"\ ", " ")
+    return re.compile(rf"(?<!\w){body}(?:s|es)?(?!\w)")
+
+
+class Names:
+    """Which role a file name tells: the user's patterns first, then `FOLDER`.
+
+    extra: role (or None for what is to be left out) -> patterns.
     """
-    plain = re.sub(r"[\W_]+", " ", name).strip().lower()
-    for pattern, role in (*(more or {}).items(), (LEFT_OUT, ""), *NAMES.items()):
-        if re.search(pattern, plain):
-            return role or None
-    return re.sub(r"^\d+\s+", "", plain) or None
+
+    def __init__(self, extra: Mapping[str | None, Sequence[str]] | None = None):
+        tables = (extra or {}, FOLDER)
+        self.tables = [[(role, _pattern(words)) for role, patterns in table.items() for words in patterns] for table in tables]
+
+    def role(self, name: str, whole: bool = False) -> tuple[bool, str | None]:
+        """(whether the name is known, its role). whole: the pattern must be all of the name, as for a folder of one stem's tracks."""
+        text = plain(name)
+        for table in self.tables:
+            found = [(len(hit[0]), hit.start(), role) for role, pattern in table for hit in pattern.finditer(text) if not whole or hit[0] == text]
+            # What is no instrument counts only where no instrument is named: a "drum mix" is drums.
+            if found:
+                return True, max([hit for hit in found if hit[2]] or found, key=lambda hit: hit[:2])[2]
+        return False, None
+
+    def roles(self, names: Sequence[str]) -> list[tuple[bool, str | None]]:
+        """`role` of each file of one song. What all names begin with is the song's title, where the rest tells the stems: "Guitar Town - Bass"."""
+        whole, words = [self.role(name) for name in names], [plain(name).split() for name in names]
+        title = next((at for at, same in enumerate(zip(*words)) if len(set(same)) > 1), 0)
+        rest = [self.role(" ".join(part[title:])) for part in words]
+        enough = len({role for _, role in rest if role}) > 1 and all(after for (before, _), (after, _) in zip(whole, rest) if before)
+        return rest if enough else whole

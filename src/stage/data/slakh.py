@@ -1,122 +1,72 @@
-"""Slakh2100: `train|validation|test/TrackNNNNN/` with metadata.yaml, stems/SNN.flac and all_src.mid, whose tempo map gives the beats."""
+"""Slakh2100 (and BabySlakh): `metadata.yaml` beside `stems/SNN.flac`; beats from the tempo map of `all_src.mid`."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
+from stage.data import roles
+from stage.data.gather import Source, make, parse, text_of, tracks_of
+from stage.data.midi import beats
+from stage.data.places import Place, in_splits
+from stage.data.song import Problem, Song
 from stage.errors import MissingExtra, StageError
 
-from .roles import SLAKH
-from .song import Problem, Song, Track, common_length, probe
-
-SPLITS = ("train", "validation", "test", "omitted")
-
-
-def fits(path: Path) -> Path | None:
-    """The folder itself, if it holds Slakh."""
-    return path if next(path.glob("*/Track*/metadata.yaml"), None) else None
+SPLITS = ("train", "validation", "test")
+OMITTED = "omitted"
+"""The folder of the redux split that holds what is twice in the data set."""
 
 
-def songs(path: Path, problems: list[Problem]) -> list[Song]:
-    """All songs; a song whose MIDI file was there before is left out (the "redux" edition of the data set does the same)."""
-    found, seen = [], {}
-    for file in sorted(path.glob("*/Track*/metadata.yaml"), key=lambda file: file.parent.name):
-        folder = file.parent
-        midi = folder / "all_src.mid"
-        if midi.exists():
-            key = hashlib.sha256(midi.read_bytes()).hexdigest()
-            if key in seen:
-                problems.append(Problem(folder.name, "duplicate song", f"the same music as {seen[key]}"))
+def places(root: Path) -> list[Place]:
+    """The track folders of the splits, or of `root` itself; those of `omitted` go with that name as their split."""
+    found = in_splits(root, (*SPLITS, OMITTED), "Track*/metadata.yaml")
+    if not found:
+        return []
+    # A track folder without its metadata is to be told.
+    folders = {place.folder.parent.parent: place.split for place in found}
+    return [Place(path, split) for folder, split in folders.items() for path in sorted(folder.glob("Track*")) if path.is_dir()]
+
+
+def read(place: Place, problems: list[Problem]) -> Song | None:
+    """The song of a track folder. Its id is the folder's name; its title, the id of its MIDI file, tells songs of the same music."""
+    name, path = place.folder.name, place.folder / "metadata.yaml"
+    if place.split == OMITTED:
+        problems.append(Problem(name, "duplicate", "the redux split leaves it out, as the same music is in another track"))
+        return None
+    text = text_of(path, name, problems)
+    if text is None:
+        return None
+    try:
+        about = parse(path, text)
+        sources = []
+        for key, stem in sorted(about["stems"].items()):
+            # What its renderer had no sound for is in the metadata, but is no stem.
+            if not stem.get("audio_rendered", True):
                 continue
-            seen[key] = folder.name
-        if song := _song(folder, problems):
-            found.append(song)
-    return found
-
-
-def _song(folder: Path, problems: list[Problem]) -> Song | None:
-    try:
-        import yaml
-    except ImportError:
-        raise MissingExtra("reading Slakh", "train") from None
-    name = folder.name
-    try:
-        stems = yaml.safe_load((folder / "metadata.yaml").read_text())["stems"]
-        stems = {key: (about["inst_class"], about.get("audio_rendered", True)) for key, about in stems.items()}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        problems.append(Problem(name, "another version of Slakh", f"metadata.yaml: {type(error).__name__} {error}"))
+            role = roles.slakh(str(stem.get("inst_class") or ""), bool(stem.get("is_drum")))
+            if role:
+                sources.append(Source(role, _audio(place.folder / "stems", key), str(stem.get("midi_program_name") or "")))
+    except MissingExtra:
+        raise
+    except (StageError, KeyError, TypeError, AttributeError) as error:
+        detail = str(error) if isinstance(error, StageError) else f"{path} is not of Slakh2100 ({type(error).__name__}: {error})"
+        problems.append(Problem(name, "bad metadata", detail))
         return None
-    tracks: dict[str, list[Track]] = defaultdict(list)
-    for key, (kind, rendered) in sorted(stems.items()):
-        if not rendered:
-            continue
-        role, file = SLAKH.get(kind.lower(), "other"), folder / "stems" / f"{key}.flac"
-        if not file.exists():
-            problems.append(Problem(name, "missing file", str(file), role))
-            continue
-        try:
-            found = probe(str(file), kind=kind)
-        except StageError as error:
-            problems.append(Problem(name, "unreadable file", str(error), role))
-        else:
-            tracks[role].append(found)
-    if not tracks:
-        problems.append(Problem(name, "no stems", str(folder)))
-        return None
-    every = [track for parts in tracks.values() for track in parts]
-    rate = max(track.rate for track in every)
-    samples = common_length(every, rate)
-    beats = midi_beats(folder / "all_src.mid", samples / rate, name, problems)
-    split = folder.parent.name if folder.parent.name in SPLITS else None
-    return Song(name, "", name, rate, samples, dict(tracks), beats=beats, split=split, tempo=tempo_of(beats))
-
-
-def midi_beats(path: Path, seconds: float, song: str, problems: list[Problem]) -> np.ndarray | None:
-    """Beats [n, 2] (seconds, place in the bar) of a MIDI file's tempo map and time signatures; None without a readable file."""
+    stems = tracks_of(name, sources, problems)
+    seconds = max((track.samples / track.rate for tracks in stems.values() for track in tracks), default=0.0)
+    grid = None
     try:
-        import mido
-    except ImportError:
-        raise MissingExtra("reading the beats of MIDI files", "train") from None
-    if not path.exists():
-        return None
-    try:
-        file = mido.MidiFile(str(path), clip=True)
-        changes = [(tick, message) for track in file.tracks for tick, message in _absolute(track) if message.type in ("set_tempo", "time_signature")]
-    except (OSError, ValueError, EOFError, IndexError, KeyError) as error:
-        problems.append(Problem(song, "unreadable MIDI file", f"{path}: {error}"))
-        return None
-    changes.sort(key=lambda change: change[0])
-    beats: list[tuple[float, int]] = []
-    tick, time, tempo, unit, meter, number = 0.0, 0.0, 500_000, file.ticks_per_beat, 4, 1
-    for until, message in [*changes, (float("inf"), None)]:
-        while tick < until and time < seconds:
-            # a change in the middle of a beat moves the rest of it
-            step = min(unit, until - tick) if until - tick < unit * 0.999 else unit
-            if step == unit:
-                beats.append((time, number))
-                number = number % meter + 1
-            tick, time = tick + step, time + step * tempo / 1e6 / file.ticks_per_beat
-        if message is not None and message.type == "set_tempo":
-            tempo = message.tempo
-        elif message is not None:
-            unit, meter, number = file.ticks_per_beat * 4 / message.denominator, message.numerator, 1
-            if message.denominator == 8 and meter > 3 and meter % 3 == 0:  # 6/8 and its like are felt in dotted quarters
-                unit, meter = 3 * unit, meter // 3
-    return np.array(beats, np.float64).reshape(-1, 2) if beats else None
+        grid = beats(place.folder / "all_src.mid", seconds)
+    except StageError as error:
+        problems.append(Problem(name, "beats unreadable", f"{error}. The song stays, without its beats"))
+    known = grid is not None and len(grid) > 1
+    table = np.stack([grid.times, grid.numbers], 1).astype(np.float64) if known else None
+    tempo = grid.bpm if known else None
+    return make(name, stems, problems, artist="", title=str(about.get("UUID") or ""), split=place.split, beats=table, tempo=tempo)
 
 
-def tempo_of(beats: np.ndarray | None) -> float | None:
-    """Median tempo in beats a minute; None where there are no two beats."""
-    return None if beats is None or len(beats) < 2 else float(60 / np.median(np.diff(beats[:, 0])))
-
-
-def _absolute(track) -> list[tuple[int, object]]:
-    tick, events = 0, []
-    for message in track:
-        tick += message.time
-        events.append((tick, message))
-    return events
+def _audio(folder: Path, key: str) -> Path:
+    """FLAC, or WAV as in BabySlakh."""
+    wav = folder / f"{key}.wav"
+    return wav if wav.exists() else folder / f"{key}.flac"

@@ -193,9 +193,6 @@ class Song:
         for role in [roles] if isinstance(roles, str) else roles:
             for track in self.stems.get(role, ()):
                 out[0] += track.read_at(self.rate, start, samples)
-        # a resampled track rings a little beyond its ends
-        out[:, : max(0, -start)] = 0
-        out[:, max(0, self.samples - start) :] = 0
         return out
 
 

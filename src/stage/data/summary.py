@@ -56,10 +56,9 @@ def lines(summary: Summary, problems: Sequence[Problem]) -> list[str]:
     for role, hours in sorted(summary.hours.items(), key=lambda item: -item[1]):
         known = f", sounding {summary.sounding[role]:.2f} h" if role in summary.sounding else ""
         said.append(f"  {role:12} {hours:8.2f} h{known}")
-    for (reason, whole), count in sorted(Counter((p.reason, not p.stem) for p in problems).items(), key=lambda item: -item[1]):
-        one = next(p for p in problems if p.reason == reason and (not p.stem) == whole)
-        what = "song left out" if whole else "kept" if one.stem == "kept" else "stem left out"
-        said.append(f"  {count} x {reason} ({what}), e.g. {one.song}: {one.detail}")
+    for reason, count in Counter(problem.reason for problem in problems).most_common():
+        one = next(problem for problem in problems if problem.reason == reason)
+        said.append(f"  {count} x {reason}, e.g. {one.song}{one.stem and ', ' + one.stem}: {one.detail}")
     return said
 
 

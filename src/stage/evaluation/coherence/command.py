@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-Data = Annotated[str, typer.Option(help="Songs with stems: any data set that stage songs opens.")]
+Data = Annotated[str, typer.Option(help="Songs with stems: any data set that stage data opens.")]
 
 
 def scorer(

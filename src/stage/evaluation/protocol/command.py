@@ -12,7 +12,7 @@ Pairs = Optional[list[str]]
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="embedded, a model folder, or an installed or published name.")],
-    data: Annotated[list[str], typer.Option("--data", help="Songs with stems: prepared (stage prepare), or any data set that stage songs opens. May be repeated.")],
+    data: Annotated[list[str], typer.Option("--data", help="Songs with stems: prepared (stage prepare), or any data set that stage data opens. May be repeated.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything; one that holds a part of this evaluation goes on.")] = Path("evaluation"),
     stem: Annotated[Optional[list[str]], typer.Option("--stem", help="Stem to evaluate; all that the model plays and the songs have, by default.")] = None,
     adapter: Annotated[Optional[list[str]], typer.Option("--adapter", help="An adapter to load onto the model. May be repeated.")] = None,

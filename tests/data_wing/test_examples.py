@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from songs.miniatures import band
+from data_wing.miniatures import band
 from stage.data import open_songs
 from stage.data.examples import CutOptions, Cutter
 from stage.errors import StageError

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from songs import miniatures
+from data_wing import miniatures
 from stage.data import open_songs, prepared, splits
 from stage.data.examples import CutOptions, Cutter
 from stage.data.prepare import Settings, prepare
@@ -53,7 +53,7 @@ def test_songs_come_back_at_the_models_rate(source, made):
         assert abs(song.peak("drums", 0, song.samples) - whole.max()) < 1e-3
     found = {(p.song, p.reason) for p in problems}
     assert ("Quiet - Silence", "silent song") in found
-    assert ("Artist 3 - Song 3", "unreadable file") in found
+    assert ("Artist 3 - Song 3", "file unreadable") in found
     assert {p.reason for p in problems if p.song in ("Copyist - Copy", "Artist 0 - Song 0")} >= {"duplicate song"}
 
 
