@@ -25,6 +25,7 @@ def frechet(reference: np.ndarray, made: np.ndarray) -> float:
     """
     a, b = (np.asarray(part, np.float64) for part in (reference, made))
     x, y = ((part - part.mean(0)) / np.sqrt(len(part) - 1) for part in (a, b))
+    x, y = (np.linalg.qr(part, mode="r") for part in (x, y))  # the same products in min(n, D) rows
     root = np.linalg.svd(x @ y.T, compute_uv=False).sum()
     return float(np.square(a.mean(0) - b.mean(0)).sum() + np.square(x).sum() + np.square(y).sum() - 2 * root)
 

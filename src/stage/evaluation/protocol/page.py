@@ -107,10 +107,10 @@ PAGE = """<!doctype html>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1.2rem; color: #1c2630; background: #fff }}
 h1 {{ font-size: 1.6rem }} h2 {{ font-size: 1.2rem; margin: 2.5rem 0 1rem }} h3 {{ font-size: .95rem; margin: 0 0 .5rem }} h3 small {{ color: #667; font-weight: 400 }}
 .wide {{ overflow-x: auto; margin: 1rem 0 }} table {{ border-collapse: collapse; font-size: .85rem; white-space: nowrap }}
-td, th {{ padding: .35rem .7rem; border-bottom: 1px solid #e3e7eb; text-align: right }} td:first-child, th:first-child {{ text-align: left; font-weight: 600 }}
-th {{ background: #f5f7f9 }} td i {{ color: #8a95a0; font-style: normal; font-size: .8em; margin-left: .3em }}
+td, th {{ vertical-align: top; padding: .35rem .5rem; border-bottom: 1px solid #e3e7eb; text-align: right }} td:first-child, th:first-child {{ text-align: left; font-weight: 600 }}
+th {{ background: #f5f7f9 }} td i {{ display: block; color: #8a95a0; font-style: normal; font-size: .78em; line-height: 1.2 }}
 section {{ border: 1px solid #e3e7eb; border-radius: 8px; padding: .8rem 1rem; margin: 0 0 1rem }}
-.lane {{ display: grid; grid-template-columns: 7rem minmax(12rem, 1fr) auto; gap: .2rem .8rem; align-items: center; margin: .3rem 0 }}
+.lane {{ display: grid; grid-template-columns: 7rem minmax(12rem, 1fr) 26.6rem; gap: .2rem .8rem; align-items: center; margin: .3rem 0 }}
 .name {{ font-size: .85rem; font-weight: 600 }} .figures {{ grid-column: 2 / 4; font-size: .78rem; color: #667; display: flex; flex-wrap: wrap; gap: 0 .9rem }}
 .side {{ display: flex; gap: .5rem }} label {{ font-size: .7rem; color: #667 }} audio {{ display: block; width: 13rem; height: 1.9rem }}
 svg {{ width: 100%; height: {height}px; background: #fafbfc; border-radius: 4px }} .wave {{ stroke: #2c6fbb; stroke-width: 1.5 }} .quiet .wave {{ stroke: #9aa7b3 }}

@@ -157,14 +157,12 @@ def jobs(task: Task, out: Path, made: Sequence[Clip], threads: int | None = None
         if not tools:
             tools.update(judge=Judge(task), band=Band(task))
         path = out / "audio" / condition.replace(" ", "-") / f"{clip.id}.flac"
-        if path.exists():
-            audio, rate = read(path)
-            audio = audio[0]
-        else:
-            audio, rate = _make(condition, clip, tools["band"])
+        if not path.exists():
+            made, rate = _make(condition, clip, tools["band"])
             path.parent.mkdir(parents=True, exist_ok=True)
-            write(path, np.clip(audio, -1, 1)[None], rate, force=True)
-        row = tools["judge"].hear(audio, rate, clip, known.get(clip.partner))
+            write(path, np.clip(made, -1, 1)[None], rate)
+        audio, rate = read(path)  # what is judged is what is kept
+        row = tools["judge"].hear(audio[0], rate, clip, known.get(clip.partner))
         return {"condition": condition, "clip": clip.id, "kind": clip.kind, "stem": clip.stem, "tracker": tools["judge"].tracker, **row}
 
     def _make(condition: str, clip: Clip, band: Band) -> tuple[np.ndarray, int]:
