@@ -29,19 +29,20 @@ def stages(options: argparse.Namespace) -> list[tuple[str, list[str]]]:
     if options.devices:
         extra += ["--devices", str(options.devices)]
     songs = {"data": out / "songs"}
-    work = [("prepare", ["prepare", str(options.data), str(songs["data"]), "--rate", str(options.rate)])]
+    rate = ["--rate", str(options.rate), *shlex.split(options.prepare)]
+    work = [("prepare", ["prepare", str(options.data), str(songs["data"]), *rate])]
     for name, path in (pair.split("=", 1) for pair in options.also or []):
         songs[name] = out / f"songs-{name}"
-        work.append((f"prepare {name}", ["prepare", path, str(songs[name]), "--rate", str(options.rate)]))
+        work.append((f"prepare {name}", ["prepare", path, str(songs[name]), *rate]))
     for name, recipe in MODELS.items():
         command = ["train", "finetune", str(options.recipes / f"{recipe}.yaml"), "--base", options.base, "--data", str(songs["data"]), "--out", str(out / name)]
         work.append((f"train {name}", command + extra))
-    quick = ["--quick"] if options.quick else []
+    evaluation = shlex.split(options.evaluate)
     for stem, others in (("drums", ["--baseline", f"no-click={out / 'no-click' / 'model'}"]), ("bass", [])):
         for name, folder in songs.items():
             place = out / f"evaluation-{stem}{'' if name == 'data' else '-' + name}"
             command = ["evaluate", str(out / stem / "model"), "--data", str(folder), "--stem", stem, "--out", str(place)]
-            work.append((f"evaluate {stem} on {name}", command + others + quick))
+            work.append((f"evaluate {stem} on {name}", command + others + evaluation))
     return work
 
 
@@ -56,7 +57,8 @@ def main() -> int:
     parser.add_argument("--recipes", type=Path, default=RECIPES, help="folder with the recipes, where yours differ")
     parser.add_argument("--devices", type=int, help="GPUs of this machine to train on")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="a change to all recipes, e.g. schedule.steps=100; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="a rough evaluation")
+    parser.add_argument("--prepare", default="", metavar="OPTIONS", help='options of stage prepare, e.g. "--workers 8 --split paper"')
+    parser.add_argument("--evaluate", default="", metavar="OPTIONS", help='options of stage evaluate, e.g. "--quick --workers 4"')
     parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
     options = parser.parse_args()
     for title, arguments in stages(options):

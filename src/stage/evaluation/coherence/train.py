@@ -137,9 +137,9 @@ def train(recipe: dict, songs: Sequence[Song], out: Path, minutes: float | None 
         optimizer.step()
         step += 1
         if step % recipe["log_every"] == 0:
-            log.scalars(step, {"loss": float(total), "hard": hard})
+            log.scalars(step, {"loss": float(total.detach()), "hard": hard})
             if on_step:
-                on_step(step, {"loss": float(total), "hard": hard})
+                on_step(step, {"loss": float(total.detach()), "hard": hard})
         if step % recipe["save_every"] == 0:
             keep()
     keep()
