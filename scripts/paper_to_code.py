@@ -58,6 +58,17 @@ PARTS: dict[str, list[tuple[str, str, str]]] = {
         ("recipe: optimiser, schedule, batch, precision", "src/stage/training/recipe.py", "Recipe"),
         ("the loop", "src/stage/training/finetune.py", "Run"),
         ("what learns: all weights, LoRA, or a part", "src/stage/training/trainee.py", "prepare"),
+        ("the paper's recipes: recipes/drums.yaml, bass.yaml; without click pairs, ablation-no-click.yaml", "src/stage/training/recipe.py", "read"),
+    ],
+    "Evaluation": [
+        ("mixes of held-out songs, metronomes, seeds", "src/stage/evaluation/protocol/clips.py", "clips"),
+        ("beats: F-measure, tempo, mean error, earth mover's distance", "src/stage/evaluation/protocol/figures.py", "beats"),
+        ("coherence: COCOLA", "src/stage/evaluation/coherence/cocola.py", "Cocola"),
+        ("quality: FAD", "src/stage/evaluation/protocol/distances.py", "fad"),
+        ("quality: KAD", "src/stage/evaluation/protocol/distances.py", "kad"),
+        ("text: CLAP", "src/stage/evaluation/protocol/clap.py", "Clap"),
+        ("the tables, with controls", "src/stage/evaluation/protocol/report.py", "tables"),
+        ("all of it: scripts/reproduce_paper.py", "scripts/reproduce_paper.py", "stages"),
     ],
 }
 

@@ -31,7 +31,11 @@ def choose(name: str = "auto") -> tuple[str, Tracker]:
     if name not in ("auto", "beat-this", "stage"):
         raise StageError(f'beats are tracked by auto, beat-this or stage, not "{name}"')
     if name != "stage" and importlib.util.find_spec("beat_this") and (weights := beat_this_weights()):
-        return "beat-this", beat_this(str(weights))
+        try:
+            return "beat-this", beat_this(str(weights))
+        except (ImportError, OSError) as error:  # its package needs torchaudio, which not every build of torch has beside it
+            if name == "beat-this":
+                raise StageError(f"Beat This! cannot be loaded: {str(error).splitlines()[0]}") from None
     if name == "beat-this":
         raise StageError(f"Beat This! is not here: install the package beat_this, and put {CHECKPOINT} where STAGE_BEAT_THIS says")
     from stage.beats import track
