@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 900, 56
 SORT = {"click": "f_measure", "mix": "f_measure"}
 
 
-def write_page(path: Path, title: str, tables: str, out: Path, made: Sequence[Clip], rows: Sequence[dict[str, Any]], most: int = 48) -> None:
+def write_page(path: Path, title: str, tables: str, out: Path, made: Sequence[Clip], rows: Sequence[dict[str, Any]], most: int = 24) -> None:
     """most: clips of each stem and protocol that are shown, the worst first; the rest are in clips.jsonl."""
     parts = [f"<h1>{html.escape(title)}</h1>", *(_table(part) for part in tables.split("\n\n"))]
     known = {clip.id: clip for clip in made}
