@@ -156,9 +156,13 @@ def test_a_full_disk_is_told_before_and_in_the_middle(tmp_path, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(wing, "_write", lambda path, data: full(path, data) if path.suffix == ".tar" else None)
-    with pytest.raises(StageError, match="full"):
-        prepare(root, tmp_path / "other", Settings(16000))
+    written = wing._write
+    for suffix, name in ((".tar", "song"), (".json", "index")):  # a song's own file; the index, while shards are written
+        monkeypatch.setattr(wing, "_write", lambda path, data: full(path, data) if path.suffix == suffix and path.stem != "splits" and path.stem != "settings" else written(path, data))
+        with pytest.raises(StageError, match="full"):
+            prepare(root, tmp_path / name, Settings(16000))
+    monkeypatch.undo()
+    assert prepare(root, tmp_path / "index", Settings(16000)) == [] and len(open_songs(tmp_path / "index")) == 1
 
 
 def test_no_artist_is_in_two_splits(made):
@@ -181,3 +185,31 @@ def test_a_damaged_index_is_told(tmp_path):
     (tmp_path / "index.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(StageError, match="another version"):
         open_songs(tmp_path)
+
+
+def test_names_of_all_alphabets_and_a_song_that_breaks_the_tracker(tmp_path, monkeypatch):
+    root, out = miniatures.band(tmp_path / "band", songs=3, seconds=3.0), tmp_path / "out"
+    (root / "Artist 0" / "Song 0").rename(root / "Artist 0" / ("夜" * 60))
+    (root / "Artist 0" / ("夜" * 60) / "bass.wav").rename(root / "Artist 0" / ("夜" * 60) / "théorbe.wav")
+    (root / "stems.yaml").write_text("theorbo: [théorbe]\n", encoding="utf-8")
+    (root / "Artist 1" / "Song 1" / "beats.txt").unlink()
+
+    def broken(audio, rate):
+        raise ValueError("no beat can be\nfound")
+
+    monkeypatch.setattr("stage.beats.track", broken)
+    problems = prepare(root, out, Settings(16000, tracker="stage"))
+    assert [(p.song, p.reason, p.detail) for p in problems] == [("Artist 1 - Song 1", "failed", "ValueError: no beat can be found")]
+    songs = open_songs(out)
+    assert [song.title for song in songs] == ["夜" * 60, "Song 2"] and "theorbo" in songs[0].stems
+    streamed = {about["id"]: set(stems) for about, stems in prepared.stream(str(out / "shard-00000.tar"))}
+    assert streamed[songs[0].id] == {"drums", "keys", "theorbo"}
+    assert prepare(root, out, Settings(16000, tracker="stage")) == problems  # told again, not tried again
+
+
+def test_few_artists_hold_one_out_all_the_same(made):
+    songs = open_songs(made[0])
+    three = [replace(songs[0], id=str(i), artist=f"artist {i}", split=None) for i in (1, 2, 3)]
+    assert sorted(splits.assign(three, {}, "artist", held=0.1).values()) == ["heldout", "train", "train"]
+    with pytest.raises(StageError, match="24"):
+        splits.assign(three, {}, "paper")

@@ -60,6 +60,10 @@ class CutOptions:
         chances = ("whole_context", "click", "context_dropout", "text_dropout", "word_dropout", "speed_probability", "pitch_probability")
         if wrong := [name for name in chances if not 0 <= getattr(self, name) <= 1]:
             raise StageError(f"examples.{wrong[0]} is a chance: choose 0 to 1, not {getattr(self, wrong[0])}")
+        if not 0 <= self.silence <= 1:
+            raise StageError(f"examples.silence is a peak: choose 0 to 1, not {self.silence:g}")
+        if self.tags < 0:
+            raise StageError(f"examples.tags is a number of tags, not {self.tags}")
         if not self.stems:
             raise StageError("examples.stems names no stem to play")
         if not 0 < self.seconds <= 600:

@@ -7,6 +7,7 @@ the folder, work on them side by side.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -75,8 +76,12 @@ def prepare(path: Path | str, out: Path, settings: Settings, *, kind: str = "aut
     problems += [Problem(artist, "artist in several splits", ", ".join(where)) for artist, where in splits.shared_artists(songs, frozen).items()]
     packed = {entry["id"] for shard in _shards(out) for entry in shard["songs"]}
     todo = [song for song in songs if song.id not in packed and not _result(out, song).exists()]
-    _check_room(out, todo, settings)
+    _check_room(out, todo, settings, shard_megabytes)
+    if any(song.beats is None for song in todo):
+        choose(settings.tracker)  # what is not here is told before the work
     (out / WORK).mkdir(exist_ok=True)
+    for part in (out / WORK).glob(".*"):  # of a call that was killed
+        part.unlink()
     tasks = [(song, frozen[song.id], settings, str(out)) for song in todo]
     count = len(songs) - len(todo)
     for done in _side_by_side(tasks, workers, ray):
@@ -86,7 +91,8 @@ def prepare(path: Path | str, out: Path, settings: Settings, *, kind: str = "aut
     for song in songs:
         if (report := _result(out, song)).exists():
             problems += [Problem(**problem) for problem in json.loads(report.read_text())]
-    _pack(out, songs, settings, shard_megabytes, problems)
+    with _room(out):
+        _pack(out, songs, settings, shard_megabytes, problems)
     return problems
 
 
@@ -98,15 +104,29 @@ def work(song: Song, split: str, settings: Settings, out: str) -> Done:
     except StageError as error:
         data = None
         problems.append(Problem(song.id, "file unreadable", str(error)))
-    try:
+    except Exception as error:  # a tracker or tagger that fails on one song of thousands must not end the work
+        data = None
+        problems.append(Problem(song.id, "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))
+    with _room(out):
         if data is not None:
             _write(_result(Path(out), song).with_suffix(".tar"), data)
-        _write(_result(Path(out), song), json.dumps([asdict(problem) for problem in problems]).encode())
+        _report(Path(out), song, problems)
+    return Done(song.id, tuple(problems))
+
+
+def _report(out: Path, song: Song, problems: Sequence[Problem]) -> None:
+    _write(_result(out, song), json.dumps([asdict(problem) for problem in problems]).encode())
+
+
+@contextlib.contextmanager
+def _room(out: Path | str) -> Iterator[None]:
+    """A full disk is told in a word."""
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StageError(f"the disk of {out} is full: make room, and the same command goes on") from None
         raise
-    return Done(song.id, tuple(problems))
 
 
 # ------------------------------------------------------------ one song
@@ -156,9 +176,9 @@ def _tar(song: Song, split: str, settings: Settings, problems: list[Problem]) ->
         "chords": None if song.chords is None else list(song.chords), "scale": scale,
         "kinds": {role: sorted({track.kind for track in song.stems[role]} - {""}) for role in stems},
         "bleed": [role for role in stems if any(track.bleed for track in song.stems[role])],
-        "loudness": {role: round(loudness(audio, song.rate), 2) for role, audio in stems.items()},
+        "loudness": {role: round(max(-70.0, loudness(audio, song.rate)), 2) for role, audio in stems.items()},
         "sounding": {role: _map(audio, song.rate) for role, audio in stems.items()},
-        "print": fingerprint(mix),
+        "print": fingerprint(mix), "files": {_plain(role): role for role in stems},
     }  # fmt: skip
     return _members(song.id, about, stems, song.rate)
 
@@ -194,11 +214,11 @@ def _members(song: str, about: dict[str, Any], stems: dict[str, np.ndarray], rat
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
 
-        add(f"{key}.json", json.dumps(about).encode())
+        add(f"{key}.json", json.dumps(about, allow_nan=False).encode())
         for role, audio in stems.items():
             coded = io.BytesIO()
             soundfile.write(coded, audio, rate, format="FLAC", subtype="PCM_16")
-            add(f"{key}.{role.replace('.', '-').replace('/', '-')}.flac", coded.getvalue())
+            add(f"{key}.{_plain(role)}.flac", coded.getvalue())
     return whole.getvalue()
 
 
@@ -213,6 +233,7 @@ def _side_by_side(tasks: Sequence[tuple], workers: int, ray: str | None) -> Iter
             yield work(*task)
     else:
         from concurrent.futures import ProcessPoolExecutor, as_completed
+        from concurrent.futures.process import BrokenProcessPool
         from multiprocessing import get_context
 
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
@@ -220,6 +241,8 @@ def _side_by_side(tasks: Sequence[tuple], workers: int, ray: str | None) -> Iter
             try:
                 for one in as_completed(waiting):
                     yield one.result()
+            except BrokenProcessPool:
+                raise StageError("a worker was ended from outside (no memory left?): the songs that are done are kept, fewer --workers go on") from None
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -257,8 +280,14 @@ def _one_thread() -> None:
 
 
 def _key(song: str) -> str:
-    plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in song)[:60]
-    return f"{plain}-{hashlib.sha256(song.encode()).hexdigest()[:8]}"
+    """A name for a song's files: letters of ASCII, no dots, and a part that no other song has."""
+    return f"{_plain(song)[:60]}-{hashlib.sha256(song.encode()).hexdigest()[:8]}"
+
+
+def _plain(name: str) -> str:
+    """In letters, digits, - and _ of ASCII; a role that had others gets a part of its own."""
+    plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in name)
+    return plain if plain == name else f"{plain[:30]}-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
 
 
 def _result(out: Path, song: Song) -> Path:
@@ -293,8 +322,9 @@ def _check_settings(out: Path, settings: Settings, source: str) -> None:
         _write(path, json.dumps(wanted).encode())
 
 
-def _check_room(out: Path, songs: Sequence[Song], settings: Settings) -> None:
-    needed = 2 * SHRUNK * sum(song.seconds * settings.rate * len(song.stems) for song in songs)
+def _check_room(out: Path, songs: Sequence[Song], settings: Settings, megabytes: float) -> None:
+    # 16 bits a sample; a song's own file goes when its shard is there, so there is one shard besides
+    needed = 2 * SHRUNK * sum(song.seconds * settings.rate * len(song.stems) for song in songs) + min(megabytes * 1e6, 1e12 * bool(songs))
     free = shutil.disk_usage(out).free
     if needed > free:
         raise StageError(f"{out} needs about {needed / 1e9:.1f} GB for {len(songs)} songs, and {free / 1e9:.1f} GB are free: make room, or use --limit")
@@ -315,14 +345,22 @@ def _pack(out: Path, songs: Sequence[Song], settings: Settings, megabytes: float
     shards = _shards(out)
     packed = {entry["id"] for shard in shards for entry in shard["songs"]}
     prints = {entry["print"]: entry["id"] for shard in shards for entry in shard["songs"]}
+    titles = {tuple(entry["title"]): (entry["id"], entry["split"]) for shard in shards for entry in shard["songs"]}
     order = sorted(songs, key=lambda song: song.id)
+    for song in order:
+        if song.id in packed:  # a call that was killed between a shard and this
+            _result(out, song).with_suffix(".tar").unlink(missing_ok=True)
     ready = [(song, place) for song in order if song.id not in packed and (place := _result(out, song).with_suffix(".tar")).exists()]
     known = [(about["split"] == "train", song.id, song, place, about) for song, place in ready for about in [_about(place)]]
     group: list[tuple[Song, Path, dict]] = []
     # what is held out comes first, so that of two equal songs the one to train on is left out
     for _, _, song, place, about in sorted(known, key=lambda item: item[:2]):
-        if (first := prints.setdefault(about["print"], song.id)) != song.id:
-            problems.append(Problem(song.id, "duplicate song", f"sounds the same as {first}"))
+        first, split = titles.setdefault(tuple(_title(about)), (song.id, about["split"]))
+        same = f"sounds the same as {twin}" if (twin := prints.setdefault(about["print"], song.id)) != song.id else ""
+        if about["artist"] and first != song.id and split != about["split"]:
+            same = same or f"{about['artist']}, {about['title']} is in {split} too: {first}"
+        if same:
+            _leave_out(out, song, Problem(song.id, "duplicate song", same), problems)
             continue
         group.append((song, place, about))
         if sum(place.stat().st_size for _, place, _ in group) >= megabytes * 1e6:
@@ -333,8 +371,19 @@ def _pack(out: Path, songs: Sequence[Song], settings: Settings, megabytes: float
     if not shards:
         raise StageError(f"nothing of this data set can be used; the first trouble: {problems[0].song}: {problems[0].reason} ({problems[0].detail})"
                          if problems else "this data set holds no song")  # fmt: skip
-    for _, place in ready:
-        place.unlink(missing_ok=True)
+
+
+def _leave_out(out: Path, song: Song, problem: Problem, problems: list[Problem]) -> None:
+    """Note it in the song's report, so that a later call knows it too."""
+    place = _result(out, song)
+    known = [Problem(**one) for one in json.loads(place.read_text())] if place.exists() else []
+    _report(out, song, [*known, problem])
+    place.with_suffix(".tar").unlink(missing_ok=True)
+    problems.append(problem)
+
+
+def _title(about: dict) -> list[str]:
+    return [about["artist"].strip().lower() or about["id"], about["title"].strip().lower()]
 
 
 def _about(place: Path) -> dict:
@@ -347,7 +396,7 @@ def _shard(out: Path, shards: list[dict], group: list[tuple[Song, Path, dict]], 
     part, entries = out / f".{name}", []
     with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as whole:
         for song, place, about in group:
-            entry: dict[str, Any] = {"id": song.id, "print": about["print"], "stems": {}}
+            entry: dict[str, Any] = {"id": song.id, "print": about["print"], "title": _title(about), "split": about["split"], "stems": {}}
             with tarfile.open(place) as tar:
                 for member in tar:
                     whole.addfile(member, tar.extractfile(member))
@@ -361,3 +410,5 @@ def _shard(out: Path, shards: list[dict], group: list[tuple[Song, Path, dict]], 
     os.replace(part, out / name)
     shards.append({"name": name, "sha256": digest, "bytes": (out / name).stat().st_size, "songs": entries})
     _write(out / INDEX, json.dumps({"format": FORMAT, "rate": settings.rate, "settings": asdict(settings), "shards": shards}).encode())
+    for _, place, _ in group:
+        place.unlink(missing_ok=True)

@@ -87,7 +87,8 @@ def stream(url: str) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
                     yield about, stems
                 about, stems = json.loads(data), {}
             else:
-                stems[member.name.rsplit(".", 2)[1]] = soundfile.read(io.BytesIO(data), dtype="float32")[0]
+                name = member.name.rsplit(".", 2)[1]
+                stems[about["files"].get(name, name)] = soundfile.read(io.BytesIO(data), dtype="float32")[0]
     if about is not None:
         yield about, stems
 

@@ -29,8 +29,10 @@ def assign(songs: Sequence[Song], known: dict[str, str], way: str = "auto", held
     whole = all(song.split for song in songs)
     if way == "own" and not whole:
         raise StageError("this data set has no splits of its own: choose --split artist or paper")
+    if way == "paper" and len(songs) <= PAPER_HELD:
+        raise StageError(f"the paper holds out {PAPER_HELD} songs, and there are {len(songs)}: choose --split artist")
     artists = {_artist(song): known[song.id] for song in songs if song.id in known}
-    last = {song.id for song in sorted(songs, key=lambda song: song.id)[-PAPER_HELD:]} if len(songs) > PAPER_HELD else set()
+    last = {song.id for song in sorted(songs, key=lambda song: song.id)[-PAPER_HELD:]} if way == "paper" else set()
     result = {}
     for song in songs:
         if song.id in known:
@@ -41,6 +43,11 @@ def assign(songs: Sequence[Song], known: dict[str, str], way: str = "auto", held
             result[song.id] = "heldout" if song.id in last else "train"
         else:
             result[song.id] = artists.get(_artist(song)) or ("heldout" if _share(_artist(song)) < held else "train")
+    drawn = [song for song in songs if song.id not in known and not (way in ("own", "paper") or (way == "auto" and whole))]
+    if held and drawn and "heldout" not in result.values() and len({_artist(song) for song in songs}) > 1:
+        # with few artists the draw may miss: the one that was nearest
+        nearest = min({_artist(song) for song in drawn} - set(artists), key=_share, default=None)
+        result |= {song.id: "heldout" for song in drawn if _artist(song) == nearest}
     return result
 
 

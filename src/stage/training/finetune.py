@@ -117,6 +117,8 @@ class Run:
         if wrong := [song for song in songs if song.rate != rate]:
             raise StageError(f"{wrong[0].id} is at {wrong[0].rate} Hz, and {base} hears {rate} Hz: stage prepare {data} OUT --rate {rate}")
         self.songs, self.held = judge.split(songs, recipe.stems, recipe.validation.songs)
+        if lost := [stem for stem in recipe.stems if not any(stem in song.stems for song in self.songs)]:
+            raise StageError(f"no song to train on has {' or '.join(lost)}: take {'it' if len(lost) == 1 else 'them'} out of examples.stems")
         if set(s.id for s in self.songs) & set(s.id for s in self.held):
             raise StageError(f"{data} has songs of one id both to train on and held out: give every song an id of its own")
         torch.manual_seed(recipe.seed)
