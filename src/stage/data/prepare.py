@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from stage.errors import MissingExtra, StageError
+from stage.errors import StageError
 
 from . import splits
+from .crew import side_by_side
 from .open import open_songs
 from .prepared import FORMAT, INDEX, checksum
 from .song import MAP_SECONDS, Problem, Song
@@ -84,7 +85,7 @@ def prepare(path: Path | str, out: Path, settings: Settings, *, kind: str = "aut
         part.unlink()
     tasks = [(song, frozen[song.id], settings, str(out)) for song in todo]
     count = len(songs) - len(todo)
-    for done in _side_by_side(tasks, workers, ray):
+    for done in side_by_side(work, tasks, workers, ray):
         count += 1
         if on_song:
             on_song(count, len(songs), done.song)
@@ -220,60 +221,6 @@ def _members(song: str, about: dict[str, Any], stems: dict[str, np.ndarray], rat
             soundfile.write(coded, audio, rate, format="FLAC", subtype="PCM_16")
             add(f"{key}.{_plain(role)}.flac", coded.getvalue())
     return whole.getvalue()
-
-
-# ------------------------------------------------------------ side by side
-
-
-def _side_by_side(tasks: Sequence[tuple], workers: int, ray: str | None) -> Iterator[Done]:
-    if ray is not None:
-        yield from _on_ray(tasks, ray)
-    elif workers <= 1 or len(tasks) <= 1:
-        for task in tasks:
-            yield work(*task)
-    else:
-        from concurrent.futures import ProcessPoolExecutor, as_completed
-        from concurrent.futures.process import BrokenProcessPool
-        from multiprocessing import get_context
-
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-            waiting = [pool.submit(work, *task) for task in tasks]
-            try:
-                for one in as_completed(waiting):
-                    yield one.result()
-            except BrokenProcessPool:
-                raise StageError("a worker was ended from outside (no memory left?): the songs that are done are kept, fewer --workers go on") from None
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-
-def _on_ray(tasks: Sequence[tuple], address: str) -> Iterator[Done]:
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtra("preparing on a Ray cluster", "cluster") from None
-    mine = not ray.is_initialized()
-    if mine:
-        ray.init(address=None if address == "local" else address, log_to_driver=False, include_dashboard=False)
-    try:
-        remote = ray.remote(num_cpus=1, max_retries=2)(work)
-        waiting = [remote.remote(*task) for task in tasks]
-        while waiting:
-            ready, waiting = ray.wait(waiting)
-            try:
-                yield from ray.get(ready)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause if isinstance(error.cause, StageError) else error from None
-    finally:
-        if mine:
-            ray.shutdown()
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 # ------------------------------------------------------------ the folder

@@ -25,6 +25,8 @@ MELS, LOWEST_HZ, HIGHEST_HZ = 64, 60.0, 7800.0
 EMBEDDING, DIM = 1280, 512
 MODES = ("both", "harmonic", "percussive")
 VARIABLE = "STAGE_COCOLA"
+TYPES = ("Dataset", "ModelInputType", "ModelFeatureExtractorType", "FeatureExtractionTime", "EmbeddingMode")
+"""The authors' enumerations: Lightning may save a setting as one of them beside the weights."""
 
 
 def features(audio: np.ndarray) -> np.ndarray:
@@ -81,6 +83,8 @@ def read(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
+        # plain strings stand in for the authors' enumerations, so that nothing of theirs is imported or run
+        torch.serialization.add_safe_globals([type(name, (str,), {"__module__": "contrastive_model.constants"}) for name in TYPES])
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise StageError(f"there is no COCOLA checkpoint at {path}") from None
@@ -136,4 +140,4 @@ def score(stem: np.ndarray, context: np.ndarray, rate: int, model: Cocola, mode:
 def place() -> Path | None:
     """Where the user says that the checkpoint is."""
     named = os.environ.get(VARIABLE)
-    return Path(named) if named else None
+    return Path(named).expanduser() if named else None
