@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from stage.benchmark.peak import peak_bytes
 
 PROMPT = "busy funk drums with a slow beat"
 CONTEXT = 500
@@ -54,7 +55,7 @@ def summary(seconds: list[float], columns: int) -> dict[str, float]:
     ordered = sorted(seconds)
     return {
         "step_ms": 1e3 * ordered[len(ordered) // 2], "steps_per_second": len(seconds) / sum(seconds), "steps": columns,
-        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+        "peak_gb": peak_bytes() / 1e9,
     }  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def job(weights: str, precision: str, threads: int, variations: int = 1, device:
     began = time.perf_counter()
     made = stage.accompany(audio, 32000, stage.stems[0], PROMPT if weights != "embedded" else "", variations=variations)
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    peak = peak_bytes() / 1e9
     return {"seconds": seconds, "audio_seconds": made.stems.shape[0] * made.stems.shape[1] / made.rate, "peak_gb": peak}
 
 
