@@ -1,0 +1,14 @@
+"""How the tests share a machine: one thread a worker, the longest test first, and an interrupt that interrupts."""
+
+import os
+import signal
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when PyTorch is first imported, here and in the commands that tests start
+
+# A shell's background job ignores Ctrl-C and its children inherit that; tests send it to the commands they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name != "test_reproduce.py")  # two minutes; last, it would keep one core waiting
