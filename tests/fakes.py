@@ -65,7 +65,7 @@ def listening_stage(monkeypatch, contexts=("mix",), window_seconds=2.0, grid=Fal
     return Stage(listener, PcmCodec(), HashedText(HashedConfig(dim=8, buckets=16)), config), listener
 
 
-def drawn_stage(window_seconds: float = 2.0) -> Stage:
+def drawn_stage(window_seconds: float = 2.0, positions: str = "rotary") -> Stage:
     """A whole small model with drawn weights: noise, but made in the real way."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -75,7 +75,7 @@ def drawn_stage(window_seconds: float = 2.0) -> Stage:
         decoder = Decoder(
             DecoderConfig(
                 dim=32, layers=2, heads=2, ffn_dim=64, codebooks=2, codebook_size=32, stems=("drums", "bass"),
-                contexts=("grid", "mix"), text_dim=8, positions="rotary", restart=True,
+                contexts=("grid", "mix"), text_dim=8, positions=positions, restart=True,
             )  # fmt: skip
         )
         text = HashedText(HashedConfig(dim=8, buckets=64)).eval().requires_grad_(False)

@@ -1,7 +1,8 @@
 """Packed weights, caches that variations share, steps over fixed memory, and memory that is told before loading."""
 
-import shutil
+import gc
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from stage.checkpoints import memory
 from stage.decoding import Sampling, advance, begin, generate
 from stage.errors import StageError
 from stage.models import graph, precision
+from stage.models.lora import Voice, new_adapter
 from stage.models.precision import Int4Linear, Int8Linear, Int8RowsLinear, choose, lower, quantize_int4, quantize_int8
 
 WEIGHT = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
@@ -95,81 +97,96 @@ def test_steps_over_fixed_memory_are_the_same_and_can_be_traced(frames):
         states[1].column = states[0].column
 
 
-def side_by_side(decoder, step) -> float:
-    """Largest difference between the logits of a decoder's own steps and of others."""
-    codes = torch.randint(32, (2, 60), generator=torch.Generator().manual_seed(2))
-    text = torch.randn(3, 32, generator=torch.Generator().manual_seed(3))
-    states = [begin(decoder, stem=0, contexts=[codes, codes], text=text, frames=12, seeds=(1, 2)) for _ in range(2)]
-    states[1].step, worst = step, 0.0
-    for _ in range(states[0].steps):
-        for state in states:
-            advance(decoder, state, Sampling())
-        worst = max(worst, float((states[0].logits - states[1].logits).abs().max()))
-        states[1].column = states[0].column
-    return worst
-
-
 @pytest.fixture
-def layer_compiler(monkeypatch):
-    """Lets small decoders be compiled, each test anew."""
-    monkeypatch.setattr(graph, "SMALL", 0)
-    monkeypatch.setenv("CXX", "c++")
-    graph.compiled_layer.cache_clear()
-    torch._dynamo.reset()
-    yield monkeypatch
-    graph.compiled_layer.cache_clear()
+def soon(monkeypatch):
+    """Traces even short generations, from their second step on."""
+    monkeypatch.setattr(graph, "LATER", 1)
+    monkeypatch.setattr(graph, "PAYS", 0)
+    return monkeypatch
 
 
-@pytest.mark.parametrize("kind", ["float32", "int8", "int4"])
-def test_the_compiled_layer_is_traced_whole_and_the_same(kind, layer_compiler):
-    real, seen = torch.compile, []
-
-    def traced(function, fullgraph, options):
-        def backend(module, inputs):
-            seen.append(module)
-            return module.forward
-
-        return real(function, fullgraph=fullgraph, backend=backend)
-
-    layer_compiler.setattr(torch, "compile", traced)
-    decoder = lower(drawn_stage().decoder, kind)
-    assert side_by_side(decoder, graph.fast_step(decoder, [], graph.LONG)) < 1e-3
-    assert 1 <= len(seen) <= 2  # one for all layers, and once more with lengths that change
+def both_ways(decoder, soon, frames: int = 60, steps: int = 12, text=None, seeds=(1, 2)) -> tuple:
+    """Codes of a generation that is traced, and of the same without."""
+    codes = torch.randint(32, (2, frames), generator=torch.Generator().manual_seed(2))
+    arguments = dict(stem=0, contexts=[codes, codes], text=text, frames=steps, seeds=seeds, sampling=Sampling(guidance=2.0, top_k=20))
+    made = []
+    for switch in ("1", "0"):
+        soon.setenv("STAGE_TRACE", switch)
+        made.append(generate(decoder, **arguments))
+    return made[0], made[1], graph._traces[decoder]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["float32", "int8", "int4", "bf16"])
-def test_the_compiled_layer_computes_the_same(kind, layer_compiler):
-    if not any(map(shutil.which, ("g++", "clang++"))):
-        pytest.skip("no compiler for C++ here")
-    layer_compiler.delenv("CXX")
-    decoder = lower(drawn_stage().decoder, kind)
+@pytest.mark.parametrize("positions", ["rotary", "sinusoidal"])
+@pytest.mark.parametrize("kind", ["float32", "bf16", "int8", "int4"])
+def test_a_traced_step_computes_the_same(kind, positions, soon):
+    decoder = lower(drawn_stage(positions=positions).decoder, kind)
+    text = torch.randn(3, 32, generator=torch.Generator().manual_seed(3))
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="steps run uncompiled")
-        assert side_by_side(decoder, graph.fast_step(decoder, [], graph.LONG)) < 1e-2
+        warnings.filterwarnings("error", message="steps run untraced")
+        fast, plain, traces = both_ways(decoder, soon, text=text)
+    assert torch.equal(fast, plain) and len(traces) == 1 and None not in traces.values()
 
 
-def test_a_broken_compiler_costs_a_warning(layer_compiler):
-    def broken(function, fullgraph, options):
-        def fail(*arguments):
-            raise RuntimeError("c++: not found")
-
-        return fail
-
-    layer_compiler.setattr(torch, "compile", broken)
+def test_a_trace_serves_other_lengths_and_no_other_shape(soon):
     decoder = drawn_stage().decoder
-    with pytest.warns(UserWarning, match=r"somewhat slower \(c\+\+: not found\)"):
-        assert side_by_side(decoder, graph.fast_step(decoder, [], graph.LONG)) == 0
+    for frames, steps in ((60, 12), (45, 20), (100, 7)):
+        fast, plain, traces = both_ways(decoder, soon, frames, steps)
+        assert torch.equal(fast, plain) and len(traces) == 1
+    for count, change in enumerate(({"frames": 8}, {"seeds": (4,)}, {"text": torch.randn(3, 32)}), 2):  # own columns alone; one row; text
+        fast, plain, traces = both_ways(decoder, soon, **change)
+        assert torch.equal(fast, plain) and len(traces) == count
 
 
-def test_what_is_not_worth_compiling_is_not(layer_compiler):
+def test_a_trace_hears_weights_that_change_in_place(soon):
+    """As between two listening examples of a training."""
     decoder = drawn_stage().decoder
-    assert graph.worth_compiling(decoder, graph.LONG) and not graph.worth_compiling(decoder, graph.LONG - 1)
-    layer_compiler.setenv("STAGE_COMPILE", "0")
-    assert graph.fast_step(decoder, [], graph.LONG) == decoder.step
-    layer_compiler.setattr(graph, "SMALL", 10**8)
-    layer_compiler.setenv("STAGE_COMPILE", "1")
-    assert graph.fast_step(decoder, [], graph.LONG) == decoder.step
+    before, *_ = both_ways(decoder, soon)
+    with torch.no_grad():
+        for weight in decoder.parameters():
+            weight.mul_(1.5)
+    fast, plain, traces = both_ways(decoder, soon)
+    assert torch.equal(fast, plain) and not torch.equal(fast, before) and len(traces) == 1
+
+
+def test_an_adapter_on_a_traced_decoder_has_a_trace_of_its_own(soon):
+    base = drawn_stage().decoder
+    adapter = new_adapter(base, "guitar", rank=4)
+    for weight in adapter.parameters():
+        torch.nn.init.normal_(weight)
+    voice = Voice(base, adapter)
+    plays = [both_ways(decoder, soon) for decoder in (base, voice)]
+    assert all(torch.equal(fast, plain) and len(traces) == 1 for fast, plain, traces in plays)
+    assert not torch.equal(plays[0][0], plays[1][0])
+
+
+def test_a_trace_keeps_neither_decoder_nor_caches(soon):
+    decoder = drawn_stage().decoder
+    state = begin(decoder, stem=0, contexts=[torch.zeros(2, 60, dtype=torch.long)] * 2, text=None, frames=12, seeds=(0,))
+    while state.done < state.steps:
+        advance(decoder, state, Sampling())
+    assert graph._traces[decoder]
+    kept = [weakref.ref(thing) for thing in (decoder, decoder.embed, state.caches[0].own[0])]
+    del decoder, state
+    gc.collect()
+    assert all(ref() is None for ref in kept)
+
+
+def test_what_cannot_be_traced_is_told_once_and_plays(soon):
+    def broken(*arguments, **options):
+        raise RuntimeError("gone\nfor good")
+
+    soon.setattr(torch.jit, "trace", broken)
+    decoder = drawn_stage().decoder
+    with pytest.warns(UserWarning, match=r"somewhat slower \(gone for good\)") as seen:
+        fast, plain, _ = both_ways(decoder, soon)
+        both_ways(decoder, soon)
+    assert torch.equal(fast, plain) and len(seen) == 1
+
+
+def test_short_generations_are_not_traced(monkeypatch):
+    decoder = drawn_stage().decoder
+    both_ways(decoder, monkeypatch, steps=graph.PAYS)
+    assert not graph._traces[decoder]
 
 
 def test_the_choice_of_precision():

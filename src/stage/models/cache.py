@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -21,7 +22,7 @@ class Cache:
 
     prefix: keys [layers, H, d, P], which products read faster so, and values [layers, H, P, d], or None. own: keys and values [layers, V, H, capacity, d].
     length: columns of ``own`` that are filled: an int, or after ``fix`` a 0-d int64 tensor on the device.
-    text: keys and values [1, H, L, d] of the cross-attention for each layer, or None without text.
+    text: keys and values [layers, 1, H, L, d] of the cross-attention, or None without text.
     moment: [1, P, D], what the context encoder adds to a column at each position, or None.
     """
 
@@ -30,7 +31,7 @@ class Cache:
         self.own = (like.new_empty(shape), like.new_empty(shape))
         self.prefix: tuple[Tensor, Tensor] | None = None
         self.length: int | Tensor = columns
-        self.text: list[tuple[Tensor, Tensor]] | None = None
+        self.text: tuple[Tensor, Tensor] | None = None
         self.moment: Tensor | None = None
 
     def expand(self, rows: int, columns: int) -> Cache:
@@ -54,6 +55,24 @@ class Cache:
         self.length = torch.tensor(self.length, device=self.own[0].device)
 
     @property
+    def kind(self) -> tuple[bool, ...]:
+        """Which parts there are."""
+        return self.prefix is not None, self.text is not None, self.moment is not None
+
+    def tensors(self) -> list[Tensor]:
+        """Everything it holds but the length."""
+        return [*self.own, *(self.prefix or ()), *(self.text or ()), *(() if self.moment is None else (self.moment,))]
+
+    @classmethod
+    def of(cls, kind: tuple[bool, ...], length: Tensor, tensors: Iterator[Tensor]) -> Cache:
+        """The cache of this ``kind`` with these ``tensors``, which are taken from an iterator."""
+        new = object.__new__(cls)
+        new.length = length
+        new.own, new.prefix, new.text = ((next(tensors), next(tensors)) if there else None for there in (True, *kind[:2]))
+        new.moment = next(tensors) if kind[2] else None
+        return new
+
+    @property
     def bytes(self) -> int:
         """Bytes that a step reads of it now."""
         read = sum(part[..., : self.length, :].numel() for part in self.own)
@@ -61,9 +80,8 @@ class Cache:
 
     def layer(self, layer: int) -> Memory:
         """What one layer remembers."""
-        prefix = None if self.prefix is None else (self.prefix[0][layer], self.prefix[1][layer])
-        text = None if self.text is None else self.text[layer]
-        return Memory(prefix, (self.own[0][layer], self.own[1][layer]), text, self.length)
+        own, prefix, text = (None if part is None else (part[0][layer], part[1][layer]) for part in (self.own, self.prefix, self.text))
+        return Memory(prefix, own, text, self.length)
 
 
 class Memory(NamedTuple):
@@ -81,7 +99,7 @@ class Memory(NamedTuple):
         """
         keys, values = self._add(k, v)
         scores = torch.matmul(q[:, :, None], keys.transpose(2, 3))[:, :, 0]
-        if isinstance(self.length, Tensor):
+        if self._whole:
             scores = scores.masked_fill(torch.arange(keys.shape[2], device=q.device) > self.length, -torch.inf)
         if self.prefix is None:
             return torch.matmul(scores.softmax(-1)[:, :, None], values)[:, :, 0]
@@ -92,11 +110,17 @@ class Memory(NamedTuple):
         y = torch.matmul(weights[:, :, None, columns:], values)[:, :, 0]
         return y + torch.matmul(weights[..., :columns].transpose(0, 1), heard).transpose(0, 1)
 
+    @property
+    def _whole(self) -> bool:
+        """Whether a step looks at all of the capacity, so that it is always the same: a recorded step, but not one that is traced."""
+        return isinstance(self.length, Tensor) and not torch.jit.is_tracing()
+
     def _add(self, k: Tensor, v: Tensor) -> list[Tensor]:
-        """Write a column; returns the keys and values to look back at, all of the capacity where the length is a tensor."""
-        keys, values = self.own
+        """Write a column; returns the keys and values to look back at."""
         if isinstance(self.length, Tensor):
-            return [part.index_copy_(2, self.length[None], new[:, :, None]) for part, new in ((keys, k), (values, v))]
-        keys.select(2, self.length).copy_(k)
-        values.select(2, self.length).copy_(v)
-        return [keys.narrow(2, 0, self.length + 1), values.narrow(2, 0, self.length + 1)]
+            whole = [part.index_copy_(2, self.length[None], new[:, :, None]) for part, new in zip(self.own, (k, v))]
+            # a slice up to a tensor, and no ``narrow``, is what a trace does anew at every step
+            return whole if self._whole else [part[:, :, : self.length + 1] for part in whole]
+        for part, new in zip(self.own, (k, v)):
+            part.select(2, self.length).copy_(new)
+        return [part.narrow(2, 0, self.length + 1) for part in self.own]

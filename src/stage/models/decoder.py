@@ -9,7 +9,7 @@ the guidance and then goes column by column over the rows of all branches togeth
 from __future__ import annotations
 
 import math
-from typing import Callable, Sequence
+from typing import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -134,8 +134,6 @@ class Layer(nn.Module):
         return self.feed(x)
 
 
-LayerStep = Callable[[Layer, Tensor, "tuple[Tensor, Tensor] | None", "list[Memory]"], Tensor]
-
 class Decoder(nn.Module):
     """See the module's docstring."""
 
@@ -242,7 +240,8 @@ class Decoder(nn.Module):
         cache = Cache(self.config, length, self.embed)
         if text is not None:
             text = (text[:, text_mask[0]] if text_mask is not None else text).to(self.embed.dtype)
-            cache.text = [layer.text(text) for layer in self.layers]
+            keys, values = zip(*(layer.text(text) for layer in self.layers))
+            cache.text = torch.stack(keys), torch.stack(values)
         x, cache.moment = self.enter(sequence)
         turn = self.turn(sequence.positions)
         for i, layer in enumerate(self.layers):
@@ -251,15 +250,15 @@ class Decoder(nn.Module):
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + layer.self_out(y.transpose(1, 2).flatten(2))
             if cache.text is not None:
-                x = layer.cross(x, cache.text[i], None)
+                x = layer.cross(x, (cache.text[0][i], cache.text[1][i]), None)
             x = layer.feed(x)
         return self.logits(self.norm(x[:, -1:]))[:, :, 0], cache
 
-    def step(self, columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache], step: LayerStep = Layer.step) -> Tensor:
+    def step(self, columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
         """One more column for every branch.
 
         columns: [branches, V, K] int64; position: [branches] int64; segment: 0-d int64.
-        caches: one for each branch, with V rows each. step: how a layer does its part.
+        caches: one for each branch, with V rows each.
         Returns logits [branches, V, K, size].
         """
         branches, rows = columns.shape[:2]
@@ -268,7 +267,7 @@ class Decoder(nn.Module):
             x = x + torch.cat([self._heard(cache, at).expand(rows, 1, -1) for cache, at in zip(caches, position)])
         turn = self.turn(position.repeat_interleave(rows)[:, None])
         for i, layer in enumerate(self.layers):
-            x = step(layer, x, turn, [cache.layer(i) for cache in caches])
+            x = layer.step(x, turn, [cache.layer(i) for cache in caches])
         for cache in caches:
             cache.length += 1
         return self.logits(self.norm(x)).view(branches, rows, self.config.codebooks, -1)

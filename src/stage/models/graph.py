@@ -1,31 +1,29 @@
-"""A step without Python between its kernels: compiled, and on a GPU recorded as a CUDA graph.
+"""A step without Python between its kernels: traced on a CPU; on a GPU compiled and recorded as a CUDA graph.
 
-A step is hundreds of kernels of a few microseconds; launching them one by one takes longer than running them. On CPUs one layer
-is compiled, and all layers run it; a compiler for C++ must be there, and the first time costs some twenty seconds (the result is
-kept), so that short generations and small decoders go without.
-``STAGE_CUDA_GRAPHS=0`` turns the recording off, ``STAGE_COMPILE=0`` the compilation.
+A step is hundreds of kernels of a few microseconds; launching them one by one takes longer than running them.
+``STAGE_TRACE=0`` turns the tracing off, ``STAGE_CUDA_GRAPHS=0`` the recording, ``STAGE_COMPILE=0`` the compilation.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from threading import Lock
+from weakref import WeakKeyDictionary
 
-import platformdirs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .cache import Cache, Memory
-from .decoder import Decoder, Layer, LayerStep
-from .precision import SMALL
+from .cache import Cache
+from .decoder import Decoder
 
 Step = Callable[[Tensor, Tensor, Tensor, Sequence[Cache]], Tensor]
 WARM_UP = 3
-LONG = 400
-"""Steps from which on compilation on the CPU pays, once its result is kept."""
+LATER = 30
+"""Steps of a generation after which it is traced: the first sound of a stream does not wait for that."""
+PAYS = 60
+"""Steps that must be left: tracing takes as long as some twenty plain ones."""
 
 
 def on(switch: str) -> bool:
@@ -65,39 +63,83 @@ class StepGraph:
         return self.logits
 
 
-@cache
-def compiled_layer() -> LayerStep:
-    """``Layer.step`` compiled for CPUs. Whatever keeps it from being compiled leaves it as it is, and is told once."""
-    # in the user's cache, since the temporary folder of torch's choice is gone after a restart
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(platformdirs.user_cache_path("stage", appauthor=False) / "compiled"))
-    # torch would put its fused attention, which is slow for single queries, in the place of plain products
-    compiled = torch.compile(Layer.step, fullgraph=True, options={"pattern_matcher": False})
-    broken = False
+class _Traceable(nn.Module):
+    """``Decoder.step`` as a function of tensors alone.
 
-    def step(layer: Layer, x: Tensor, turn: tuple[Tensor, Tensor] | None, branches: list[Memory]) -> Tensor:
-        nonlocal broken
-        if not broken:
-            try:
-                return compiled(layer, x, turn, branches)
-            except Exception as error:  # the compiler's, or torch's own: it has not run, so nothing was written
-                broken = True
-                why = " ".join(str(error).split())
-                warnings.warn(f"steps run uncompiled, somewhat slower ({why:.160})", stacklevel=2)
-        return Layer.step(layer, x, turn, branches)
+    Weights are held flat, for PyTorch knows them by their identity, and takes its time with every module.
+    """
+
+    def __init__(self, decoder: Decoder, kinds: Sequence[tuple[bool, ...]]):
+        super().__init__()
+        self.held = [decoder, kinds]  # in a list, so that it is no child
+        for i, weight in enumerate((*decoder.parameters(), *decoder.buffers())):
+            self.register_buffer(f"weight{i}", weight)
+        packed = (value for module in decoder.modules() for value in vars(module).values() if isinstance(value, torch.ScriptObject))
+        for i, weight in enumerate(packed):
+            setattr(self, f"packed{i}", weight)
+
+    def forward(self, columns: Tensor, position: Tensor, segment: Tensor, lengths: Tensor, *tensors: Tensor) -> Tensor:
+        """lengths: [branches] int64. tensors: those of all caches, one after the other."""
+        decoder, kinds = self.held
+        left = iter(tensors)
+        return decoder.step(columns, position, segment, [Cache.of(kind, length, left) for kind, length in zip(kinds, lengths.clone())])
+
+
+_traces: WeakKeyDictionary[Decoder, dict[tuple, torch.jit.ScriptModule | None]] = WeakKeyDictionary()
+"""For each decoder its steps by branches, variations and kinds of caches; None for those that could not be traced."""
+_tracing = Lock()
+
+
+def trace(decoder: Decoder, inputs: Sequence[Tensor], kinds: Sequence[tuple[bool, ...]]) -> torch.jit.ScriptModule | None:
+    """A decoder's step over caches of these kinds, for any lengths of theirs. None, and a warning, where PyTorch cannot.
+
+    inputs: of ``_Traceable.forward``. The step is made, over caches that are to be given it again.
+    """
+    with _tracing, warnings.catch_warnings():
+        # nothing newer of PyTorch's runs on a CPU without Python or a compiler for C++; and what a trace takes for constant is
+        warnings.simplefilter("ignore")
+        profiling = torch._C._jit_set_profiling_executor(False)  # the other one looks at every new length again
+        try:
+            made = torch.jit.trace(_Traceable(decoder, kinds), tuple(inputs), check_trace=False)
+            made(*inputs)  # the first time it is optimised
+            return made
+        except Exception as error:
+            why = " ".join(str(error).split())
+        finally:
+            torch._C._jit_set_profiling_executor(profiling)
+    warnings.warn(f"steps run untraced, somewhat slower ({why:.160})", stacklevel=2)
+    return None
+
+
+def traced(decoder: Decoder, caches: Sequence[Cache], steps: int) -> Step:
+    """``Decoder.step`` that is traced when a generation of so many steps has begun, or was so by one before it."""
+    kinds = tuple(cache.kind for cache in caches)
+    known = _traces.setdefault(decoder, {})
+    key, done = (kinds, caches[0].own[0].shape[1], decoder.embed.dtype), 0
+
+    def step(columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
+        nonlocal done
+        done += 1
+        if key not in known and (done <= LATER or steps - done < PAYS):
+            return decoder.step(columns, position, segment, caches)
+        lengths = torch.tensor([cache.length for cache in caches])
+        inputs = [columns, position, segment, lengths, *(tensor for cache in caches for tensor in cache.tensors())]
+        if key not in known:
+            known[key] = trace(decoder, inputs, kinds)
+        if known[key] is None:
+            return decoder.step(columns, position, segment, caches)
+        logits = known[key](*inputs)
+        for cache in caches:
+            cache.length += 1
+        return logits
 
     return step
 
 
-def worth_compiling(decoder: Decoder, steps: int) -> bool:
-    """Whether a generation on the CPU is quicker with compilation than without it."""
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "cl")), None)
-    return on("STAGE_COMPILE") and steps >= LONG and compiler is not None and decoder.config.layers * decoder.config.dim**2 * 12 >= SMALL
-
-
 def fast_step(decoder: Decoder, caches: Sequence[Cache], steps: int) -> Step:
     """The quickest way to step a decoder so many times over these caches; ``Decoder.step`` itself where nothing is to be gained."""
-    if decoder.device.type == "cpu" and worth_compiling(decoder, steps):
-        return partial(decoder.step, step=compiled_layer())
+    if decoder.device.type == "cpu":
+        return traced(decoder, caches, steps) if on("STAGE_TRACE") else decoder.step
     if decoder.device.type != "cuda" or not on("STAGE_CUDA_GRAPHS"):
         return decoder.step
     for cache in caches:

@@ -11,7 +11,6 @@ are read faster. Which kernel is the fastest for them depends on the processor (
 from __future__ import annotations
 
 import warnings
-from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -130,30 +129,12 @@ class Int8RowsLinear(LowLinear):
             whole = torch._make_per_channel_quantized_tensor(packed, scale.double(), torch.zeros(len(scale), dtype=torch.int64), 0)
             self.packed = torch.ops.quantized.linear_prepack(whole, None)
         self.tiny = torch.tensor(1e-12)  # a silent row is divided by it
-        self.name = torch.tensor(0)  # stands for the packed weights in compiled code, by its address
-        _packed[self.name.data_ptr()] = self
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in_features] float32 -> [..., out_features] float32."""
         peak = torch.linalg.vector_norm(x, torch.inf, -1, True)
         peak = torch.add(self.tiny, peak, alpha=1 / 127)
-        if torch.compiler.is_compiling():
-            return torch.ops.stage.int8_rows(x / peak, self.name, self.out_features) * peak
         return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x / peak, 1.0, 128, self.packed).mul_(peak)
-
-
-_packed: WeakValueDictionary[int, Int8RowsLinear] = WeakValueDictionary()
-
-
-@torch.library.custom_op("stage::int8_rows", mutates_args=(), device_types="cpu")
-def int8_rows(x: Tensor, name: Tensor, features: int) -> Tensor:
-    """torch's product of rows with packed int8 weights, whose kind of weights a compiled function cannot take: x [..., in] -> [..., features]."""
-    return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x, 1.0, 128, _packed[name.data_ptr()].packed)
-
-
-@int8_rows.register_fake
-def _(x: Tensor, name: Tensor, features: int) -> Tensor:
-    return x.new_empty(*x.shape[:-1], features)
 
 
 def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
