@@ -34,7 +34,7 @@ def test_the_paper_in_miniature(tmp_path):
     out, songs = tmp_path / "paper", band(tmp_path / "band", songs=6, seconds=8.0)
     command = [sys.executable, str(ROOT / "scripts" / "reproduce_paper.py"), "--data", str(songs), "--base", str(tmp_path / "base"), "--out", str(out),
                "--recipes", str(recipes), "--prepare=--held 0.35", "--evaluate", "--songs 2 --passes 1 --clicks 1 --controls 1 --seconds 5 --embedding musicnn"]  # fmt: skip
-    environment = dict(os.environ, OMP_NUM_THREADS="1", STAGE_COMPILE="0")
+    environment = dict(os.environ, OMP_NUM_THREADS="1")
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True)
     while first.poll() is None and not list(out.glob("drums/**/*100*")):
         time.sleep(0.1)

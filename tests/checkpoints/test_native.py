@@ -4,12 +4,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from stage.benchmark.weights import TINY_T5, tokenizer
 from stage.checkpoints.native import load, save
 from stage.config import DecoderConfig, StageConfig
 from stage.errors import StageError
 from stage.models.decoder import Decoder
 from stage.models.spectral import SpectralCodec, SpectralConfig
-from stage.models.text import HashedConfig, HashedText
+from stage.models.text import HashedConfig, HashedText, T5Text
 
 
 @pytest.fixture
@@ -84,3 +85,24 @@ def test_an_unknown_name_lists_the_shipped_models(tmp_path):
         load("nothing-like-it")
     with pytest.raises(StageError, match="not a STAGE model"):
         load(tmp_path)
+
+
+def test_a_t5_takes_memory_only_while_it_encodes(tmp_path):
+    from transformers import T5Config, T5EncoderModel
+
+    T5EncoderModel(T5Config(**TINY_T5)).save_pretrained(tmp_path / "t5")
+    tokenizer().save_pretrained(tmp_path / "t5")
+    text = T5Text.from_pretrained(str(tmp_path / "t5"))
+    mapped = text.model.shared.weight
+    first, _ = text.encode(["busy funk drums"])
+    assert text.model.shared.weight is not mapped and text.model.encoder.embed_tokens.weight is text.model.shared.weight
+    assert torch.equal(text.encode(["busy funk drums"])[0], first)
+    text.save_pretrained(str(tmp_path / "again"))
+    assert torch.equal(T5Text.from_pretrained(str(tmp_path / "again")).encode(["busy funk drums"])[0], first)
+
+    (tmp_path / "t5" / "model.safetensors").unlink()  # the weights in memory stay
+    assert torch.equal(text.encode(["busy funk drums"])[0], first)
+    other = T5Text.from_pretrained(str(tmp_path / "again"))
+    other.model.to(torch.bfloat16)  # no longer the file's
+    other.encode(["busy"])
+    assert other.model.shared.weight.dtype == torch.bfloat16

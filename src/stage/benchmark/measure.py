@@ -159,7 +159,7 @@ def job(weights: str, precision: str, threads: int, variations: int = 1, device:
 
 
 def first(weights: str, precision: str, threads: int, device: str = "cpu") -> dict[str, float]:
-    """Seconds from the request to the first audio of a stream for a context of ten seconds, in a process that has played before."""
+    """Seconds from the request to the first audio of a stream for a context of ten seconds, in a process that has played a whole one before."""
     import torch
 
     from stage import Stage
@@ -171,7 +171,9 @@ def first(weights: str, precision: str, threads: int, device: str = "cpu") -> di
         began = time.perf_counter()
         with stage.stream(audio, 32000, stage.stems[0], seed=seed) as chunks:
             length = next(chunks).shape[-1]
-        times.append(time.perf_counter() - began)
+            times.append(time.perf_counter() - began)
+            for _ in chunks if seed == 0 else ():
+                pass
     return {"seconds": sorted(times[1:])[1], "first_in_process": times[0], "chunk_seconds": length / 32000}
 
 

@@ -109,6 +109,10 @@ def _or_nothing(audio: Tensor | None, like: Tensor | None) -> Tensor:
     return torch.zeros(0 if like is None else len(like), 0, device=None if like is None else like.device)
 
 
+RECURRENT_SECONDS = 1.0
+"""Of a chunk that a recurrent codec decodes at a time."""
+
+
 def frame_rate(codec: Codec) -> float:
     """Frames a second."""
     return codec.sample_rate / codec.hop
@@ -140,10 +144,9 @@ def encode_long(codec: Codec, audio: Tensor, chunk_seconds: float = 20.0) -> Ten
 def decode_long(codec: Codec, codes: Tensor, chunk_seconds: float = 20.0) -> Tensor:
     """Decode codes [B, K, T] of any length, chunk by chunk. Returns audio [B, T * hop], the one-shot result."""
     parts = []
-    if codec.recurrent:
+    if codec.recurrent:  # goes on where it was, so that small chunks cost little, and save much memory
         decoding = codec.stream()
-        for _, first, last, _ in _chunks(codec, codes.shape[-1], chunk_seconds):
-            parts.append(decoding.push(codes[..., first:last]))
+        parts = [decoding.push(part) for part in codes.split(round(RECURRENT_SECONDS * frame_rate(codec)), dim=-1)]
         return torch.cat([*parts, decoding.finish()], dim=-1)
     for left, first, last, right in _chunks(codec, codes.shape[-1], chunk_seconds):
         audio = codec.decode(codes[..., left:right], left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, Sequence
 
 import torch
@@ -69,10 +70,15 @@ class HashedText(nn.Module):
 
 
 class T5Text:
-    """The encoder half of a T5 from ``transformers``, frozen, as MusicGen uses it (t5-base)."""
+    """The encoder half of a T5 from ``transformers``, frozen, as MusicGen uses it (t5-base).
 
-    def __init__(self, model, tokenizer):
+    Read from a local folder onto a CPU, it takes memory only while it encodes: half a gigabyte for a moment's work.
+    """
+
+    def __init__(self, model, tokenizer, weights: Path | None = None):
+        """weights: the safetensors file that the model's are mapped from."""
         self.model, self.tokenizer = model.eval(), tokenizer
+        self.weights = weights and (weights, _version(weights))
         self.dim = model.config.d_model
 
     @classmethod
@@ -80,8 +86,10 @@ class T5Text:
         """Load from a local folder or the hub."""
         from transformers import AutoTokenizer, T5EncoderModel
 
+        file = Path(path, "model.safetensors")
         with quiet():
-            return cls(T5EncoderModel.from_pretrained(path, use_safetensors=True), AutoTokenizer.from_pretrained(path))
+            model, tokenizer = T5EncoderModel.from_pretrained(path, use_safetensors=True), AutoTokenizer.from_pretrained(path)
+        return cls(model, tokenizer, file if file.is_file() else None)
 
     def save_pretrained(self, path: str) -> None:
         """Write model and tokenizer to a folder."""
@@ -96,4 +104,26 @@ class T5Text:
         mask = tokens["attention_mask"].bool()
         hidden = self.model(**tokens).last_hidden_state
         empty = torch.tensor([not prompt.strip() for prompt in prompts], device=mask.device)
+        self._rest()
         return hidden, mask & ~empty[:, None]
+
+    def _rest(self) -> None:
+        """Map the file anew: pages that were read come back to the system, and are read again when they are asked for."""
+        from safetensors.torch import load_file
+
+        own = next(self.model.parameters())
+        if self.weights is None or own.device.type != "cpu" or _version(self.weights[0]) != self.weights[1]:
+            return
+        fresh = load_file(self.weights[0])
+        if all(tensor.dtype == own.dtype for tensor in fresh.values()):  # else they are no longer those of the file
+            self.model.load_state_dict(fresh, strict=False, assign=True)
+            self.model.tie_weights()
+
+
+def _version(file: Path) -> tuple[int, int, int] | None:
+    """What changes with a file; None where it is gone."""
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
