@@ -48,7 +48,7 @@ class Sampling:
 
 def guide(logits: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum of the branches: logits [branches, ...], weights [branches] -> [...]."""
-    return torch.einsum("b...,b->...", logits.float(), weights.float())
+    return (logits.float() * weights.float().view(-1, *[1] * (logits.dim() - 1))).sum(0)
 
 
 def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:

@@ -29,6 +29,17 @@ def test_a_packed_layer_is_close_to_the_layer(kind, bound):
         assert (got[0] - want[:count]).norm() / want[:count].norm() < bound
 
 
+@pytest.mark.skipif(not precision.has_float16(), reason="no float16 on this processor")
+def test_float16_weights_are_multiplied_in_float32():
+    packed = precision.Float16Linear(WEIGHT)
+    whole = packed(ROWS)
+    assert (whole - ROWS @ WEIGHT.half().float().T).abs().max() < 1e-4
+    assert all(torch.equal(packed(ROWS[i : i + count]), whole[i : i + count]) for i in range(32) for count in (1, 2, 8))
+    low, exact = (Stage.from_pretrained(device="cpu", precision=kind).decoder for kind in ("auto", "float32"))
+    assert isinstance(low.layers[0].up, precision.Float16Linear) and low.embed.dtype == torch.float32
+    assert abs(divergence(exact, low)) < 1e-6  # the file holds float16: nothing is rounded
+
+
 @pytest.mark.skipif(not precision.has_vnni(), reason="this processor adds up no bytes by itself")
 def test_rows_in_int8_do_not_depend_on_each_other():
     packed = Int8RowsLinear(WEIGHT)
@@ -70,7 +81,7 @@ def test_the_embedded_model_hardly_changes(monkeypatch, kind, native, bound):
     assert 0 < found < bound
 
 
-@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
 def test_a_shared_prefix_gives_each_variation_its_own(kind):
     decoder = lower(drawn_stage().decoder, kind)
     codes = torch.randint(32, (2, 60), generator=torch.Generator().manual_seed(2))  # long enough to be shared
@@ -117,7 +128,7 @@ def both_ways(decoder, soon, frames: int = 60, steps: int = 12, text=None, seeds
 
 
 @pytest.mark.parametrize("positions", ["rotary", "sinusoidal"])
-@pytest.mark.parametrize("kind", ["float32", "bf16", "int8", "int4"])
+@pytest.mark.parametrize("kind", ["float32", "float16", "bf16", "int8", "int4"])
 def test_a_traced_step_computes_the_same(kind, positions, soon):
     decoder = lower(drawn_stage(positions=positions).decoder, kind)
     text = torch.randn(3, 32, generator=torch.Generator().manual_seed(3))
@@ -165,7 +176,7 @@ def test_a_trace_keeps_neither_decoder_nor_caches(soon):
     while state.done < state.steps:
         advance(decoder, state, Sampling())
     assert graph._traces[decoder]
-    kept = [weakref.ref(thing) for thing in (decoder, decoder.embed, state.caches[0].own[0])]
+    kept = [weakref.ref(thing) for thing in (decoder, decoder.embed, state.caches[0].own)]
     del decoder, state
     gc.collect()
     assert all(ref() is None for ref in kept)
@@ -190,12 +201,23 @@ def test_short_generations_are_not_traced(monkeypatch):
 
 
 def test_the_choice_of_precision():
-    assert choose("auto", "cpu", 10_000_000) == "float32" and choose("auto", "cpu", 400_000_000) == "int8"
+    assert choose("auto", "cpu", 400_000_000) == "int8"
     assert choose("auto", "cuda", 400_000_000) == "bf16" and choose("int4", "cpu", 10) == "int4"
     with pytest.raises(StageError, match="choose auto, float32"):
         choose("int2", "cpu", 10)
-    with pytest.raises(StageError, match="use bf16 on cuda"):
-        choose("int8", "cuda", 10)
+    assert choose("auto", "cuda", 10_000_000) == "float32"
+    for kind in ("int8", "float16"):
+        with pytest.raises(StageError, match="use bf16 on cuda"):
+            choose(kind, "cuda", 10)
+
+
+def test_small_models_take_float16_where_it_is_multiplied(monkeypatch):
+    for there, want in ((True, "float16"), (False, "float32")):
+        monkeypatch.setattr(precision, "has_float16", lambda: there)
+        assert choose("auto", "cpu", 10_000_000) == want
+    with pytest.raises(StageError, match="use float32 or bf16"):
+        choose("float16", "cpu", 10)
+    assert isinstance(precision.pack(WEIGHT, "bf16"), precision.Bf16Linear if not precision.native_bf16() else torch.nn.Linear)
 
 
 def test_too_little_memory_is_told_with_what_would_fit(tmp_path, monkeypatch):

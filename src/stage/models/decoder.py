@@ -21,10 +21,6 @@ from .cache import Cache, Memory
 from .context import ContextEncoder
 
 
-FEW = 64
-"""Queries of a step at the most: one for each variation."""
-
-
 def sinusoids(positions: Tensor, dim: int) -> Tensor:
     """[cos | sin] of position / 10000^(i / (dim/2 - 1)): positions [...] -> [..., dim] float32."""
     half = dim // 2
@@ -64,7 +60,7 @@ class Layer(nn.Module):
     def __init__(self, config: DecoderConfig):
         super().__init__()
         dim, ffn = config.dim, config.ffn_dim
-        self.heads = config.heads
+        self.heads, self.head_dim = config.heads, dim // config.heads
         self.self_norm = nn.LayerNorm(dim)
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.self_out = nn.Linear(dim, dim, bias=False)
@@ -78,8 +74,7 @@ class Layer(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """[B, S, n * D] -> [B, S, n * H, d]."""
-        batch, length, width = x.shape
-        return x.view(batch, length, -1, self.self_norm.normalized_shape[0] // self.heads)
+        return x.unflatten(-1, (-1, self.head_dim))
 
     def project(self, x: Tensor, turn: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [B, S, H, d] of normalised hidden states."""
@@ -97,11 +92,7 @@ class Layer(nn.Module):
     def cross(self, x: Tensor, text: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         """x plus its attention to the text; mask [B, 1, 1, L] bool."""
         q = self.split(self.cross_q(self.cross_norm(x))).transpose(1, 2)
-        if mask is None and q.shape[2] <= FEW:  # as in ``Cache.attend``, plain products are faster for few queries
-            weights = torch.matmul(q, text[0].transpose(2, 3)).mul_(q.shape[-1] ** -0.5).softmax(-1)
-            y = torch.matmul(weights, text[1])
-        else:
-            y = F.scaled_dot_product_attention(q, *text, attn_mask=mask)
+        y = F.scaled_dot_product_attention(q, *text, attn_mask=mask)
         return x + self.cross_out(y.transpose(1, 2).flatten(2))
 
     def feed(self, x: Tensor) -> Tensor:
@@ -118,20 +109,30 @@ class Layer(nn.Module):
         return self.feed(x)
 
     def step(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, branches: list[Memory]) -> Tensor:
-        """One more column for every branch: x [branches * V, 1, D]; what the branches remember grows by it."""
-        rows = len(x) // len(branches)
-        q, k, v = (part[:, 0] for part in self.project(x, turn))
-        q = q * q.shape[-1] ** -0.5
-        parts = zip(branches, q.split(rows), k.split(rows), v.split(rows))
-        seen = [memory.attend(*part) for memory, *part in parts]
-        x = x + self.self_out((seen[0] if len(seen) == 1 else torch.cat(seen)).flatten(1)[:, None])
-        if any(memory.text is not None for memory in branches):  # a branch without text would add zeros: its keys and values are zero
-            x = torch.cat([
-                # the rows of a branch ask one text
-                part if memory.text is None else self.cross(part.transpose(0, 1), memory.text, None).transpose(0, 1)
-                for part, memory in zip(x.split(rows), branches)
-            ])
+        """One more column for every branch: x [branches * V, D]; what the branches remember grows by it. turn: of ``Decoder.step_turn``.
+
+        Written for few kernels and few views: a step is hundreds of them, each of which takes longer to call than to run.
+        """
+        rows, heads, d = branches[0].rows, self.heads, self.head_dim
+        count = len(branches) * rows
+        qkv = self.qkv(self.self_norm(x)).view(count, 3 * heads, d)
+        if turn is not None:
+            qkv = torch.addcmul(qkv * turn[0], qkv.roll(d // 2, -1), turn[1])
+        else:
+            qkv = torch.cat([qkv.narrow(1, 0, heads) * d**-0.5, qkv.narrow(1, heads, 2 * heads)], 1)
+        seen = [memory.attend(qkv.narrow(0, i * rows, rows), heads) for i, memory in enumerate(branches)]
+        x = x + self.self_out((seen[0] if len(seen) == 1 else torch.cat(seen)).view(count, heads * d))
+        for i, memory in enumerate(branches):
+            if memory.text is not None:  # a branch without text would add zeros: its keys and values are zero
+                x.narrow(0, i * rows, rows).add_(self.ask(x.narrow(0, i * rows, rows), memory.text))
         return self.feed(x)
+
+    def ask(self, x: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
+        """What the text adds to the rows of a branch [V, D]. Plain products, as in ``Memory.attend``."""
+        q = self.cross_q(self.cross_norm(x)).view(-1, self.heads, self.head_dim).transpose(0, 1)
+        keys, values = (part[0] for part in text)
+        weights = torch.bmm(q, keys.transpose(1, 2)).mul_(self.head_dim**-0.5).softmax(-1)
+        return self.cross_out(torch.bmm(weights, values).transpose(0, 1).flatten(1))
 
 
 class Decoder(nn.Module):
@@ -198,6 +199,18 @@ class Decoder(nn.Module):
         cos, sin = rotation(positions, self.config.dim // self.config.heads)
         return cos[:, :, None].to(self.embed.dtype), sin[:, :, None].to(self.embed.dtype)
 
+    def step_turn(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``turn`` for ``Layer.step``, at positions [N]: what queries (and their scale), keys and values are multiplied with, and
+        what their other halves are: [N, 3 * H, d] each. None with sinusoids."""
+        if self.config.positions != "rotary":
+            return None
+        heads, d = self.config.heads, self.config.dim // self.config.heads
+        cos, sin = (part[:, None] for part in rotation(positions, d))
+        cos, sin = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+        scales = torch.tensor([d**-0.5, 1.0, 0.0], device=positions.device).repeat_interleave(heads)[:, None]
+        kept = torch.tensor([0.0, 0.0, 1.0], device=positions.device).repeat_interleave(heads)[:, None]
+        return (cos * scales + kept).to(self.embed.dtype), (sin * scales).to(self.embed.dtype)
+
     def forward(self, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None) -> Tensor:
         """Hidden states of whole rows, as training sees them.
 
@@ -246,7 +259,7 @@ class Decoder(nn.Module):
         turn = self.turn(sequence.positions)
         for i, layer in enumerate(self.layers):
             q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
-            cache.own[0][i], cache.own[1][i] = k, v
+            cache.own[i, 0], cache.own[i, 1] = k[0], v[0]
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + layer.self_out(y.transpose(1, 2).flatten(2))
             if cache.text is not None:
@@ -261,16 +274,17 @@ class Decoder(nn.Module):
         caches: one for each branch, with V rows each.
         Returns logits [branches, V, K, size].
         """
-        branches, rows = columns.shape[:2]
-        x = self.embed_columns(columns.flatten(0, 1)[:, :, None], position.repeat_interleave(rows)[:, None], segment.expand(branches * rows, 1))
+        branches, rows = len(caches), caches[0].rows
+        position = position.repeat_interleave(rows)
+        x = self.embed_columns(columns.flatten(0, 1)[:, :, None], position[:, None], segment.expand(branches * rows, 1))[:, 0]
         if self.config.context_layers:
-            x = x + torch.cat([self._heard(cache, at).expand(rows, 1, -1) for cache, at in zip(caches, position)])
-        turn = self.turn(position.repeat_interleave(rows)[:, None])
-        for i, layer in enumerate(self.layers):
-            x = layer.step(x, turn, [cache.layer(i) for cache in caches])
+            x = x + torch.cat([self._heard(cache, at).expand(rows, -1) for cache, at in zip(caches, position[::rows])])
+        turn = self.step_turn(position)
+        for layer, *memories in zip(self.layers, *(cache.layers() for cache in caches)):
+            x = layer.step(x, turn, memories)
         for cache in caches:
             cache.length += 1
-        return self.logits(self.norm(x)).view(branches, rows, self.config.codebooks, -1)
+        return self.logits(self.norm(x)[:, None]).view(branches, rows, self.config.codebooks, -1)
 
     def _heard(self, cache: Cache, at: Tensor) -> Tensor:
         """What the context encoder adds to a column at this position (0-d int64): [D], zero behind the context's end."""

@@ -69,7 +69,7 @@ class _Traceable(nn.Module):
     Weights are held flat, for PyTorch knows them by their identity, and takes its time with every module.
     """
 
-    def __init__(self, decoder: Decoder, kinds: Sequence[tuple[bool, ...]]):
+    def __init__(self, decoder: Decoder, kinds: Sequence[tuple[bool | int, ...]]):
         super().__init__()
         self.held = [decoder, kinds]  # in a list, so that it is no child
         for i, weight in enumerate((*decoder.parameters(), *decoder.buffers())):
@@ -90,7 +90,7 @@ _traces: WeakKeyDictionary[Decoder, dict[tuple, torch.jit.ScriptModule | None]] 
 _tracing = Lock()
 
 
-def trace(decoder: Decoder, inputs: Sequence[Tensor], kinds: Sequence[tuple[bool, ...]]) -> torch.jit.ScriptModule | None:
+def trace(decoder: Decoder, inputs: Sequence[Tensor], kinds: Sequence[tuple[bool | int, ...]]) -> torch.jit.ScriptModule | None:
     """A decoder's step over caches of these kinds, for any lengths of theirs. None, and a warning, where PyTorch cannot.
 
     inputs: of ``_Traceable.forward``. The step is made, over caches that are to be given it again.
@@ -115,7 +115,7 @@ def traced(decoder: Decoder, caches: Sequence[Cache], steps: int) -> Step:
     """``Decoder.step`` that is traced when a generation of so many steps has begun, or was so by one before it."""
     kinds = tuple(cache.kind for cache in caches)
     known = _traces.setdefault(decoder, {})
-    key, done = (kinds, caches[0].own[0].shape[1], decoder.embed.dtype), 0
+    key, done = (kinds, decoder.embed.dtype), 0
 
     def step(columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
         nonlocal done

@@ -1,9 +1,10 @@
-"""Low-precision weights: the decoder's matrices in bf16, int8 or int4, through torch's own CPU kernels.
+"""Low-precision weights: the decoder's matrices in 16, 8 or 4 bits, through torch's own CPU kernels.
 
 A step of generation multiplies few rows by every weight, so it takes as long as the weights take to come from memory; fewer bits
 are read faster. Which kernel is the fastest for them depends on the processor (``kernels``), what is stored does not:
 
-- bf16: as it is.
+- float16: as it is, multiplied in float32. Exact for models whose files hold float16, as the embedded one's does.
+- bf16: as it is; float16 on processors that multiply that faster.
 - int8: one scale for each output (symmetric, LLM.int8's absmax, arXiv 2208.07339, section 2).
 - int4: a scale and an offset for each group of inputs of an output (GPTQ's grouping, arXiv 2210.17323, section 4, rounded to nearest).
 """
@@ -19,11 +20,11 @@ from torch.nn import functional as F
 from ..errors import StageError
 from .decoder import Decoder
 
-PRECISIONS = ("auto", "float32", "bf16", "int8", "int4")
-BYTES = {"float32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / 32}
+PRECISIONS = ("auto", "float32", "float16", "bf16", "int8", "int4")
+BYTES = {"float32": 4.0, "float16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / 32}
 """Bytes that a weight takes, scales included."""
 SMALL = 100_000_000
-"""Decoders with fewer parameters stay in float32 by default: their steps do not wait for the memory."""
+"""Decoders with fewer parameters compute in float32 by default: their steps hardly wait for the memory."""
 GROUP = 32
 """Inputs that share an int4 scale."""
 MANY = 16
@@ -36,9 +37,12 @@ def choose(precision: str, device: torch.device | str, parameters: int) -> str:
         raise StageError(f'"{precision}" is not a precision: choose {", ".join(PRECISIONS)}')
     on_cpu = torch.device(device).type == "cpu"
     if precision == "auto":
-        return "float32" if parameters < SMALL else "int8" if on_cpu else "bf16"
-    if precision.startswith("int") and not on_cpu:
+        small = "float16" if on_cpu and has_float16() else "float32"
+        return small if parameters < SMALL else "int8" if on_cpu else "bf16"
+    if precision in ("float16", "int8", "int4") and not on_cpu:
         raise StageError(f"{precision} is for CPUs: use bf16 on {device}")
+    if precision == "float16" and not has_float16():
+        raise StageError("float16 is for x86 processors: use float32 or bf16 on this one")
     return precision
 
 
@@ -54,10 +58,15 @@ def has_vnni() -> bool:
     return bool(ask and ask()) and hasattr(torch.ops.quantized, "linear_with_input_q_dq_qweight_dq_output_fp32")
 
 
+def has_float16() -> bool:
+    """Whether PyTorch multiplies float32 with weights in float16 here (FBGEMM, on x86)."""
+    return "fbgemm" in torch.backends.quantized.supported_engines
+
+
 def compute_dtype(precision: str, device: torch.device | str) -> torch.dtype:
     """What activations and caches are kept in."""
     fast = torch.device(device).type != "cpu" or native_bf16()
-    return torch.bfloat16 if precision != "float32" and fast else torch.float32
+    return torch.bfloat16 if precision not in ("float32", "float16") and fast else torch.float32
 
 
 class LowLinear(nn.Module):
@@ -80,8 +89,20 @@ class LowLinear(nn.Module):
         raise NotImplementedError
 
 
+class Float16Linear(LowLinear):
+    """Weights in float16, products and sums in float32."""
+
+    def __init__(self, weight: Tensor):
+        super().__init__(weight)
+        self.packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in_features] -> [..., out_features]."""
+        return torch.ops.quantized.linear_dynamic_fp16(x.float(), self.packed).to(x.dtype)
+
+
 class Bf16Linear(LowLinear):
-    """Weights in bf16: for processors that do not multiply it by instructions of their own (the others take ``nn.Linear``)."""
+    """Weights in bf16: for processors that multiply neither it by instructions of their own (these take ``nn.Linear``) nor float16."""
 
     def __init__(self, weight: Tensor):
         super().__init__(weight)
@@ -167,7 +188,7 @@ def pack(weight: Tensor, precision: str, device: torch.device | str = "cpu") -> 
     if precision == "int4":
         return Int4Linear(weight)
     if compute_dtype(precision, device) == torch.float32:
-        return Bf16Linear(weight)
+        return Float16Linear(weight) if has_float16() else Bf16Linear(weight)
     plain = nn.Linear(*reversed(weight.shape), bias=False, device="meta")
     plain.weight = nn.Parameter(weight.to(device, torch.bfloat16), requires_grad=False)
     return plain
