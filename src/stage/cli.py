@@ -58,7 +58,7 @@ GainOption = Annotated[Optional[float], typer.Option("--gain", help="dB for --pl
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
 ModelOption = Annotated[str, typer.Option("--model", help="A model in the package or installed (stage models), or a folder.")]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="float32, bf16, int8 or int4: fewer bits are faster. auto: what suits model and machine.")
+    str, typer.Option("--precision", help="float32, float16, bf16, int8 or int4: fewer bits are faster. auto: what suits model and machine.")
 ]
 AdapterOption = Annotated[Optional[list[str]], typer.Option("--adapter", help="An adapter that plays its stem on the model: a name from `stage adapters`, or a folder.")]
 GuidanceOption = Annotated[Optional[float], typer.Option("--guidance", help="How closely to follow the music (1: not pushed).")]

@@ -58,8 +58,8 @@ class Stage(Voices):
     ) -> Stage:
         """Load a model of the package by name, or a checkpoint folder.
 
-        device: the GPU if there is one, by default. precision: of the decoder's weights, "float32", "bf16", "int8", "int4"
-        (`stage.models.precision`); "auto" is float32 for small models, else int8 on CPUs and bf16 on GPUs.
+        device: the GPU if there is one, by default. precision: of the decoder's weights, "float32", "float16", "bf16", "int8",
+        "int4" (`stage.models.precision`); "auto" is as exact as the file for small models, else int8 on CPUs and bf16 on GPUs.
         on_share: told the share of the decoder's weights that is read, 0..1.
         Raises StageError for what cannot be loaded, or needs more memory than there is.
         """

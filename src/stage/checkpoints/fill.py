@@ -28,6 +28,15 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise StageError(f"{path} is not a whole safetensors file: {error}") from None
 
 
+def halves(path: Path) -> bool:
+    """Whether all of a file's tensors are float16; False for a file that cannot be read."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            return {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}
+    except (SafetensorError, OSError):
+        return False
+
+
 def tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     """A file's tensors one by one, float32 copies. The file is mapped anew for each, so that its pages do not add up in memory."""
     for name in shapes(path):

@@ -25,10 +25,10 @@ from ..errors import StageError
 from ..models.codec import Codec
 from ..models.decoder import Decoder
 from ..models.encodec import EncodecCodec
-from ..models.precision import choose
+from ..models.precision import choose, plain_weights
 from ..models.spectral import SpectralCodec, SpectralConfig
 from ..models.text import HashedConfig, HashedText, T5Text, TextEncoder
-from .fill import fill, fill_decoder
+from .fill import fill, fill_decoder, halves
 from .home import models
 from .memory import check_memory, parameters
 
@@ -64,7 +64,7 @@ def load(name_or_path: str | Path, device: str = "cpu", precision: str = "auto",
         text = HashedText(HashedConfig(**config["text"])) if kinds["text"] == "hashed" else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StageError(f"{folder / 'config.json'} is not a STAGE configuration: {error}") from None
-    precision = choose(precision, device, parameters(shape))
+    precision = choose(precision, device, parameters(shape), halves(folder / "decoder.safetensors"))
     check_memory(folder, shape, precision, device)
     text = T5Text.from_pretrained(str(folder / "text")) if text is None else fill(text, folder / "text.safetensors")
     codec = EncodecCodec.from_pretrained(str(folder / "codec")) if codec is None else fill(codec, folder / "codec.safetensors")
@@ -98,15 +98,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def save(path: str | Path, config: StageConfig, decoder: Decoder, codec: Codec, text: TextEncoder,
          dtype: torch.dtype = torch.float32) -> None:
     """Write a model to a new folder, whole or not at all. ``dtype`` is what the weights are stored in."""
-    if decoder.predict is not None:
-        raise StageError("packed weights cannot be saved: load the model with precision float32")
+    if isinstance(decoder.predict, nn.Linear):  # bf16, which has fewer digits than the file may have had
+        raise StageError("weights in bf16 cannot be saved: load the model with precision float32")
+    weights = plain_weights(decoder)
     with whole_folder(Path(path)) as partial:
         described = {"format": FORMAT, "stage": dataclasses.asdict(config), "decoder": dataclasses.asdict(decoder.config)}
-        for name, part, kind in (("decoder", decoder, None), ("codec", codec, "spectral"), ("text", text, "hashed")):
+
+        def write(name: str, tensors: dict[str, torch.Tensor]) -> None:
+            save_file({n: t.to(dtype).contiguous() for n, t in tensors.items()}, partial / f"{name}.safetensors")
+
+        write("decoder", weights)
+        for name, part, kind in (("codec", codec, "spectral"), ("text", text, "hashed")):
             if isinstance(part, nn.Module):
-                save_file({n: t.to(dtype).contiguous() for n, t in part.state_dict().items()}, partial / f"{name}.safetensors")
-                if kind:
-                    described[name] = {"kind": kind, **dataclasses.asdict(part.config)}
+                write(name, part.state_dict())
+                described[name] = {"kind": kind, **dataclasses.asdict(part.config)}
             else:
                 part.save_pretrained(str(partial / name))
                 described[name] = {"kind": "transformers"}

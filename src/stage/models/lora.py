@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..config import DecoderConfig
 from ..errors import StageError
 from .decoder import Decoder, sinusoids
-from .precision import MATRICES
+from .precision import MATRICES, plain_weights
 
 ATTENTION = ("qkv", "self_out")
 """What is changed by default: the self-attention alone (as in the paper, section 4.2)."""
@@ -218,15 +218,10 @@ def merge(base: Decoder, adapter: Adapter) -> Decoder:
     """A plain decoder that plays what the base plays with the adapter, and that stem alone.
 
     The base is not touched; weights that the adapter does not change are shared with it.
-    Raises StageError where they are packed (``models/precision.py``).
+    Raises StageError where they are packed in fewer than 16 bits (``models/precision.py``).
     """
-    linears = [getattr(layer, name) for layer in base.layers for name in MATRICES]
-    if not all(isinstance(linear, nn.Linear) for linear in [*linears, base.predict or linears[0]]):
-        raise StageError("an adapter cannot be merged into packed weights: load the base with precision float32")
     config, scale = adapter.config.shape, adapter.config.scale
-    weights = dict(base.state_dict())
-    if base.predict is not None:
-        weights["head"] = weights.pop("predict.weight").unflatten(0, (config.codebooks, -1))
+    weights = plain_weights(base)
     stems = len(base.config.stems)
 
     def own_row(table: Tensor, first: int, row: Tensor) -> Tensor:

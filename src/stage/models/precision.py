@@ -24,20 +24,23 @@ PRECISIONS = ("auto", "float32", "float16", "bf16", "int8", "int4")
 BYTES = {"float32": 4.0, "float16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / 32}
 """Bytes that a weight takes, scales included."""
 SMALL = 100_000_000
-"""Decoders with fewer parameters compute in float32 by default: their steps hardly wait for the memory."""
+"""Decoders with fewer parameters are not rounded by default: their steps hardly wait for the memory."""
 GROUP = 32
 """Inputs that share an int4 scale."""
 MANY = 16
 """Rows from which on weight-only kernels are slower than a product with the weights made whole again."""
 
 
-def choose(precision: str, device: torch.device | str, parameters: int) -> str:
-    """The precision that ``auto`` stands for on this device; StageError for one that cannot be had there."""
+def choose(precision: str, device: torch.device | str, parameters: int, halves: bool = False) -> str:
+    """The precision that ``auto`` stands for on this device; StageError for one that cannot be had there.
+
+    halves: whether the weights are stored in float16, so that nothing is lost by it.
+    """
     if precision not in PRECISIONS:
         raise StageError(f'"{precision}" is not a precision: choose {", ".join(PRECISIONS)}')
     on_cpu = torch.device(device).type == "cpu"
     if precision == "auto":
-        small = "float16" if on_cpu and has_float16() else "float32"
+        small = "float16" if halves and on_cpu and has_float16() else "float32"
         return small if parameters < SMALL else "int8" if on_cpu else "bf16"
     if precision in ("float16", "int8", "int4") and not on_cpu:
         raise StageError(f"{precision} is for CPUs: use bf16 on {device}")
@@ -90,7 +93,7 @@ class LowLinear(nn.Module):
 
 
 class Float16Linear(LowLinear):
-    """Weights in float16, products and sums in float32."""
+    """Weights in float16, products and sums in float32. They can be had back, and gradients pass through (to no weights)."""
 
     def __init__(self, weight: Tensor):
         super().__init__(weight)
@@ -98,7 +101,13 @@ class Float16Linear(LowLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in_features] -> [..., out_features]."""
+        if x.requires_grad:
+            return F.linear(x.float(), self.unpacked()).to(x.dtype)
         return torch.ops.quantized.linear_dynamic_fp16(x.float(), self.packed).to(x.dtype)
+
+    def unpacked(self) -> Tensor:
+        """The weights as they are, float32 [N, K]."""
+        return torch.ops.quantized.linear_unpack_fp16(self.packed)[0]
 
 
 class Bf16Linear(LowLinear):
@@ -215,9 +224,26 @@ def replace(decoder: Decoder, path: str, weight: Tensor, precision: str, device:
 
 
 def lower(decoder: Decoder, precision: str) -> Decoder:
-    """Pack the decoder's matrices, in place. Its weights can no longer be saved or trained."""
+    """Pack the decoder's matrices, in place. They can no longer be trained, and from fewer than 16 bits not be saved."""
     if precision != "float32":
         weights = dict(decoder.named_parameters())
         for parameter, path in matrices(decoder).items():
             replace(decoder, path, weights[parameter].detach(), precision, decoder.device)
     return decoder.to(compute_dtype(precision, decoder.device))
+
+
+def plain_weights(decoder: Decoder) -> dict[str, Tensor]:
+    """A decoder's weights under the names and in the shapes that they have when nothing is packed; float16 comes out as float32.
+
+    Raises StageError where they are in fewer bits.
+    """
+    weights = dict(decoder.state_dict())
+    for name, path in matrices(decoder).items():
+        if name in weights:
+            continue
+        module = decoder.get_submodule(path)
+        if not isinstance(module, (nn.Linear, Float16Linear)):
+            raise StageError("packed weights cannot be saved or merged: load the model with precision float32")
+        weight = weights.pop(f"{path}.weight") if isinstance(module, nn.Linear) else module.unpacked()
+        weights[name] = weight.unflatten(0, (decoder.config.codebooks, -1)) if path == "predict" else weight
+    return weights

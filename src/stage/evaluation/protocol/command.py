@@ -29,7 +29,7 @@ def evaluate(
     quick: Annotated[bool, typer.Option("--quick", help="A rough look: one pass over 8 songs, 8 metronomes, 4 controls.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Chooses places, offsets and seeds of the model.")] = 42,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the work and the cores; each loads the model.")] = 1,
-    precision: Annotated[str, typer.Option(help="auto, float32, bf16, int8 or int4.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32, float16, bf16, int8 or int4.")] = "auto",
     device: Annotated[Optional[str], typer.Option(help="cpu or cuda; the GPU if there is one, by default.")] = None,
     export: Annotated[Optional[Path], typer.Option("--export-contexts", help="Only write what would be played, for other systems, to this folder.")] = None,
 ) -> None:
