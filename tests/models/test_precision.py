@@ -29,7 +29,7 @@ def test_a_packed_layer_is_close_to_the_layer(kind, bound):
         assert (got[0] - want[:count]).norm() / want[:count].norm() < bound
 
 
-@pytest.mark.skipif(not precision.has_float16(), reason="no float16 on this processor")
+@pytest.mark.skipif(not precision.has_fbgemm(), reason="no float16 on this processor")
 def test_float16_weights_are_multiplied_in_float32():
     packed = precision.Float16Linear(WEIGHT)
     whole = packed(ROWS)
@@ -40,7 +40,7 @@ def test_float16_weights_are_multiplied_in_float32():
     assert abs(divergence(exact, low)) < 1e-6  # the file holds float16: nothing is rounded
 
 
-@pytest.mark.skipif(not precision.has_float16(), reason="no float16 on this processor")
+@pytest.mark.skipif(not precision.has_fbgemm(), reason="no float16 on this processor")
 def test_float16_weights_come_back_and_let_gradients_through(tmp_path):
     packed, rows = precision.Float16Linear(WEIGHT), ROWS.clone().requires_grad_()
     assert torch.equal(packed.unpacked(), WEIGHT.half().float())
@@ -55,13 +55,15 @@ def test_float16_weights_come_back_and_let_gradients_through(tmp_path):
     assert saved.keys() == exact.keys() and all(torch.equal(saved[name], exact[name]) for name in exact)
 
 
-@pytest.mark.skipif(not precision.has_vnni(), reason="this processor adds up no bytes by itself")
+@pytest.mark.skipif(not precision.has_byte_rows(), reason="PyTorch multiplies no bytes on this processor")
 def test_rows_in_int8_do_not_depend_on_each_other():
     packed = Int8RowsLinear(WEIGHT)
     whole = packed(ROWS)
     assert (whole - ROWS @ WEIGHT.T).norm() / whole.norm() < 0.02
     assert all(torch.equal(packed(ROWS[i : i + 1])[0], whole[i]) for i in range(len(ROWS)))
     assert torch.equal(packed(torch.zeros(2, 128)), torch.zeros(2, 64))
+    loud = Int8RowsLinear(torch.ones(64, 128))(torch.ones(1, 128))  # the largest products, which 16 bits must hold
+    assert (loud - 128).abs().max() < 1
 
 
 def test_quantisation_rounds_to_nearest():
@@ -228,7 +230,7 @@ def test_the_choice_of_precision():
 
 def test_small_models_take_float16_where_nothing_is_lost_by_it(monkeypatch):
     for there, halves, want in ((True, True, "float16"), (True, False, "float32"), (False, True, "float32")):
-        monkeypatch.setattr(precision, "has_float16", lambda: there)
+        monkeypatch.setattr(precision, "has_fbgemm", lambda: there)
         assert choose("auto", "cpu", 10_000_000, halves) == want
     assert choose("auto", "cpu", 400_000_000, halves=True) == "int8"
     with pytest.raises(StageError, match="use float32 or bf16"):

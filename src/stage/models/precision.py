@@ -40,11 +40,11 @@ def choose(precision: str, device: torch.device | str, parameters: int, halves: 
         raise StageError(f'"{precision}" is not a precision: choose {", ".join(PRECISIONS)}')
     on_cpu = torch.device(device).type == "cpu"
     if precision == "auto":
-        small = "float16" if halves and on_cpu and has_float16() else "float32"
+        small = "float16" if halves and on_cpu and has_fbgemm() else "float32"
         return small if parameters < SMALL else "int8" if on_cpu else "bf16"
     if precision in ("float16", "int8", "int4") and not on_cpu:
         raise StageError(f"{precision} is for CPUs: use bf16 on {device}")
-    if precision == "float16" and not has_float16():
+    if precision == "float16" and not has_fbgemm():
         raise StageError("float16 is for x86 processors: use float32 or bf16 on this one")
     return precision
 
@@ -58,12 +58,17 @@ def native_bf16() -> bool:
 def has_vnni() -> bool:
     """Whether this processor adds up products of bytes by instructions of its own."""
     ask = getattr(torch.cpu, "_is_vnni_supported", None) or getattr(torch.cpu, "_is_avx512_vnni_supported", None)
-    return bool(ask and ask()) and hasattr(torch.ops.quantized, "linear_with_input_q_dq_qweight_dq_output_fp32")
+    return bool(ask and ask())
 
 
-def has_float16() -> bool:
-    """Whether PyTorch multiplies float32 with weights in float16 here (FBGEMM, on x86)."""
+def has_fbgemm() -> bool:
+    """Whether PyTorch has FBGEMM here (on x86), which multiplies float32 with weights in float16, and bytes with bytes."""
     return "fbgemm" in torch.backends.quantized.supported_engines
+
+
+def has_byte_rows() -> bool:
+    """Whether ``Int8RowsLinear`` runs here."""
+    return has_fbgemm() and hasattr(torch.ops.quantized, "linear_with_input_q_dq_qweight_dq_output_fp32")
 
 
 def compute_dtype(precision: str, device: torch.device | str) -> torch.dtype:
@@ -149,7 +154,10 @@ class Int8Linear(LowLinear):
 
 
 class Int8RowsLinear(LowLinear):
-    """Weights in int8, and each row of activations in int8 with a scale of its own: for processors that add up bytes (VNNI)."""
+    """Weights in int8, and each row of activations in bytes with a scale of its own: for x86 processors that do not multiply bf16.
+
+    Those without VNNI add two products in 16 bits, which hold them if the activations have 7.
+    """
 
     def __init__(self, weight: Tensor):
         super().__init__(weight)
@@ -158,13 +166,14 @@ class Int8RowsLinear(LowLinear):
             warnings.simplefilter("ignore")  # torch is about to rename these
             whole = torch._make_per_channel_quantized_tensor(packed, scale.double(), torch.zeros(len(scale), dtype=torch.int64), 0)
             self.packed = torch.ops.quantized.linear_prepack(whole, None)
+        self.peak = 127 if has_vnni() else 63
         self.tiny = torch.tensor(1e-12)  # a silent row is divided by it
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in_features] float32 -> [..., out_features] float32."""
-        peak = torch.linalg.vector_norm(x, torch.inf, -1, True)
-        peak = torch.add(self.tiny, peak, alpha=1 / 127)
-        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x / peak, 1.0, 128, self.packed).mul_(peak)
+        scale = torch.linalg.vector_norm(x, torch.inf, -1, True)
+        scale = torch.add(self.tiny, scale, alpha=1 / self.peak)
+        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x / scale, 1.0, self.peak + 1, self.packed).mul_(scale)
 
 
 def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,11 +202,11 @@ class Int4Linear(LowLinear):
 def pack(weight: Tensor, precision: str, device: torch.device | str = "cpu") -> nn.Module:
     """A linear layer with this weight [N, K], float32, in this precision."""
     if precision == "int8":
-        return Int8RowsLinear(weight) if has_vnni() and not native_bf16() else Int8Linear(weight)
+        return Int8RowsLinear(weight) if has_byte_rows() and not native_bf16() else Int8Linear(weight)
     if precision == "int4":
         return Int4Linear(weight)
     if compute_dtype(precision, device) == torch.float32:
-        return Float16Linear(weight) if has_float16() else Bf16Linear(weight)
+        return Float16Linear(weight) if has_fbgemm() else Bf16Linear(weight)
     plain = nn.Linear(*reversed(weight.shape), bias=False, device="meta")
     plain.weight = nn.Parameter(weight.to(device, torch.bfloat16), requires_grad=False)
     return plain
