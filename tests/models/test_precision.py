@@ -193,8 +193,11 @@ def test_a_trace_keeps_neither_decoder_nor_caches(soon):
     while state.done < state.steps:
         advance(decoder, state, Sampling())
     assert graph._traces[decoder]
-    kept = [weakref.ref(thing) for thing in (decoder, decoder.embed, state.caches[0].own)]
-    del decoder, state
+    kept = [weakref.ref(thing) for thing in (state.caches[0].own, decoder, decoder.embed)]
+    del state
+    gc.collect()
+    assert kept[0]() is None
+    del decoder
     gc.collect()
     assert all(ref() is None for ref in kept)
 

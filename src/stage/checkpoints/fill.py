@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 
 from ..config import DecoderConfig
 from ..errors import StageError
+from ..heap import trim
 from ..models.decoder import Decoder
 from ..models.precision import compute_dtype, matrices, replace
 
@@ -42,12 +41,6 @@ def tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     for name in shapes(path):
         with safe_open(str(path), "pt") as file:
             yield name, file.get_tensor(name).to(torch.float32, copy=True)
-
-
-def trim() -> None:
-    """Give freed memory back to the system: what packing leaves behind is otherwise kept, and is larger than the model."""
-    with contextlib.suppress(OSError, AttributeError):  # a service of glibc; elsewhere freed memory goes back by itself
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def check(module: nn.Module, path: Path) -> None:

@@ -22,6 +22,7 @@ from torch import nn
 
 from ..config import DecoderConfig, StageConfig
 from ..errors import StageError
+from ..heap import keep
 from ..models.codec import Codec
 from ..models.decoder import Decoder
 from ..models.encodec import EncodecCodec
@@ -70,7 +71,9 @@ def load(name_or_path: str | Path, device: str = "cpu", precision: str = "auto",
     codec = EncodecCodec.from_pretrained(str(folder / "codec")) if codec is None else fill(codec, folder / "codec.safetensors")
     for part in (codec, text):
         (part if isinstance(part, nn.Module) else part.model).to(device)
-    return stage, fill_decoder(shape, folder / "decoder.safetensors", precision, device, on_share), codec, text
+    decoder = fill_decoder(shape, folder / "decoder.safetensors", precision, device, on_share)
+    keep()
+    return stage, decoder, codec, text
 
 
 @contextlib.contextmanager

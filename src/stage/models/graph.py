@@ -100,7 +100,7 @@ def trace(decoder: Decoder, inputs: Sequence[Tensor], kinds: Sequence[tuple[bool
         warnings.simplefilter("ignore")
         profiling = torch._C._jit_set_profiling_executor(False)  # the other one looks at every new length again
         try:
-            made = torch.jit.trace(_Traceable(decoder, kinds), tuple(inputs), check_trace=False)
+            made = torch.jit.trace(_Traceable(decoder, kinds), tuple(inputs), check_trace=False, _store_inputs=False)
             made(*inputs)  # the first time it is optimised
             return made
         except Exception as error:
