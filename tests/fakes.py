@@ -43,7 +43,7 @@ class Listener:
         self.device = torch.device("cpu")
         self.calls: list[dict] = []
 
-    def echo(self, decoder, *, stem, contexts, text, frames, seeds, prompt=None, sampling=Sampling()) -> Iterator[SimpleNamespace]:
+    def echo(self, decoder, *, stem, contexts, text, frames, seeds, prompt=None, sampling=Sampling(), hurry=True) -> Iterator[SimpleNamespace]:
         """Stands for `stage.decoding.steps`: the stem is its last context, after the prompt."""
         self.calls.append({"contexts": contexts, "frames": frames, "seeds": list(seeds), "prompt": prompt, "sampling": sampling, "stem": stem})
         heard = next(c for c in reversed(contexts) if c is not None)

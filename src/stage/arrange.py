@@ -84,7 +84,7 @@ def stream(
     All parts together are `frames` long. A variation does not depend on the others. Nothing runs before the first
     `next`; closing or dropping the iterator frees what the model keeps.
     """
-    plan, many, wanted = windows(frames, size), len(seeds), iter(pieces)
+    plan, many, hurry, wanted = windows(frames, size), len(seeds), pieces != (), iter(pieces)
     work = [window.new if index == 0 else window.new * many for index, window in enumerate(plan)]
     codes = torch.zeros(many, codec.codebooks, frames, dtype=torch.int64)
     for index, window in enumerate(plan):
@@ -96,7 +96,7 @@ def stream(
         makers = [
             steps(
                 decoder, stem=stem, contexts=encoded, text=text, frames=window.end - window.start,
-                seeds=group, prompt=begun, sampling=sampling,
+                seeds=group, prompt=begun, sampling=sampling, hurry=hurry,
             )  # fmt: skip
             for group, begun in groups
         ]

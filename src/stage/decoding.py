@@ -113,8 +113,8 @@ def branches(contexts: Contexts, text: Tensor | None, sampling: Sampling) -> lis
 
 @torch.inference_mode()
 def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None, frames: int,
-          seeds: Sequence[int], prompt: Tensor | None = None, sampling: Sampling = Sampling()) -> State:
-    """Prefill. See ``generate`` for the arguments."""
+          seeds: Sequence[int], prompt: Tensor | None = None, sampling: Sampling = Sampling(), hurry: bool = True) -> State:
+    """Prefill. See ``generate`` for the arguments, ``stage.models.graph.fast_step`` for ``hurry``."""
     config, device = decoder.config, decoder.device
     known = 0 if prompt is None else prompt.shape[1]
     if known >= frames:
@@ -145,7 +145,7 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
         columns=known_cells[0].repeat(len(seeds), 1, 1).to(device), caches=caches,
         offsets=torch.tensor(offsets, device=device), weights=torch.tensor([b[0] for b in plan], device=device),
         stem=torch.tensor(stem, device=device), draws=draws.to(device), logits=torch.stack(logits),
-        step=fast_step(decoder, caches, steps), at=known, steps=steps,
+        step=fast_step(decoder, caches, steps, hurry), at=known, steps=steps,
     )
 
 
@@ -163,12 +163,12 @@ def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
 
 
 def steps(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,
-          seeds: Sequence[int] = (0,), prompt: Tensor | None = None, sampling: Sampling = Sampling()) -> Iterator[State]:
-    """Generate column by column: yields the state after each. See ``generate`` for the arguments.
+          seeds: Sequence[int] = (0,), prompt: Tensor | None = None, sampling: Sampling = Sampling(), hurry: bool = True) -> Iterator[State]:
+    """Generate column by column: yields the state after each. See ``begin`` for the arguments.
 
     Nothing runs before the first ``next``; whoever drops or closes the iterator frees the caches.
     """
-    state = begin(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling)
+    state = begin(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling, hurry=hurry)
     while state.done < state.steps:
         advance(decoder, state, sampling)
         yield state
@@ -195,7 +195,9 @@ def generate(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | 
     Returns codes [len(seeds), K, frames] int64. A variation depends on its own seed alone.
     Raises Stopped when ``on_step`` returns False.
     """
-    for state in steps(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling):
+    for state in steps(
+        decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling, hurry=False
+    ):
         if on_step is not None and on_step(state.done, state.steps) is False:
             raise Stopped
     return made(state, 0, frames)

@@ -111,8 +111,8 @@ def trace(decoder: Decoder, inputs: Sequence[Tensor], kinds: Sequence[tuple[bool
     return None
 
 
-def traced(decoder: Decoder, caches: Sequence[Cache], steps: int) -> Step:
-    """``Decoder.step`` that is traced when a generation of so many steps has begun, or was so by one before it."""
+def traced(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool = True) -> Step:
+    """``Decoder.step`` that is traced in the course of a generation of so many steps, or was so by one before it. hurry: see ``fast_step``."""
     kinds = tuple(cache.kind for cache in caches)
     known = _traces.setdefault(decoder, {})
     key, done = (kinds, decoder.embed.dtype), 0
@@ -120,7 +120,7 @@ def traced(decoder: Decoder, caches: Sequence[Cache], steps: int) -> Step:
     def step(columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
         nonlocal done
         done += 1
-        if key not in known and (done <= LATER or steps - done < PAYS):
+        if key not in known and (done <= LATER * hurry or steps - done < PAYS):
             return decoder.step(columns, position, segment, caches)
         lengths = torch.tensor([cache.length for cache in caches])
         inputs = [columns, position, segment, lengths, *(tensor for cache in caches for tensor in cache.tensors())]
@@ -136,10 +136,13 @@ def traced(decoder: Decoder, caches: Sequence[Cache], steps: int) -> Step:
     return step
 
 
-def fast_step(decoder: Decoder, caches: Sequence[Cache], steps: int) -> Step:
-    """The quickest way to step a decoder so many times over these caches; ``Decoder.step`` itself where nothing is to be gained."""
+def fast_step(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool = True) -> Step:
+    """The quickest way to step a decoder so many times over these caches; ``Decoder.step`` itself where nothing is to be gained.
+
+    hurry: someone waits for what the first steps make, more than for all of it.
+    """
     if decoder.device.type == "cpu":
-        return traced(decoder, caches, steps) if on("STAGE_TRACE") else decoder.step
+        return traced(decoder, caches, steps, hurry) if on("STAGE_TRACE") else decoder.step
     if decoder.device.type != "cuda" or not on("STAGE_CUDA_GRAPHS"):
         return decoder.step
     for cache in caches:
