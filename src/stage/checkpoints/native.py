@@ -72,7 +72,8 @@ def load(name_or_path: str | Path, device: str = "cpu", precision: str = "auto",
     for part in (codec, text):
         (part if isinstance(part, nn.Module) else part.model).to(device)
     decoder = fill_decoder(shape, folder / "decoder.safetensors", precision, device, on_share)
-    keep()
+    if decoder.device.type == "cpu":
+        keep()
     return stage, decoder, codec, text
 
 
