@@ -44,14 +44,15 @@ class Cache:
         share = self.length >= SHARED
         new.prefix = (filled[:, 0].transpose(2, 3).contiguous(), filled[:, 1]) if share else None
         new.length = 0 if share else self.length
-        # zeros, not empty memory: a step over the whole capacity multiplies what is masked by zero
-        new.own = self.own.new_zeros(layers, 2, rows * heads, new.length + columns, d)
+        new.own = self.own.new_empty(layers, 2, rows * heads, new.length + columns, d)
         if not share:
             new.own[:, :, :, : self.length] = filled.repeat(1, 1, rows, 1, 1)
         return new
 
+    @torch.inference_mode()
     def fix(self) -> None:
         """From now on every step does the same to the same memory, so that it can be recorded (``models/graph.py``)."""
+        self.own[..., self.length :, :] = 0  # a step over the whole capacity multiplies what is masked by zero
         self.length = torch.tensor(self.length, device=self.own.device)
 
     @property

@@ -260,12 +260,14 @@ class Decoder(nn.Module):
         for i, layer in enumerate(self.layers):
             q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
             cache.own[i, 0], cache.own[i, 1] = k[0], v[0]
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            if i + 1 == len(self.layers):  # only its keys and values are asked for at the other columns
+                x, q = x[:, -1:], q[:, :, -1:]
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=q.shape[2] > 1)
             x = x + layer.self_out(y.transpose(1, 2).flatten(2))
             if cache.text is not None:
                 x = layer.cross(x, (cache.text[0][i], cache.text[1][i]), None)
             x = layer.feed(x)
-        return self.logits(self.norm(x[:, -1:]))[:, :, 0], cache
+        return self.logits(self.norm(x))[:, :, 0], cache
 
     def step(self, columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
         """One more column for every branch.
