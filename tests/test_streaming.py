@@ -117,6 +117,18 @@ def test_encodec_in_chunks_is_exact():
     assert (decode_long(codec, codes, chunk_seconds=1.0) - codec.decode(codes)).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("name", [name for name in CODECS if name.startswith("encodec")])
+@pytest.mark.parametrize("frames", [1, 16, 17, 100])
+def test_encodec_hears_in_parts_what_it_hears_at_once(name, frames, monkeypatch):
+    monkeypatch.setattr("stage.models.encodec.ENCODED", 16)
+    codec = CODECS[name]()
+    audio = 0.3 * torch.randn(2, frames * codec.hop, generator=torch.Generator().manual_seed(4))
+    with torch.inference_mode():
+        assert (codec._latent(audio) - codec.model.encoder(audio[:, None])).abs().max() < 1e-5
+    whole = codec.model.encode(audio[:, None], bandwidth=codec.bandwidth).audio_codes[0]
+    assert (codec.encode(audio) == whole).float().mean() > 0.99  # two nearest codes may be equally near
+
+
 def test_musicgens_encodec_looks_80_ms_ahead():
     """At full size: 64 filters, 28 M parameters in the decoder."""
     codec = encodec(64, 128)

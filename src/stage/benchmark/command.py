@@ -27,7 +27,7 @@ def bench(
     """Measure speed, memory and exactness against transformers and the memory's own speed.
 
     \b
-      stage bench                      everything, half an hour to an hour on two cores
+      stage bench                      everything, about half an hour on two cores
       stage bench --steps 50           a first look
       stage bench --only quality       what int8 and int4 cost the embedded model
 

@@ -62,10 +62,10 @@ class EncodecCodec:
         return self.model.quantizer.encode(latent, self.bandwidth).transpose(0, 1)
 
     def _latent(self, audio: Tensor) -> Tensor:
-        """What the encoder makes of audio [B, T * hop]: [B, D, T]. Its convolutions go over a part of a second at a time, which is
+        """What the encoder makes of audio [B, T * hop]: [B, D, T]. Its convolutions go over ``ENCODED`` frames at a time, which is
         the same, in a tenth of the memory, and quicker, since what they hand on fits the processor's caches."""
         before, lstm, after = _parts(self.model.encoder.layers)
-        sliding = Sliding(lambda x, start: before(x.transpose(1, 2).flatten(1)[:, None]), *_heard(before))
+        sliding = Sliding(lambda x, start: before(x.transpose(1, 2).flatten(1)[:, None]), *_reach(before))
         blocks = audio.unflatten(-1, (-1, self.hop)).transpose(1, 2).split(ENCODED, -1)
         hidden = [sliding.push(block, last=i == len(blocks) - 1) for i, block in enumerate(blocks)]
         frames = torch.cat([part for part in hidden if part is not None], -1).permute(2, 0, 1)
@@ -126,14 +126,13 @@ def _parts(layers: nn.ModuleList) -> tuple[nn.Sequential, nn.LSTM, nn.Sequential
 
 
 def _reach(layers: nn.Sequential) -> tuple[int, int]:
-    """Frames before and after a frame on which these layers' output for it depends; they make `scale` samples of a frame."""
+    """Frames before and after a frame on which these layers' output for it depends: of a decoder `scale` samples, of an encoder one column."""
     from transformers.models.encodec.modeling_encodec import EncodecConv1d, EncodecConvTranspose1d
 
     parts = [part for part in layers.modules() if isinstance(part, (EncodecConv1d, EncodecConvTranspose1d))]
-    scale = 1
-    for part in parts:
-        scale *= part.conv.stride[0]
-    # from the samples of frame 0 back through the layers to the frames that they are made of
+    scale = math.prod(part.conv.stride[0] for part in parts if isinstance(part, EncodecConvTranspose1d))
+    hop = math.prod(part.conv.stride[0] for part in parts if isinstance(part, EncodecConv1d))
+    # from what comes out for frame 0 back through the layers to what it is made of
     first, last = 0, scale - 1
     for part in reversed(parts):
         size, stride = part.conv.kernel_size[0], part.conv.stride[0]
@@ -143,21 +142,8 @@ def _reach(layers: nn.Sequential) -> tuple[int, int]:
             first, last = -((size - 1 - left - first) // stride), (last + left) // stride
         else:
             reach = (size - 1) * part.conv.dilation[0]
-            left = reach if part.causal else reach - reach // 2
+            spare = reach + 1 - stride
+            left = spare if part.causal else spare - spare // 2
             # not less to the right: the beginning is padded with its own mirror image
-            first, last = first - left, last + left
-    return -first, last
-
-
-def _heard(layers: nn.Sequential) -> tuple[int, int]:
-    """Frames before and after a frame whose samples these layers, which make one column of a frame, hear for it."""
-    from transformers.models.encodec.modeling_encodec import EncodecConv1d
-
-    convolutions = [part for part in layers.modules() if isinstance(part, EncodecConv1d)]
-    first, last, hop = 0, 0, 1
-    for part in reversed(convolutions):
-        stride, reach = part.conv.stride[0], (part.conv.kernel_size[0] - 1) * part.conv.dilation[0]
-        spare = reach + 1 - stride
-        left = spare if part.causal else spare - spare // 2
-        first, last, hop = first * stride - left, last * stride + max(reach - left, left), hop * stride
+            first, last = first * stride - left, last * stride + max(reach - left, left)
     return -(first // hop), last // hop

@@ -111,7 +111,7 @@ def trace(decoder: Decoder, inputs: Sequence[Tensor], kinds: Sequence[tuple[bool
     return None
 
 
-def traced(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool = True) -> Step:
+def traced(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool) -> Step:
     """``Decoder.step`` that is traced in the course of a generation of so many steps, or was so by one before it. hurry: see ``fast_step``."""
     kinds = tuple(cache.kind for cache in caches)
     known = _traces.setdefault(decoder, {})
