@@ -16,9 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from stage.training import track
-from stage.training.finetune import finetune
-from stage.training.recipe import read
+from stage.training.finetune import metrics as track
+from stage.training.finetune.run import finetune
+from stage.training.finetune.recipe import read
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 CPU = ["batch.size=4", "batch.accumulate=1", "examples.seconds=4.0", "examples.crop=[2.0,4.0]"]

@@ -38,7 +38,7 @@ def preparing(data: str, songs: int) -> tuple[float, float]:
 
 def tracking(data: str, songs: int) -> float:
     """Core seconds of the offline beat tracker for an hour of song."""
-    from stage.beats import track
+    from stage.beats.tracker import track
     from stage.data import open_songs
 
     chosen = open_songs(data)[:songs]

@@ -6,7 +6,7 @@ Prints the largest difference of every entry; exits 1 where one is beyond its ag
 import sys
 from pathlib import Path
 
-from stage.checkpoints.conformance import check
+from stage.testing.conformance import check
 from stage.errors import StageError
 
 

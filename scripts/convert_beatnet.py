@@ -4,7 +4,7 @@
     python scripts/convert_beatnet.py /tmp/beatnet/BeatNet-1.1.3-py3-none-any.whl
 
 Takes the three models (each trained without one of GTZAN, Ballroom and Rock Corpus), renames their tensors to those
-of `stage.models.beatnet.BeatNetwork` behind the number of the model, checks every shape and writes float16 safetensors.
+of `stage.beats.beatnet.BeatNetwork` behind the number of the model, checks every shape and writes float16 safetensors.
 The pickles inside the wheel are read with `weights_only=True`, so nothing in them is run.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from stage.models.beatnet import WEIGHTS, BeatNetwork
+from stage.beats.beatnet import WEIGHTS, BeatNetwork
 
 SHA256 = {
     "BeatNet/models/model_1_weights.pt": "619091bc317ca3e83b45591d46f6de3d5a41588bcb39fe9fe7be30cffa6aca84",

@@ -4,7 +4,7 @@
     python scripts/convert_musicnn.py /tmp/musicnn/musicnn-0.1.0-py3-none-any.whl
 
 Takes the model that learnt the Million Song Dataset's tags from its TensorFlow checkpoint (read as what it is, a sorted table of names
-and a file of numbers; TensorFlow is not needed), renames the tensors to those of `stage.evaluation.musicnn`, leaves the optimiser's out,
+and a file of numbers; TensorFlow is not needed), renames the tensors to those of `stage.evaluation.embeddings.musicnn`, leaves the optimiser's out,
 checks every shape and writes float16 safetensors.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from stage.evaluation.musicnn import WEIGHTS, Musicnn
+from stage.evaluation.embeddings.musicnn import WEIGHTS, Musicnn
 
 FOLDER = "musicnn/MSD_musicnn"
 SHA256 = "8579734ee6388f799ed0def4bbd0d1fdcbeaf213ef2a9dc860917bd76a303de6"

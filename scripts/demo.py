@@ -13,9 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-from stage import audio, beats, cli
+from stage import audio
+from stage.beats import tracker as beats
+from stage.cli import app as cli
 from stage.errors import MissingExtra
-from stage.level import limit
+from stage.audio.level import limit
 
 FOLDER = Path("demo")
 START, SECONDS = 0.1, 5.9

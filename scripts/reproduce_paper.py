@@ -63,7 +63,7 @@ def main() -> int:
     options = parser.parse_args()
     for title, arguments in stages(options):
         print(f"== {title}\n$ stage {shlex.join(arguments)}", flush=True)
-        if not options.dry_run and (code := subprocess.run([sys.executable, "-m", "stage.cli", *arguments]).returncode):
+        if not options.dry_run and (code := subprocess.run([sys.executable, "-m", "stage", *arguments]).returncode):
             print(f"{title} ended with {code}; the same command goes on from here", file=sys.stderr)
             return code
     return 0

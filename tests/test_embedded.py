@@ -11,9 +11,9 @@ import pytest
 
 import stage
 from stage import BeatGrid, Stage, audio
-from stage.evaluation.clips import Truth
-from stage.evaluation.score import Analysis, score
-from stage.level import CEILING, loudness
+from stage.evaluation.acceptance.clips import Truth
+from stage.evaluation.acceptance.score import Analysis, score
+from stage.audio.level import CEILING, loudness
 
 FOLDER = Path(stage.__file__).parent / "weights" / "embedded"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the embedded model is not trained yet")

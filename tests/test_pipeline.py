@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from fakes import drawn_stage, listening_stage, song
+from helpers.fakes import drawn_stage, listening_stage, song
 
 from stage import BeatGrid, Stage, StageError
 from stage import audio as sound
-from stage.arrange import window_seed, windows
-from stage.decoding import Sampling, Stopped
-from stage.level import CEILING, loudness
-from stage.rhythm import click_track
+from stage.generation.windows import window_seed, windows
+from stage.generation.decoding import Sampling, Stopped
+from stage.audio.level import CEILING, loudness
+from stage.beats.grid import click_track
 
 
 def lag(one: np.ndarray, other: np.ndarray, most: int = 2000) -> int:
@@ -87,7 +87,7 @@ def test_the_grid_stands_before_the_mix(monkeypatch):
 def test_beats_are_tracked_once_where_the_model_wants_them(monkeypatch):
     stage, listener = listening_stage(monkeypatch, ("grid", "mix"), grid=True)
     asked = []
-    monkeypatch.setattr("stage.beats.track", lambda audio, rate: asked.append(audio.shape) or BeatGrid.regular(120, 4, audio.shape[1] / rate))
+    monkeypatch.setattr("stage.beats.tracker.track", lambda audio, rate: asked.append(audio.shape) or BeatGrid.regular(120, 4, audio.shape[1] / rate))
     made = stage.accompany(song(5.0), 44100, "drums")
     assert asked == [(2, 5 * 44100)] and made.grid.bpm == pytest.approx(120) and made.notes == ()
     assert all(call["contexts"][0] is not None for call in listener.calls)
@@ -97,7 +97,7 @@ def test_beats_are_tracked_once_where_the_model_wants_them(monkeypatch):
 
 def test_no_beats_is_said_and_not_fatal(monkeypatch):
     stage, listener = listening_stage(monkeypatch, ("grid", "mix"), grid=True)
-    monkeypatch.setattr("stage.beats.track", lambda audio, rate: BeatGrid.empty())
+    monkeypatch.setattr("stage.beats.tracker.track", lambda audio, rate: BeatGrid.empty())
     made = stage.accompany(song(1.5), 44100, "drums")
     assert made.grid is None and "no beats were found" in made.notes[0]
     assert listener.calls[0]["contexts"][0] is None

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import typer
-from fakes import drawn_stage, song
+from helpers.fakes import drawn_stage, song
 
-from stage import audio, cli
+from stage import audio
+from stage.cli import app as cli
 from stage.checkpoints import adapters
 from stage.models.lora import new_adapter
 

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from data_wing.miniatures import band
-from fake_songs import small_base
+from helpers.miniatures import band
+from helpers.fake_songs import small_base
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = """

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 
 from stage import audio as sound
-from stage.accompaniment import Accompaniment, finish
-from stage.arrange import play, stream
+from stage.generation.result import Accompaniment, finish
+from stage.generation.windows import play, stream
 from stage.config import StageConfig
-from stage.decoding import Sampling
+from stage.generation.decoding import Sampling
 from stage.errors import StageError
-from stage.level import SILENCE, loudness
+from stage.audio.level import SILENCE, loudness
 from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.text import TextEncoder
-from stage.request import check_many, check_rate, check_sampling, check_seconds, click_seconds, stretch
-from stage.rhythm import BeatGrid, beats_per_bar, click_track, seconds_to_frames
-from stage.streaming import CHUNK_SECONDS, PLAIN_LUFS, Heard, Order, Stream, chunks, sizes
+from stage.generation.request import check_many, check_rate, check_sampling, check_seconds, click_seconds, stretch
+from stage.beats.grid import BeatGrid, beats_per_bar, click_track, seconds_to_frames
+from stage.generation.streaming import CHUNK_SECONDS, PLAIN_LUFS, Heard, Order, Stream, chunks, sizes
 from stage.voices import Voices
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ CLICK_GAIN = 0.25
 """Level of the clicks under such a stem."""
 
 Progress = Callable[[float], "bool | None"]
-"""Told the share that is done, 0..1; returning False stops the work (`stage.decoding.Stopped`)."""
+"""Told the share that is done, 0..1; returning False stops the work (`stage.generation.decoding.Stopped`)."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Stage(Voices):
         on_share: told the share of the decoder's weights that is read, 0..1.
         Raises StageError for what cannot be loaded, or needs more memory than there is.
         """
-        from stage.checkpoints.native import load
+        from stage.checkpoints.format import load
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         config, decoder, codec, text = load(name_or_path, device, precision, on_share)
@@ -71,7 +71,7 @@ class Stage(Voices):
 
     def save_pretrained(self, path: str) -> None:
         """Write a checkpoint folder that `from_pretrained` reads."""
-        from stage.checkpoints.native import save
+        from stage.checkpoints.format import save
 
         save(path, self.config, self.decoder, self.codec, self.text)
 
@@ -161,7 +161,7 @@ class Stage(Voices):
     ) -> Accompaniment:
         """Play a stem to a metronome; its clicks come back as the song.
 
-        bpm: 20..400; in 6/8, 9/8 and 12/8 it counts dotted quarters (see `stage.rhythm`).
+        bpm: 20..400; in 6/8, 9/8 and 12/8 it counts dotted quarters (see `stage.beats.grid`).
         rate: of the result, the model's own if None. The length is that of the bars, to the sample.
         level: see `accompany`.
         """
@@ -317,7 +317,7 @@ class Stage(Voices):
         sampling: Sampling | None,
         on_progress: Progress | None,
     ) -> dict:
-        """What is played, as `stage.arrange` takes it."""
+        """What is played, as `stage.generation.windows` takes it."""
         kinds = self.decoder.config.contexts
         if unknown := set(contexts) - set(kinds):
             raise StageError(f"this model takes no {' or '.join(sorted(unknown))} as context: it takes {', '.join(kinds)}")
@@ -369,7 +369,7 @@ def _beats(grid: str | BeatGrid, song: np.ndarray, rate: int) -> tuple[BeatGrid 
         return grid, ()
     if grid == "off":
         return None, ()
-    from stage.beats import track
+    from stage.beats.tracker import track
 
     beats = track(song, rate)
     if len(beats) < 2:

@@ -23,7 +23,7 @@ from typing import Sequence
 import torch
 from torch import Tensor
 
-from .config import DecoderConfig
+from stage.config import DecoderConfig
 
 Contexts = Sequence["Tensor | None"]
 """One entry for each kind of context: codes [K, T] int64, or None where there is none."""

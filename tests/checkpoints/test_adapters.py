@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from fakes import drawn_stage, song
+from helpers.fakes import drawn_stage, song
 from safetensors.torch import load_file, save_file
 
-from stage import cli
-from stage.checkpoints import adapters, home
-from stage.decoding import Sampling
+from stage.cli import app as cli
+from stage.checkpoints import adapters, paths as home
+from stage.generation.decoding import Sampling
 from stage.errors import StageError
 from stage.models.lora import new_adapter
 from stage.models.precision import MATRICES

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_hub import COMMIT, serving
+from helpers.fake_hub import COMMIT, serving
 
 from stage.checkpoints import hub as ours
 from stage.errors import StageError

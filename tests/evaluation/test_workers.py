@@ -10,13 +10,13 @@ import time
 
 import pytest
 import torch
-from fakes import drawn_stage
+from helpers.fakes import drawn_stage
 
-from evaluation.studio import write_corpus
+from helpers.clips import write_corpus
 from stage.corpus.read import songs
 from stage.errors import StageError
-from stage.evaluation.clips import Material, Settings
-from stage.evaluation.acceptance import Team, run
+from stage.evaluation.acceptance.clips import Material, Settings
+from stage.evaluation.acceptance.run import Team, run
 from stage.pipeline import Stage
 
 SETTINGS = Settings(mixes=2, clicks=2, prompts=1, codec=2, speed=1, seconds=4.0, examples=1)
@@ -126,7 +126,7 @@ def test_what_stops_the_command_stops_its_workers(corpus, model, tmp_path, stop)
     out = tmp_path / "out"
     command = ["acceptance", corpus, "--model", model, "--out", out, "--quick", "--seconds", 4, "--workers", 2, "--device", "cpu"]
     # A job in a shell's background is started deaf to Ctrl-C, and so would be what it starts.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from stage.cli import main; main()"
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from stage.cli.app import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, command)],
         env={**os.environ, "STAGE_TEST_RUN": str(out)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,

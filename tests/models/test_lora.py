@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from stage.checkpoints.native import SHIPPED
+from stage.checkpoints.format import SHIPPED
 from stage.config import DecoderConfig
-from stage.decoding import Sampling, advance, begin, generate, guide
+from stage.generation.decoding import Sampling, advance, begin, generate, guide
 from stage.errors import StageError
 from stage.models.decoder import Decoder
 from stage.models.lora import ATTENTION, Adapter, AdapterConfig, LoraLinear, Voice, check_base, fingerprint, merge, new_adapter

@@ -6,13 +6,13 @@ import weakref
 
 import pytest
 import torch
-from fakes import drawn_stage
+from helpers.fakes import drawn_stage
 
 from stage import Stage
 from stage.checkpoints import memory
-from stage.decoding import Sampling, advance, begin, generate
+from stage.generation.decoding import Sampling, advance, begin, generate
 from stage.errors import StageError
-from stage.models import graph, precision
+from stage.models import fast_step as graph, precision
 from stage.models.lora import Voice, new_adapter
 from stage.models.precision import Int4Linear, Int8Linear, Int8RowsLinear, choose, lower, quantize_int4, quantize_int8
 

@@ -65,7 +65,7 @@ def steps(weights: str, precision: str, variations: int, count: int, threads: in
 
     from stage.checkpoints.fill import fill_decoder
     from stage.config import DecoderConfig
-    from stage.decoding import Sampling, advance, begin
+    from stage.generation.decoding import Sampling, advance, begin
     from stage.models.decoder import Decoder
     from stage.models.precision import BYTES, matrices
 
@@ -100,7 +100,7 @@ def peer(weights: str, precision: str, variations: int, count: int, threads: int
     import torch
     from transformers import MusicgenConfig, MusicgenForCausalLM
 
-    from stage.checkpoints.source import Files, safetensors_of
+    from stage.checkpoints.tensors import Files, safetensors_of
 
     torch.set_num_threads(threads)
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[precision]

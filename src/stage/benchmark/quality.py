@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stage.evaluation.harmony import Chord, notes, share_in_chord
+from stage.evaluation.figures.harmony import Chord, notes, share_in_chord
 
 TEMPI = (84.0, 96.0, 108.0, 120.0, 132.0, 144.0, 156.0, 168.0)
 CHORDS = ((0, 4, 7), (9, 12, 16), (5, 9, 12), (7, 11, 14))
@@ -41,11 +41,11 @@ def quality(precision: str, threads: int, clips: int = 8) -> dict[str, Any]:
     import torch
 
     from stage import Stage
-    from stage.beats import track
-    from stage.decoding import generate
-    from stage.evaluation.beats import f_measure
+    from stage.beats.tracker import track
+    from stage.generation.decoding import generate
+    from stage.evaluation.figures.beats import f_measure
     from stage.prefix import row, training_row
-    from stage.rhythm import BeatGrid, click_track
+    from stage.beats.grid import BeatGrid, click_track
 
     torch.set_num_threads(threads)
     exact, low = (Stage.from_pretrained("embedded", device="cpu", precision=p) for p in ("float32", precision))

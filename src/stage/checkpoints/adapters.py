@@ -14,11 +14,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..config import DecoderConfig
-from ..errors import StageError
-from ..models.lora import Adapter, AdapterConfig
-from . import home
-from .native import whole_folder
+from stage.config import DecoderConfig
+from stage.errors import StageError
+from stage.models.lora import Adapter, AdapterConfig
+from stage.checkpoints import paths as home
+from stage.checkpoints.format import whole_folder
 
 FORMAT = 1
 SETTINGS, WEIGHTS = "adapter.json", "adapter.safetensors"

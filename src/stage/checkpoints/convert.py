@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
-from ..config import StageConfig
-from ..errors import StageError
-from . import audiocraft, authors, musicgen
-from .foreign import MUSICGEN_LICENCE, T5, Foreign
-from .native import FORMAT, whole_folder
-from .source import write
+from stage.config import StageConfig
+from stage.errors import StageError
+from stage.checkpoints.importers import audiocraft, authors, musicgen
+from stage.checkpoints.importers.detect import MUSICGEN_LICENCE, T5, Foreign
+from stage.checkpoints.format import FORMAT, whole_folder
+from stage.checkpoints.tensors import write
 
 KNOWN = "a folder of a MusicGen (transformers or audiocraft), or the safetensors file of the authors' STAGE"
 CARD = """---

@@ -9,11 +9,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..config import DecoderConfig
-from ..errors import StageError
-from ..heap import trim
-from ..models.decoder import Decoder
-from ..models.precision import compute_dtype, matrices, replace
+from stage.config import DecoderConfig
+from stage.errors import StageError
+from stage.models.malloc import trim
+from stage.models.decoder import Decoder
+from stage.models.precision import compute_dtype, matrices, replace
 
 
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import StageError
+from stage.errors import StageError
 
 WANTED = ("*.json", "*.safetensors", "spiece.model", "*/spiece.model", "README.md", "LICENSE*")
 """What a model is made of, whoever wrote it. Pickles are none of it: to open one is to run it."""

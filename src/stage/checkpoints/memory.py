@@ -7,10 +7,10 @@ from pathlib import Path
 import psutil
 import torch
 
-from ..config import DecoderConfig
-from ..errors import StageError
-from ..models.decoder import Decoder
-from ..models.precision import BYTES, compute_dtype, matrices
+from stage.config import DecoderConfig
+from stage.errors import StageError
+from stage.models.decoder import Decoder
+from stage.models.precision import BYTES, compute_dtype, matrices
 
 WORK = 350e6
 """Bytes for the sound of a window, the codec's layers over it, and torch itself."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stage.errors import MissingExtra, StageError
-from stage.rhythm import BeatGrid, click_track
+from stage.beats.grid import BeatGrid, click_track
 
-from .song import Song
+from stage.data.song import Song
 
 TRIES = 64
 """Places looked at for an example in which the target and another stem sound."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stage.errors import StageError
-from stage.rhythm import BeatGrid
+from stage.beats.grid import BeatGrid
 
 MOST = 20
 """Beats a second that are taken for music rather than for a broken tempo."""

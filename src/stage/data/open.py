@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stage.data import corpus, folder, moises, musdb, prepared, slakh
-from stage.data.gather import at_rate
-from stage.data.places import Place
+from stage.data.readers import corpus, folder, moises, musdb, slakh
+from stage.data import prepared
+from stage.data.readers.gather import at_rate
+from stage.data.readers.places import Place
 from stage.data.song import Problem, Song
 from stage.errors import StageError
 

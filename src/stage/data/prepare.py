@@ -25,12 +25,12 @@ import numpy as np
 
 from stage.errors import StageError
 
-from . import splits
-from .crew import side_by_side
-from .open import open_songs
-from .prepared import FORMAT, INDEX, checksum
-from .song import MAP_SECONDS, Problem, Song
-from .trackers import choose
+from stage.data import splits
+from stage.parallel import side_by_side
+from stage.data.open import open_songs
+from stage.data.prepared import FORMAT, INDEX, checksum
+from stage.data.song import MAP_SECONDS, Problem, Song
+from stage.data.trackers import choose
 
 WORK = "work"
 SILENT_PEAK = 0.01
@@ -134,8 +134,8 @@ def _room(out: Path | str) -> Iterator[None]:
 
 
 def _tar(song: Song, split: str, settings: Settings, problems: list[Problem]) -> bytes | None:
-    from stage.chroma import key_of
-    from stage.level import loudness
+    from stage.audio.chroma import key_of
+    from stage.audio.level import loudness
 
     roles = [role for role in song.stems if role not in settings.leave_out]
     stems: dict[str, np.ndarray] = {}

@@ -16,7 +16,7 @@ import numpy as np
 
 from stage.errors import StageError
 
-from .song import Problem, Song, Track, open_file
+from stage.data.song import Problem, Song, Track, open_file
 
 INDEX, FORMAT = "index.json", 1
 

@@ -209,7 +209,7 @@ def probe(path: str, **about: Any) -> Track:
         info = soundfile.info(str(path), verbose=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise StageError(f"{path} cannot be read: {getattr(error, 'error_string', error)}") from None
-    from stage.audio import _check_announced
+    from stage.audio.files import _check_announced
 
     _check_announced(path, info.extra_info)
     if not info.frames:

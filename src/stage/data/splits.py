@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stage.errors import StageError
 
-from .song import Song
+from stage.data.song import Song
 
 FILE = "splits.json"
 WAYS = ("auto", "own", "artist", "paper")

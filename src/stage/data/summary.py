@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .song import Problem, Song
+from stage.data.song import Problem, Song
 
 TEMPO_STEP = 10
 SHOWN = 200

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from stage.errors import StageError
-from stage.rhythm import BeatGrid
+from stage.beats.grid import BeatGrid
 
 Tracker = Callable[[np.ndarray, int], BeatGrid]
 CHECKPOINT = "beat_this-final0.ckpt"
@@ -38,7 +38,7 @@ def choose(name: str = "auto") -> tuple[str, Tracker]:
                 raise StageError(f"Beat This! cannot be loaded: {str(error).splitlines()[0]}") from None
     if name == "beat-this":
         raise StageError(f"Beat This! is not here: install the package beat_this, and put {CHECKPOINT} where STAGE_BEAT_THIS says")
-    from stage.beats import track
+    from stage.beats.tracker import track
 
     return "stage", track
 

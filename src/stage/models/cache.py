@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..config import DecoderConfig
+from stage.config import DecoderConfig
 
 SHARED = 32
 """Columns from which on a prefix is kept once for all variations."""

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import DecoderConfig
-from ..prefix import Row, target_states
-from .cache import Cache, Memory
-from .context import ContextEncoder
+from stage.config import DecoderConfig
+from stage.prefix import Row, target_states
+from stage.models.cache import Cache, Memory
+from stage.models.context_encoder import ContextEncoder
 
 
 def sinusoids(positions: Tensor, dim: int) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ..errors import StageError
-from .codec import Sliding
-from .quiet import quiet
+from stage.errors import StageError
+from stage.models.codec import Sliding
+from stage.models.text import quiet
 
 
 ENCODED = 100

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import DecoderConfig
-from ..errors import StageError
-from .decoder import Decoder, sinusoids
-from .precision import MATRICES, plain_weights
+from stage.config import DecoderConfig
+from stage.errors import StageError
+from stage.models.decoder import Decoder, sinusoids
+from stage.models.precision import MATRICES, plain_weights
 
 ATTENTION = ("qkv", "self_out")
 """What is changed by default: the self-attention alone (as in the paper, section 4.2)."""

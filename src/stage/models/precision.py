@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import StageError
-from .decoder import Decoder
+from stage.errors import StageError
+from stage.models.decoder import Decoder
 
 PRECISIONS = ("auto", "float32", "float16", "bf16", "int8", "int4")
 BYTES = {"float32": 4.0, "float16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / 32}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .codec import SlidingDecode
+from stage.models.codec import SlidingDecode
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Sequence
@@ -11,7 +13,6 @@ from typing import Protocol, Sequence
 import torch
 from torch import Tensor, nn
 
-from .quiet import quiet
 
 
 class TextEncoder(Protocol):
@@ -127,3 +128,18 @@ def _version(file: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return about.st_ino, about.st_size, about.st_mtime_ns
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars of ``transformers`` within, and nothing below an error."""
+    from transformers.utils import logging
+
+    were_on, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if were_on:
+            logging.enable_progress_bar()

@@ -14,7 +14,7 @@ Score = Callable[[np.ndarray, np.ndarray, int], float]
 
 def scorers(device: str = "cpu", weights: Path | None = None, cocola: Path | None = None) -> dict[str, Score]:
     """The scorers that are here, by name: "ours", and "cocola", "cocola-harmonic", "cocola-percussive" where a checkpoint is named."""
-    from . import cocola as published, scorer
+    from stage.evaluation.coherence import cocola as published, scorer
 
     found: dict[str, Score] = {"ours": partial(scorer.score, model=scorer.load(weights or scorer.WEIGHTS, device), device=device)}
     if (place := cocola or published.place()) is not None:

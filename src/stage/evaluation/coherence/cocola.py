@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from stage.errors import MissingExtra, StageError
 
-from .efficientnet import EfficientNet
+from stage.evaluation.coherence.efficientnet import EfficientNet
 
 RATE, SECONDS = 16000, 5.0
 FFT, WINDOW, HOP = 1024, 400, 160
@@ -122,7 +122,7 @@ def load(path: Path, device: str = "cpu") -> Cocola:
 @torch.inference_mode()
 def score(stem: np.ndarray, context: np.ndarray, rate: int, model: Cocola, mode: str = "both", device: str = "cpu") -> float:
     """COCOLA score of a stem and its context, float32 [N] at `rate` Hz: the mean over windows of 5 s. Raises StageError for less."""
-    from stage.audio import resample
+    from stage.audio.files import resample
 
     if mode not in MODES:
         raise StageError(f'COCOLA hears {", ".join(MODES)}, not "{mode}"')

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from stage.errors import StageError
 
-from . import spectra
+from stage.evaluation.coherence import spectra
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "scorer.safetensors"
 SECONDS = 5.0
@@ -68,7 +68,7 @@ def score(stem: np.ndarray, context: np.ndarray, rate: int, model: Scorer | None
     stem, context: float32 [N] on one time line, at `rate` Hz, at least 5 s; longer ones are compared window by window.
     Raises StageError for less.
     """
-    from stage.audio import resample
+    from stage.audio.files import resample
 
     model = model or load(device=device)
     pair = [torch.from_numpy(resample(np.asarray(part, np.float32), rate, spectra.RATE)) for part in (stem, context)]

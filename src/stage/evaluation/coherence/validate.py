@@ -10,8 +10,8 @@ from stage.data.examples import stretch
 from stage.data.song import Song
 from stage.errors import StageError
 
-from . import Score
-from .train import PERCUSSIVE
+from stage.evaluation.coherence import Score
+from stage.training.embedded.scorer import PERCUSSIVE
 
 SECONDS = 5.0
 WAYS = ("another song", "elsewhere in the song", "half a beat late", "a quarter beat late", "transposed")

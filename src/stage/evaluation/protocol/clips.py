@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stage.audio import resample
+from stage.audio.files import resample
 from stage.data.song import Song
 from stage.errors import StageError
-from stage.evaluation.clips import Truth
-from stage.evaluation.harmony import Chord
-from stage.rhythm import BeatGrid, click_track
+from stage.evaluation.acceptance.clips import Truth
+from stage.evaluation.figures.harmony import Chord
+from stage.beats.grid import BeatGrid, click_track
 
 HELD = ("test", "heldout", "validation")
 """Splits to evaluate on, the first that there is; without splits the last songs by id."""

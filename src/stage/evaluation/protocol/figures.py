@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from stage.chroma import chroma
+from stage.audio.chroma import chroma
 from stage.errors import MissingExtra
-from stage.evaluation.beats import mean_error, tempo_difference
-from stage.rhythm import BeatGrid
+from stage.evaluation.figures.beats import mean_error, tempo_difference
+from stage.beats.grid import BeatGrid
 
 SECTIONS = ("f_measure", "cmlt", "amlt", "tempo_difference", "mean_error", "emd")
 """Figures of beats: shares 0..1; BPM; seconds; seconds."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from stage.audio import read, resample
+from stage.audio.files import read, resample
 
-from .clips import Clip
-from .report import TITLES, conditions
+from stage.evaluation.protocol.clips import Clip
+from stage.evaluation.protocol.report import TITLES, conditions
 
 RATE = 24000
 WIDTH, HEIGHT = 900, 56

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from stage.audio import read
+from stage.audio.files import read
 
-from . import distances, embeddings
+from stage.evaluation.figures import distances
+from stage.evaluation.embeddings import load as embeddings
 
 FEWEST = 4
 """Clips of a condition below which a distance says nothing."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .figures import HIGHER, bootstrap
+from stage.evaluation.protocol.figures import HIGHER, bootstrap
 
 TITLES = {
     "f_measure": "F", "cmlt": "CMLt", "amlt": "AMLt", "tempo_difference": "tempo diff.", "mean_error": "mean error", "emd": "EMD",

@@ -19,16 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from stage.audio import fit, read, write
+from stage.audio.files import fit, read, write
 from stage.data import open_songs
 from stage.errors import StageError
-from stage.evaluation import harmony
-from stage.evaluation.beats import onset_agreement, onset_density, onsets
-from stage.evaluation.clips import Truth
+from stage.evaluation.figures import harmony
+from stage.evaluation.figures.beats import onset_agreement, onset_density, onsets
+from stage.evaluation.acceptance.clips import Truth
 from stage.evaluation.workers import Job, share
 
-from . import clap, figures
-from .clips import Clip, Plan, clips
+from stage.evaluation.embeddings import clap
+from stage.evaluation.protocol import figures
+from stage.evaluation.protocol.clips import Clip, Plan, clips
 
 CONTROLS = ("no context", "no text")
 PITCHED = ("bass",)
@@ -74,7 +75,7 @@ class Judge:
         self.tracker, self._track = choose(task.tracker)
         if self.tracker == "stage":
             # our own network grew up on our corpus and may not judge models that did too
-            from stage.beats import decode, listen
+            from stage.beats.tracker import decode, listen
 
             self.tracker, self._track = "BeatNet", lambda audio, rate: decode(listen(audio, rate, published_only=True))
         self.scorers, self.clap = scorers(task.device or "cpu"), clap.here()

@@ -1,0 +1,1 @@
+"""Beats: grids, metronomes, and the tracker with its networks."""

@@ -1,0 +1,1 @@
+"""Readers of the weights that users bring, one file for each format."""

@@ -1,0 +1,139 @@
+"""`stage bench`: every figure of speed, memory and exactness in one run, as tables and one line of JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import platform
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from stage.errors import StageError
+
+
+def bench(
+    steps: Annotated[int, typer.Option(help="Steps to time of each; a ten-second stem has 503.")] = 500,
+    variations: Annotated[int, typer.Option(help="How many at once, against one.")] = 8,
+    threads: Annotated[Optional[int], typer.Option(help="Threads; all cores by default.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    weights: Annotated[Optional[Path], typer.Option(help="Keep the drawn weights in this folder (4 GB), or use those that are there.")] = None,
+    only: Annotated[Optional[str], typer.Option(help="Only these parts, with commas: steps, peer, many, job, first, quality.")] = None,
+) -> None:
+    """Measure speed, memory and exactness against transformers and the memory's own speed.
+
+    \b
+      stage bench                      everything, about half an hour on two cores
+      stage bench --steps 50           a first look
+      stage bench --only quality       what int8 and int4 cost the embedded model
+
+    The full-size model has drawn weights in the shape of MusicGen-small: speed does not depend on their values. Every
+    measurement runs in a process of its own, ours and transformers' on the same weights. The last line is JSON.
+    """
+    from stage.benchmark.report import print_tables
+
+    parts = set(only.split(",")) if only else {"steps", "peer", "many", "job", "first", "quality"}
+    if unknown := parts - {"steps", "peer", "many", "job", "first", "quality"}:
+        raise StageError(f"there is no part {', '.join(sorted(unknown))} in the benchmark: see stage bench --help")
+    if steps < 5 or variations < 2:
+        raise StageError("choose at least 5 steps and 2 variations")
+    import torch
+
+    threads = threads or torch.get_num_threads()
+    found: dict[str, Any] = {"machine": machine(threads, device), "steps": steps, "variations": variations}
+    with _weights(weights, need=bool(parts & {"steps", "peer", "many", "job", "first"})) as folder:
+        for name, task, arguments in plan(parts, str(folder), steps, variations, threads, device):
+            found[name] = measured(name, task, arguments)
+    print_tables(found)
+    print(json.dumps(found))
+
+
+def plan(parts: set[str], weights: str, steps: int, variations: int, threads: int, device: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The measurements as (name, task, arguments); names are those of the JSON line."""
+    ours = ("float32", "bf16", "int8", "int4") if device == "cpu" else ("float32", "bf16")
+    best = "int8" if device == "cpu" else "bf16"
+    common = dict(weights=weights, threads=threads, device=device)
+    if device == "cpu":
+        yield "bandwidth", "bandwidth", dict(threads=threads)
+    if "peer" in parts:
+        for precision in ("float32", "bf16"):
+            yield f"transformers {precision}", "peer", dict(**common, precision=precision, variations=1, count=steps)
+    if "steps" in parts:
+        for precision in ours:
+            yield f"ours {precision}", "steps", dict(**common, precision=precision, variations=1, count=steps)
+    if "many" in parts:
+        many = variations if device == "cpu" else max(variations, 64)
+        yield f"ours {best} x{many}", "steps", dict(**common, precision=best, variations=many, count=steps)
+        if "peer" in parts:
+            yield f"transformers bf16 x{many}", "peer", dict(**common, precision="bf16", variations=many, count=max(5, steps // 5))
+    if "job" in parts:
+        yield f"job {best}", "job", dict(**common, precision=best)
+        yield "job embedded", "job", dict(common, weights="embedded", precision="auto")
+    if "first" in parts:
+        yield f"first {best}", "first", dict(**common, precision=best)
+        yield "first embedded", "first", dict(common, weights="embedded", precision="auto")
+    if "quality" in parts:
+        for precision in ("float32", "int8", "int4"):
+            yield f"quality {precision}", "quality", dict(precision=precision, threads=threads)
+
+
+def measured(name: str, task: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """One measurement, told while it runs."""
+    from rich.console import Console
+
+    from stage.benchmark.measure import run
+
+    with Console(stderr=True).status(f"measuring: {name}"):
+        try:
+            return run(task, **arguments)
+        except RuntimeError as error:
+            raise StageError(f"the benchmark stopped at {name}: {error}") from None
+
+
+@contextlib.contextmanager
+def _weights(folder: Path | None, need: bool) -> Iterator[Path | None]:
+    """A folder with drawn weights in the layouts of transformers (``theirs``) and of ours (``stage``)."""
+    if not need:
+        yield None
+    elif folder is not None:
+        _draw(folder)
+        yield folder
+    else:
+        with tempfile.TemporaryDirectory(prefix="stage-bench-") as place:
+            _draw(Path(place))
+            yield Path(place)
+
+
+def _draw(folder: Path) -> None:
+    import torch
+
+    from stage.testing.weights import save_musicgen
+    from stage.checkpoints.convert import convert
+
+    if not (folder / "theirs/config.json").is_file():
+        save_musicgen(folder / "theirs", "small")
+    if not (folder / "stage/config.json").is_file():
+        convert(folder / "theirs", folder / "stage", stems=["drums"], name="drawn-small", dtype=torch.bfloat16)
+
+
+def machine(threads: int, device: str) -> dict[str, Any]:
+    """What the figures were measured on."""
+    import torch
+    import transformers
+
+    from stage import __version__
+    from stage.models.precision import has_vnni, native_bf16
+
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return {
+        "processor": name if device == "cpu" else torch.cuda.get_device_name(), "threads": threads, "bf16_instructions": native_bf16(),
+        "vnni": has_vnni(), "stage": __version__, "torch": torch.__version__, "transformers": transformers.__version__,
+        "date": str(datetime.date.today()),
+    }  # fmt: skip

@@ -1,0 +1,67 @@
+"""`stage train scorer` and `stage coherence`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+Data = Annotated[str, typer.Option(help="Songs with stems: any data set that stage data opens.")]
+
+
+def scorer(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML): recipes/scorer.yaml.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it goes on where it stopped.")],
+    minutes: Annotated[Optional[float], typer.Option(help="Fit the schedule into this many minutes.")] = None,
+    limit: Annotated[Optional[int], typer.Option(help="At most this many songs.")] = None,
+    changes: Annotated[Optional[list[str]], typer.Option("--set", help="Change a value of the recipe: key.sub=value. May be repeated.")] = None,
+) -> None:
+    """Train the offline coherence scorer; songs of a split "train", where there are splits."""
+    from rich.progress import Progress
+
+    from stage.data import open_songs
+    from stage.training.embedded.loop import read_recipe
+
+    from stage.training.embedded.scorer import train
+
+    settings, songs = read_recipe(recipe, changes), open_songs(data)
+    songs = ([song for song in songs if song.split == "train"] or songs)[:limit]
+    with Progress() as progress:
+        hearing, learning = progress.add_task("hearing", total=len(songs)), progress.add_task("learning", total=settings["schedule"]["steps"])
+
+        def tell(step: int, figures: dict) -> None:
+            progress.update(learning, completed=step, description=f"loss {figures['loss']:.2f}")
+
+        place = train(settings, songs, out, minutes, tell, lambda count: progress.update(hearing, completed=count))
+    typer.echo(f"weights: {place}")
+
+
+def coherence(
+    data: Data,
+    trials: Annotated[int, typer.Option(min=10, help="Trials for each stem.")] = 200,
+    weights: Annotated[Optional[Path], typer.Option(help="A scorer of stage train scorer; the package's own by default.")] = None,
+    cocola: Annotated[Optional[Path], typer.Option(help="COCOLA's checkpoint; $STAGE_COCOLA by default, where it is set.")] = None,
+    limit: Annotated[Optional[int], typer.Option(help="At most this many songs.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses places and wrong contexts.")] = 1,
+) -> None:
+    """Validate the coherence scorers: how often is the right context ranked over a wrong one, on held-out songs?
+
+    \b
+      stage coherence --data data
+    """
+    from rich.progress import Progress
+
+    from stage.data import open_songs
+
+    from stage.evaluation.coherence import scorers
+    from stage.evaluation.coherence.validate import table, validate
+
+    songs = open_songs(data)
+    songs = ([song for song in songs if song.split in ("heldout", "validation", "test")] or songs)[:limit]
+    with Progress() as progress:
+        task = progress.add_task("listening", total=None)
+        found = validate(songs, scorers(weights=weights, cocola=cocola), trials, seed,
+                         lambda done, total: progress.update(task, completed=done, total=total))  # fmt: skip
+    typer.echo(table(found, len(songs)))

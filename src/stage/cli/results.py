@@ -1,0 +1,159 @@
+"""Between the command line and the pipeline: what goes in is checked early, what comes out is written whole."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stage import audio
+from stage.generation import request
+from stage.errors import StageError
+from stage.audio.playback import is_pipe
+from stage.beats.grid import BeatGrid
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stage.generation.result import Accompaniment
+    from stage.pipeline import Stage
+    from stage.audio.playback import Ear
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the results of one run go; entry i of the lists belongs to variation i."""
+
+    name: str
+    stems: list[Path]
+    mixes: list[Path]
+    pictures: list[Path]
+    grid: Path | None = None
+
+
+def plan(folder: Path | None, name: str, stem: str, seed: int, variations: int, force: bool, grid: Path | None = None) -> Files:
+    """Name the results and make sure that they can be written, before minutes are spent on them.
+
+    folder: None for NAME-stage, "-" for no files but the grid's: the stem goes to standard output.
+    Raises StageError if one exists and is not to be replaced, or a folder cannot be written into.
+    """
+    request.check_many(variations, seed)
+    if is_pipe(folder):
+        if grid:
+            audio.check_free(grid, force)
+            audio.check_folder(grid.parent)
+        return Files(name, [], [], [], grid)
+    folder = folder or Path(f"{name}-stage")
+    stubs = [f"{name}.{stem.replace('/', '-')}.{seed + i}" for i in range(variations)]
+    stems, mixes, pictures = ([folder / f"{stub}{end}" for stub in stubs] for end in (".wav", ".mix.wav", ".png"))
+    for path in [*stems, *mixes, *pictures, *([grid] if grid else [])]:
+        audio.check_free(path, force)
+    for place in {folder, grid.parent if grid else folder}:
+        audio.check_folder(place)
+    return Files(name, stems, mixes, pictures, grid)
+
+
+def read_part(path: Path, start: float, seconds: float | None, stream: int) -> tuple[np.ndarray, int]:
+    """Read the chosen stretch of a song. Returns (audio [C, N], rate); StageError if it is not all there or too long."""
+    request.check_range(start, seconds)
+    part, rate = audio.read(path, start, request.SECONDS_RANGE[1] + 1 if seconds is None else seconds, stream)
+    length = part.shape[1] / rate
+    if seconds is None and length > request.SECONDS_RANGE[1]:
+        raise StageError(f"{path} is longer than the {request.SECONDS_RANGE[1]:g} seconds of one go: choose a part with --start and --seconds")
+    request.check_end(start + length, start + (seconds or length))
+    request.check_seconds(length)
+    return part, rate
+
+
+def read_grid(choice: str | None, start: float) -> str | BeatGrid | None:
+    """What `--grid` says, for audio that was read from `start` on: "on", "off", None or the beats of a file."""
+    if choice is None or choice in ("on", "off"):
+        return choice
+    if not Path(choice).is_file():
+        raise StageError(f'--grid takes on, off or a file of beats: there is no file "{choice}"')
+    return BeatGrid.load(choice).shift(-start)
+
+
+@dataclass(frozen=True)
+class Player:
+    """Which model plays: its name or folder, the precision of its weights, and the adapters that it gets."""
+
+    model: str
+    precision: str = "auto"
+    adapters: Sequence[str] = ()
+
+    def load(self, on_share: Callable[[float], None]) -> Stage:
+        """Load it. on_share: told the share that is read, 0..1."""
+        from stage.checkpoints.adapters import describe
+        from stage.pipeline import Stage
+
+        for adapter in self.adapters:
+            describe(adapter)  # what is not there is said before a large model is loaded
+        stage = Stage.from_pretrained(self.model, precision=self.precision, on_share=on_share)
+        for adapter in self.adapters:
+            stage.load_adapter(adapter, replace=True)  # who names one wants to hear it
+        return stage
+
+
+class Job:
+    """A progress bar on the terminal around loading a model and making music with it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        console = Console(stderr=True)
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    def run(self, player: Player, work: Callable[[Stage, Callable[[float], None]], Accompaniment]) -> Accompaniment:
+        """Load the model and do `work(stage, on_progress)`."""
+        with self._bar:
+            task = self._bar.add_task("loading the model", total=1.0)
+            from stage.checkpoints.installed import notice
+
+            stage = player.load(lambda share: self._bar.update(task, completed=share))
+            if told := notice(player.model, stage.config):
+                self._bar.console.print(f"note: {told}", highlight=False)
+            self._bar.update(task, description="listening", completed=0.0)
+
+            def on_progress(share: float) -> None:
+                self._bar.update(task, completed=share, description="playing")
+
+            return work(stage, on_progress)
+
+
+def make(player: Player, work: Callable[[Stage, Callable[[float], None]], Accompaniment], files: Files, force: bool,
+         start: float = 0.0, ear: Ear | None = None) -> None:
+    """Load the model, make the music and write the results, while `ear`, if there is one, hears them."""
+    with ear or contextlib.nullcontext():
+        made = Job().run(player, work)
+        write(files, made, force, start)
+        if ear:
+            ear.wait()
+
+
+def write(files: Files, made: Accompaniment, force: bool, start: float = 0.0) -> None:
+    """Write stems, mixes, pictures and beats, and say where they are."""
+    import typer
+
+    from stage.generation import picture
+
+    for note in made.notes:
+        typer.echo(f"note: {note}", err=True)
+    if made.grid is not None and len(made.grid) > 1:
+        typer.echo(f"{made.grid.bpm:.1f} BPM, {len(made.grid)} beats", err=True)
+    for i, (stem, mix, image) in enumerate(zip(files.stems, files.mixes, files.pictures)):
+        audio.write(stem, made.stems[i], made.rate, force)
+        audio.write(mix, made.mix(i), made.rate, force)
+        picture.draw(image, made, i, files.name, force)
+        typer.echo(f"{stem}\n{mix}\n{image}")
+    if files.grid:
+        if made.grid is None:
+            typer.echo(f"note: no beats were used, so {files.grid} was not written", err=True)
+            return
+        with audio.whole_file(files.grid, force) as partial:
+            made.grid.shift(start).save(partial)
+        typer.echo(str(files.grid), err=not files.stems)  # standard output may be the stem's

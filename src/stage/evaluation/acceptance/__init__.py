@@ -1,0 +1,1 @@
+"""`stage acceptance`: a model against what is asked of the shipped ones."""

@@ -1,0 +1,1 @@
+"""Embeddings of audio, for distances between sets."""

@@ -1,0 +1,1 @@
+"""Figures of one stem or of a set: beats, harmony, sound, distances."""

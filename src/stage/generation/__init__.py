@@ -1,0 +1,1 @@
+"""From a request to codes and sound: decoding, windows, streaming, results."""

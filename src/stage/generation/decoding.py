@@ -1,0 +1,203 @@
+"""Prefill, steps, guidance, sampling: from contexts and text to the codes of a new stem.
+
+The contexts are prefilled once for all variations. Classifier-free guidance runs as branches
+that share the linear layers of each step but keep caches of their own length: the branch
+without context does not carry the masked context along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from stage.models.cache import Cache
+from stage.models.decoder import Decoder
+from stage.models.fast_step import Step, fast_step
+from stage.prefix import Contexts, deinterleave, row, trim
+
+OnStep = Callable[[int, int], "bool | None"]
+"""Called with (steps done, steps in all); returning False stops the generation."""
+
+
+class Stopped(Exception):
+    """The caller's ``on_step`` asked to stop."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next codes are chosen.
+
+    guidance: weight of the branch with conditions against the one without text and context:
+        u + guidance * (c - u). 1 turns it off.
+    text_guidance: where given, ``guidance`` weighs the context alone and this the text on top of it:
+        u + guidance * (context - u) + text_guidance * (both - context).
+    top_k: keep this many of the likeliest codes (0: all). top_p: keep the likeliest codes that
+        together reach this probability (0: all). temperature: 0 takes the likeliest code.
+    """
+
+    guidance: float = 3.0
+    text_guidance: float | None = None
+    top_k: int = 250
+    top_p: float = 0.0
+    temperature: float = 1.0
+
+
+def guide(logits: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of the branches: logits [branches, ...], weights [branches] -> [...]."""
+    return (logits.float() * weights.float().view(-1, *[1] * (logits.dim() - 1))).sum(0)
+
+
+def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
+    """Choose codes. logits [V, K, size] float32, draws [V, K] float64 in 0..1 -> [V, K] int64."""
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    size = logits.shape[-1]
+    keep = min(sampling.top_k or size, size)
+    values, codes = torch.topk(logits, keep, dim=-1)  # sorted, the likeliest first
+    chance = torch.softmax(values.to(draws.dtype) / sampling.temperature, dim=-1)
+    total = chance.cumsum(-1)
+    if sampling.top_p:
+        # keep a code as long as those before it have not reached top_p
+        chance = chance * (total - chance < sampling.top_p)
+        total = chance.cumsum(-1)
+    place = torch.searchsorted(total, (draws * total[..., -1])[..., None], right=True)
+    return codes.gather(-1, place.clamp(max=keep - 1))[..., 0]
+
+
+@dataclass
+class State:
+    """A generation under way: explicit, so that it can be stepped, streamed or dropped.
+
+    Columns are counted from the one that predicts the target's first frame of codebook 0.
+    known: [branches, K, S] int64, the cells that stand fixed (they differ between branches where
+    the context's last codebooks trail into the target). unknown: [K, S] bool, cells to generate.
+    columns: [V, K, S] int64, what has been generated, as the first branch sees it.
+    caches, offsets [branches] int64 (position of column 0), weights [branches]: of the branches.
+    stem: 0-d int64. draws: [V, steps, K] float64. logits: [branches, V, K, size], the last prediction.
+    column: [branches, V, K] int64, the last column. step: how the decoder goes on (`stage.models.fast_step`). All tensors are on the decoder's device.
+    """
+
+    known: Tensor
+    unknown: Tensor
+    columns: Tensor
+    caches: list[Cache]
+    offsets: Tensor
+    weights: Tensor
+    stem: Tensor
+    draws: Tensor
+    logits: Tensor
+    step: Step
+    at: int
+    steps: int
+    done: int = 0
+    column: Tensor | None = None
+
+
+def branches(contexts: Contexts, text: Tensor | None, sampling: Sampling) -> list[tuple[float, bool, bool]]:
+    """The branches of the guidance as (weight, with context, with text), the full one first."""
+    has_context, has_text = any(c is not None for c in contexts), text is not None
+    if sampling.text_guidance is not None and has_context and has_text:
+        c, t = sampling.guidance, sampling.text_guidance
+        return [b for b in ((t, True, True), (c - t, True, False), (1 - c, False, False)) if b[0] or b[1:] == (True, True)]
+    guidance = sampling.guidance
+    if not has_context and has_text and sampling.text_guidance is not None:
+        guidance = sampling.text_guidance
+    if guidance == 1 or not (has_context or has_text):
+        return [(1.0, has_context, has_text)]
+    return [(guidance, has_context, has_text), (1 - guidance, False, False)]
+
+
+@torch.inference_mode()
+def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None, frames: int,
+          seeds: Sequence[int], prompt: Tensor | None = None, sampling: Sampling = Sampling(), hurry: bool = True) -> State:
+    """Prefill. See ``generate`` for the arguments, ``stage.models.fast_step.fast_step`` for ``hurry``."""
+    config, device = decoder.config, decoder.device
+    known = 0 if prompt is None else prompt.shape[1]
+    if known >= frames:
+        raise ValueError(f"the prompt's {known} frames leave nothing of {frames} to generate")
+    target = torch.full((config.codebooks, frames), config.pad)
+    if prompt is not None:
+        target[:, :known] = prompt
+    contexts = [None if c is None or c.shape[1] == 0 else c.cpu() for c in contexts]
+    plan = branches(contexts, text, sampling)
+    projected = None if text is None else text.to(device)[None]
+    known_cells, caches, offsets, logits = [], [], [], []
+    steps = frames - known + config.codebooks - 1
+    for _, with_context, with_text in plan:
+        full = trim(row(config, contexts if with_context else [None] * len(contexts), stem, target))
+        ready = full.cut(0, full.first + known + 1)  # the column that predicts the first unknown frame
+        first, cache = decoder.prefill(ready.to(device), projected if with_text else None)
+        known_cells.append(full.columns[0, :, full.first :])
+        caches.append(cache.expand(len(seeds), steps))
+        offsets.append(int(ready.positions[0, -1]) - known)
+        logits.append(first.expand(len(seeds), -1, -1))
+    frame = torch.arange(frames + config.codebooks) - 1 - torch.arange(config.codebooks)[:, None]
+    draws = torch.stack([
+        torch.rand(steps, config.codebooks, generator=torch.Generator().manual_seed(int(seed)), dtype=torch.float64)
+        for seed in seeds
+    ])
+    return State(
+        known=torch.stack(known_cells).to(device), unknown=((frame >= known) & (frame < frames)).to(device),
+        columns=known_cells[0].repeat(len(seeds), 1, 1).to(device), caches=caches,
+        offsets=torch.tensor(offsets, device=device), weights=torch.tensor([b[0] for b in plan], device=device),
+        stem=torch.tensor(stem, device=device), draws=draws.to(device), logits=torch.stack(logits),
+        step=fast_step(decoder, caches, steps, hurry), at=known, steps=steps,
+    )
+
+
+@torch.inference_mode()
+def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
+    """Run the last column through the decoder, unless its prediction is there already, and fill the next. Nothing waits for a GPU."""
+    if state.done:
+        state.logits = state.step(state.column, state.offsets + state.at, state.stem, state.caches)
+    chosen = choose(guide(state.logits, state.weights), state.draws[:, state.done], sampling)
+    state.at += 1
+    state.done += 1
+    # [branches, V, K]
+    state.column = torch.where(state.unknown[:, state.at], chosen, state.known[:, None, :, state.at])
+    state.columns[:, :, state.at] = state.column[0]
+
+
+def steps(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,
+          seeds: Sequence[int] = (0,), prompt: Tensor | None = None, sampling: Sampling = Sampling(), hurry: bool = True) -> Iterator[State]:
+    """Generate column by column: yields the state after each. See ``begin`` for the arguments.
+
+    Nothing runs before the first ``next``; whoever drops or closes the iterator frees the caches.
+    """
+    state = begin(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling, hurry=hurry)
+    while state.done < state.steps:
+        advance(decoder, state, sampling)
+        yield state
+
+
+def finished(state: State) -> int:
+    """Frames of the target, those of the prompt included, of which all codebooks are there."""
+    return max(0, state.at + 1 - state.columns.shape[1])
+
+
+def made(state: State, first: int, last: int) -> Tensor:
+    """Codes [V, K, last - first] int64 of the target's frames from `first` to before `last`, which are finished."""
+    return deinterleave(state.columns, 1 + first, last - first)
+
+
+def generate(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,
+             seeds: Sequence[int] = (0,), prompt: Tensor | None = None, sampling: Sampling = Sampling(),
+             on_step: OnStep | None = None) -> Tensor:
+    """Generate one variation of a stem for each seed.
+
+    stem: index into the model's stems. contexts: codes [K, T] int64 or None for each kind of
+    context. text: projected text [L, D], or None. frames: length of the result, with the prompt.
+    prompt: codes [K, P] with which the stem begins, or None.
+    Returns codes [len(seeds), K, frames] int64. A variation depends on its own seed alone.
+    Raises Stopped when ``on_step`` returns False.
+    """
+    for state in steps(
+        decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling, hurry=False
+    ):
+        if on_step is not None and on_step(state.done, state.steps) is False:
+            raise Stopped
+    return made(state, 0, frames)

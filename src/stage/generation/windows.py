@@ -1,0 +1,150 @@
+"""Music longer than the model's window: windows that overlap, each going on from the last one's codes.
+
+Every window sees the contexts of its own stretch of time and starts with the codes that were already
+made for the first half of it. The codes of the whole piece are decoded as one sound, so there is no seam
+in it, and only what the model decides changes at a window's edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stage.generation.decoding import OnStep, Sampling, Stopped, finished, made, steps
+from stage.models.codec import Codec, encode_long
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames `start` to before `end` of the piece, of which the first `known` were made by the window before."""
+
+    start: int
+    end: int
+    known: int
+
+    @property
+    def new(self) -> int:
+        """Frames that this window adds."""
+        return self.end - self.start - self.known
+
+
+def windows(frames: int, size: int) -> list[Window]:
+    """Cover a piece of `frames` frames with windows of `size` that overlap by at least half.
+
+    The last window reaches back from the end, so that it is as long as the others.
+    """
+    plan = [Window(0, min(frames, size), 0)]
+    while (done := plan[-1].end) < frames:
+        start = min(done - size // 2, frames - size)
+        plan.append(Window(start, start + size, done - start))
+    return plan
+
+
+def window_seed(seed: int, index: int) -> int:
+    """The seed of a variation's window: its own for the first, so that short pieces are the model's plain output."""
+    return seed if index == 0 else int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def play(decoder: torch.nn.Module, codec: Codec, **piece) -> Tensor:
+    """Codes of a stem for contexts of any length, all at once: see `stream` for the arguments.
+
+    Returns int64 [V, K, frames], V = len(seeds).
+    """
+    return torch.cat(list(stream(decoder, codec, **piece)), dim=-1)
+
+
+def stream(
+    decoder: torch.nn.Module,
+    codec: Codec,
+    *,
+    stem: int,
+    contexts: Sequence[np.ndarray | None],
+    text: Tensor | None,
+    frames: int,
+    size: int,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    prompt: Tensor | None = None,
+    on_progress: Callable[[float], bool | None] | None = None,
+    pieces: Iterable[int] = (),
+) -> Iterator[Tensor]:
+    """Codes of a stem for contexts of any length, as they are made: int64 [V, K, n], V = len(seeds).
+
+    contexts: one entry for each kind of context of the decoder, mono float32 [N_i] at the codec's rate,
+        beginning where the stem begins, or None.
+    text: [L, D] or None. frames: length to make. size: the model's window in frames.
+    prompt: int64 [K, P], codes that the stem begins with (shorter than a window).
+    on_progress: told the share that is done, 0..1; returning False stops (`stage.generation.decoding.Stopped`).
+    pieces: at least how many frames to gather for each part, whole windows where it ends. A window's end ends a part.
+
+    All parts together are `frames` long. A variation does not depend on the others. Nothing runs before the first
+    `next`; closing or dropping the iterator frees what the model keeps.
+    """
+    plan, many, hurry, wanted = windows(frames, size), len(seeds), pieces != (), iter(pieces)
+    work = [window.new if index == 0 else window.new * many for index, window in enumerate(plan)]
+    codes = torch.zeros(many, codec.codebooks, frames, dtype=torch.int64)
+    for index, window in enumerate(plan):
+        encoded = _encode(codec, contexts, window, decoder.device)
+        own = [window_seed(seed, index) for seed in seeds]
+        # what a variation goes on from is its own, so from the second window on each runs by itself, in step with the others
+        known = codes[:, :, window.start : window.start + window.known]
+        groups = [(own, prompt)] if index == 0 else [([seed], known[v]) for v, seed in enumerate(own)]
+        makers = [
+            steps(
+                decoder, stem=stem, contexts=encoded, text=text, frames=window.end - window.start,
+                seeds=group, prompt=begun, sampling=sampling, hurry=hurry,
+            )  # fmt: skip
+            for group, begun in groups
+        ]
+
+        def on_step(step: int, of: int) -> bool | None:
+            return on_progress((sum(work[:index]) + work[index] * step / of) / sum(work)) if on_progress else None
+
+        for first, part in _gather(makers, window, wanted, on_step):
+            codes[:, :, first : first + part.shape[-1]] = part
+            yield part
+
+
+def _gather(makers: list[Iterator], window: Window, wanted: Iterator[int], on_step: OnStep) -> Iterator[tuple[int, Tensor]]:
+    """Let the variations of a window advance together: (first frame, its codes and the next ones' [V, K, n]) as they are done."""
+    out = window.start + window.known
+    need = next(wanted, window.end)
+    if need >= window.end - out:  # nobody waits for the parts: one after the other, so that only one has its caches in memory
+        parts, many = [], len(makers)
+        while makers:
+            for state in makers[0]:
+                if on_step(len(parts) * state.steps + state.done, many * state.steps) is False:
+                    raise Stopped
+            parts.append(made(state, window.known, window.end - window.start).cpu())
+            del state, makers[0]
+        yield out, torch.cat(parts)
+    while makers:
+        states = [next(maker) for maker in makers]
+        step, of = states[0].done, states[0].steps
+        if on_step(step, of) is False:
+            raise Stopped
+        ready = window.start + finished(states[0])
+        if step == of:
+            makers.clear()  # and with them, before the next window, their caches
+        if ready - out >= need or step == of:
+            part = torch.cat([made(state, out - window.start, ready - window.start) for state in states]).cpu()
+            del states
+            yield out, part
+            out, need = ready, next(wanted, window.end)
+
+
+@torch.inference_mode()
+def _encode(codec: Codec, contexts: Sequence[np.ndarray | None], window: Window, device: torch.device) -> list[Tensor | None]:
+    """Codes [K, T] of the stretch of each context that lies in a window; None where it has nothing there."""
+    parts = [np.zeros(0) if context is None else context[window.start * codec.hop : window.end * codec.hop] for context in contexts]
+    made: list[Tensor | None] = [None] * len(parts)
+    for length in {len(part) for part in parts if len(part)}:  # those of one length together: in a batch they take less time
+        which = [i for i, part in enumerate(parts) if len(part) == length]
+        together = np.stack([np.asarray(parts[i], np.float32) for i in which])
+        for i, codes in zip(which, encode_long(codec, torch.from_numpy(together).to(device)).cpu()):
+            made[i] = codes
+    return made

@@ -1,0 +1,206 @@
+"""Training of the spectral codec: reconstruction losses on spectra, no adversary.
+
+Losses: log-mel at two resolutions, semitone bands of a long window (so that the pitch of low
+notes survives), linear magnitude, and the quantiser's commitment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stage.models.spectral import SpectralCodec, SpectralConfig, mel_bands, nearest
+from stage.training.embedded.audio_pool import AudioPool
+from stage.training.embedded.loop import Log, Schedule, load_state, precision, save_state
+from stage.training.embedded.loop import optimizers as make_optimizers
+
+
+class QuantizerTrainer:
+    """Moves the codebooks of a ``Quantizer``: k-means start, moving averages, dead codes restarted."""
+
+    def __init__(self, quantizer: nn.Module, decay: float = 0.97, restart_below: float = 0.2):
+        self.quantizer, self.decay, self.restart_below = quantizer, decay, restart_below
+        levels, size, width = quantizer.embed.shape
+        self.count = torch.ones(levels, size, device=quantizer.embed.device)
+        self.total = quantizer.embed.clone()
+        self.started = bool(quantizer.embed.abs().sum() > 0)
+
+    @torch.no_grad()
+    def start(self, latent: Tensor, rounds: int = 8) -> None:
+        """k-means on latent [M, D], level by level."""
+        rest = latent.float()
+        for level, table in enumerate(self.quantizer.embed):
+            pick = torch.randperm(rest.shape[0])[torch.arange(table.shape[0]) % rest.shape[0]].to(rest.device)
+            table.copy_(rest[pick] + 1e-4 * torch.randn_like(table))
+            for _ in range(rounds):
+                code = nearest(rest, table)
+                count = torch.bincount(code, minlength=table.shape[0]).float()
+                mean = torch.zeros_like(table).index_add_(0, code, rest) / count.clamp(min=1)[:, None]
+                table.copy_(torch.where(count[:, None] > 0, mean, table))
+            self.total[level] = table
+            rest = rest - table[nearest(rest, table)]
+        self.count.fill_(1.0)
+        self.started = True
+
+    @torch.no_grad()
+    def update(self, latent: Tensor) -> Tensor:
+        """Quantise latent [M, D], move the codebooks. Returns the quantised latent [M, D]."""
+        rest, result = latent.float(), torch.zeros_like(latent, dtype=torch.float32)
+        for level, table in enumerate(self.quantizer.embed):
+            code = nearest(rest, table)
+            found = table[code]
+            count = torch.bincount(code, minlength=table.shape[0]).float()
+            total = torch.zeros_like(table).index_add_(0, code, rest)
+            self.count[level].lerp_(count, 1 - self.decay)
+            self.total[level].lerp_(total, 1 - self.decay)
+            dead = self.count[level] < self.restart_below * min(1.0, rest.shape[0] / table.shape[0])
+            if dead.any():
+                fresh = rest[torch.randint(rest.shape[0], (int(dead.sum()),))]
+                self.total[level][dead], self.count[level][dead] = fresh, 1.0
+            table.copy_(self.total[level] / self.count[level].clamp(min=1e-3)[:, None])
+            result += found
+            rest = rest - found
+        return result
+
+
+class SpectralLoss(nn.Module):
+    """Distances between an output and what it should be; see the module's docstring."""
+
+    def __init__(self, rate: int):
+        super().__init__()
+        for size, bands in ((512, 40), (2048, 80)):
+            self.register_buffer(f"mel{size}", mel_bands(bands, size, rate))
+        self.register_buffer("semitones", note_bands(8192, rate))
+
+    def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """output, target: [B, N] float32. Returns scalar terms.
+
+        'mel': log bands at two resolutions; 'linear': magnitudes; 'notes' and 'tones': semitone bands of a
+        long window, their logarithms and, for the strongest, themselves.
+        """
+        out, want = (magnitude(x, 512, 256) for x in (output, target))
+        mel = log_distance(out, want, self.mel512)
+        out, want = (magnitude(x, 2048, 512) for x in (output, target))
+        mel = (mel + 2 * log_distance(out, want, self.mel2048)) / 3
+        scale = want.square().mean((1, 2)).sqrt().clamp(min=1e-2)
+        linear = ((out - want).abs().mean((1, 2)) / scale).mean()
+        out, want = (magnitude(x, 8192, 2048).transpose(1, 2) @ self.semitones for x in (output, target))
+        notes = F.l1_loss(torch.log10(out.clamp(min=0.1)), torch.log10(want.clamp(min=0.1)))
+        loud = want.mean((1, 2)).clamp(min=0.1)
+        tones = ((out - want).abs().mean((1, 2)) / loud).mean()
+        return {"mel": mel, "linear": linear, "notes": notes, "tones": tones}
+
+
+def log_distance(output: Tensor, target: Tensor, bands: Tensor, floor: float = 1e-4) -> Tensor:
+    """L1 of log10 band magnitudes: output, target [B, bins, T], bands [bins, M]."""
+    out, want = (torch.log10((x.transpose(1, 2) @ bands).clamp(min=floor)) for x in (output, target))
+    return F.l1_loss(out, want)
+
+
+def magnitude(audio: Tensor, size: int, hop: int) -> Tensor:
+    """Magnitudes [B, size/2 + 1, T] of audio [B, N], Hann window, centred."""
+    window = torch.hann_window(size, device=audio.device)
+    return torch.stft(audio, size, hop, size, window, return_complex=True).abs().clamp(min=1e-7)
+
+
+def note_bands(window: int, rate: int, low: float = 32.7, notes: int = 84) -> Tensor:
+    """A filter for each semitone from ``low`` Hz up: [window/2 + 1, notes], triangles on a log scale."""
+    bins = torch.arange(window // 2 + 1) * rate / window
+    centres = low * 2 ** (torch.arange(notes) / 12)
+    width = torch.maximum(centres * (2 ** (1 / 12) - 1), torch.tensor(rate / window))
+    return (1 - (bins[:, None] - centres).abs() / width).clamp(min=0)
+
+
+def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, device: str = "cpu") -> Path:
+    """Train a codec by ``recipe`` on the songs under ``corpus``; resumes what it finds in ``out``.
+
+    Returns the path of the weights (safetensors; config in the recipe that is saved beside it).
+    """
+    torch.manual_seed(recipe["seed"])
+    config = SpectralConfig(**recipe["model"])
+    place = torch.device(device)
+    codec, loss = SpectralCodec(config).to(place), SpectralLoss(config.sample_rate).to(place)
+    autocast = precision(recipe["precision"], place)
+    quantizer = QuantizerTrainer(codec.quantizer)
+    matrices = [p for block in (codec.encoder, codec.decoder) for p in block.parameters() if p.ndim == 2]
+    rest = [p for p in codec.parameters() if not any(p is m for m in matrices)]
+    optimizers = make_optimizers(matrices, rest, recipe["optimizer"])
+    pool = AudioPool(corpus, "train", recipe["data"], recipe["seed"])
+    schedule = Schedule(minutes=minutes, **recipe["schedule"])
+    log, step, spent = Log(out), 0, 0.0
+    if state := load_state(out / "state.pt"):
+        codec.load_state_dict(state["codec"])
+        quantizer.count, quantizer.total = state["count"].to(place), state["total"].to(place)
+        quantizer.started = bool(codec.quantizer.embed.abs().sum() > 0)
+        for optimizer, saved in zip(optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
+        step, spent = state["step"], state["spent"]
+        pool.skip(step)
+    base = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    held = AudioPool(corpus, "heldout", recipe["data"], 1).batch(48, recipe["data"]["seconds"]).to(place)
+    clock, weights = time.time() - spent, recipe["losses"]
+    recent: deque[Tensor] = deque(maxlen=recipe["start_batches"])  # of which the codebooks start
+
+    def checkpoint() -> None:
+        save_state(out / "state.pt", {
+            "codec": codec.state_dict(), "count": quantizer.count, "total": quantizer.total,
+            "optimizers": [o.state_dict() for o in optimizers], "step": step, "spent": time.time() - clock,
+        })
+        save_file({k: v.contiguous() for k, v in codec.state_dict().items()}, out / "codec.safetensors")
+
+    while schedule.progress(step, time.time() - clock) < 1:
+        audio = pool.batch(recipe["batch"], recipe["data"]["seconds"]).to(place)
+        with autocast:
+            latent = codec.latent(audio).float()
+        flat = latent.reshape(-1, latent.shape[-1])
+        if not quantizer.started:
+            recent.append(flat.detach())
+            if step >= recipe["quantize_after"]:
+                quantizer.start(torch.cat(list(recent)))
+        quantized = flat
+        commitment = flat.new_zeros(())
+        if quantizer.started:
+            found = quantizer.update(flat.detach())
+            commitment = F.mse_loss(flat, found)
+            quantized = flat + (found - flat).detach()
+        with autocast:
+            loudness = codec.loudness(quantized.view_as(latent))
+        # another place in the noise and the phases each time, so that none is learnt by heart
+        output = codec.waveform(*loudness, start=997 * step)[:, : audio.shape[1]]
+        terms = loss(output, audio) | {"commitment": commitment}
+        total = sum(weights[name] * value for name, value in terms.items())
+        factor = schedule.factor(step, time.time() - clock)
+        for group, lr in zip((g for o in optimizers for g in o.param_groups), base):
+            group["lr"] = lr * factor
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(codec.parameters(), recipe["optimizer"]["clip"])
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        step += 1
+        if step % recipe["log_every"] == 0:
+            log.scalars(step, {**terms, "total": total, "grad": norm, "lr": factor})
+        if step % recipe["save_every"] == 0:
+            log.scalars(step, validate(codec, loss, held))
+            log.audio(step, "reconstruction", codec.decode(codec.encode(held[:1]))[0].cpu(), config.sample_rate)
+            checkpoint()
+    log.scalars(step, validate(codec, loss, held))
+    checkpoint()
+    return out / "codec.safetensors"
+
+
+@torch.inference_mode()
+def validate(codec: SpectralCodec, loss: SpectralLoss, held: Tensor) -> dict[str, float]:
+    """Losses through the codes on held-out audio [B, N], and how many bits the codebooks carry."""
+    codes = codec.encode(held)
+    terms = loss(codec.decode(codes)[:, : held.shape[1]], held)
+    share = torch.stack([torch.bincount(c.flatten(), minlength=codec.codebook_size) for c in codes.transpose(0, 1)])
+    share = share / share.sum(-1, keepdim=True)
+    bits = -(share * share.clamp(min=1e-9).log2()).sum(-1)
+    return {f"valid/{k}": float(v) for k, v in terms.items()} | {f"valid/bits{k}": float(b) for k, b in enumerate(bits)}

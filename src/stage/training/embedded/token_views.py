@@ -1,0 +1,144 @@
+"""Songs to token views: everything a training example is cut from, encoded once.
+
+A view of a song holds, all on one time line: each target stem, a mix for each target (a random
+non-empty subset of the other stems, treated like a real recording), the clicks of the beats, and
+a grid as a tracker would find it, with its errors. Speed and pitch are changed for a share of
+the views, alike for every part (arXiv 2504.05690, training protocol).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stage.corpus.read import CorpusSong
+from stage.errors import MissingExtra
+from stage.models.codec import Codec, encode_long
+from stage.beats.grid import BeatGrid, click_track
+from stage.training.embedded.augment import add_noise, add_room, random_eq, random_gain, uniform
+
+
+def stretch(audio: np.ndarray, rate: int, speed: float, semitones: float) -> np.ndarray:
+    """Change speed and pitch of mono audio [N] -> [N / speed] (Signalsmith Stretch)."""
+    try:
+        import python_stretch
+    except ImportError:
+        raise MissingExtra("speed and pitch augmentation", "train") from None
+    engine = python_stretch.Signalsmith.Stretch()
+    engine.preset(1, rate)
+    engine.setTransposeSemitones(semitones)
+    engine.setTimeFactor(speed)
+    return np.asarray(engine.process(audio[None].astype(np.float32)))[0]
+
+
+def recorded(mix: Tensor, generator: torch.Generator, options: dict, rate: int) -> Tensor:
+    """What a real recording may have gone through. mix: [1, N] -> [1, N]."""
+    mix = random_eq(mix, generator, options["eq_db"], rate)
+    if float(torch.rand(1, generator=generator)) < options["room"]:
+        mix = add_room(mix, generator, rate)
+    mix = random_gain(mix, generator, *options["gain_db"])
+    if float(torch.rand(1, generator=generator)) < options["noise"]:
+        mix = add_noise(mix, generator, -70, -40)
+    return mix
+
+
+def tracked(grid: BeatGrid, generator: torch.Generator, options: dict) -> BeatGrid:
+    """The grid as a beat tracker may find it: jitter, an offset, lost downbeats, half or double tempo."""
+    times, numbers = grid.times.copy(), grid.numbers.copy()
+    draw = float(torch.rand(1, generator=generator))
+    meter = int(numbers.max()) if len(numbers) else 4
+    if draw < options["half"]:
+        times, numbers = times[::2], np.arange(len(times[::2])) % meter + 1
+    elif draw < options["half"] + options["double"] and len(times) > 1:
+        between = (times[1:] + times[:-1]) / 2
+        times = np.sort(np.concatenate([times, between]))
+        numbers = np.arange(len(times)) % meter + 1
+    if float(torch.rand(1, generator=generator)) < options["rotate"]:
+        numbers = (numbers + int(torch.randint(1, 4, (1,), generator=generator)) - 1) % meter + 1
+    jitter = options["jitter"] * torch.randn(len(times), generator=generator, dtype=torch.float64).numpy()
+    times = times + jitter + options["jitter"] * float(torch.randn(1, generator=generator))
+    keep = np.concatenate([[True], np.diff(times) > 0.05]) & (times >= 0) if len(times) else np.zeros(0, bool)
+    return BeatGrid(times[keep], numbers[keep])
+
+
+def view(song: CorpusSong, codec: Codec, recipe: dict, seed: int) -> tuple[dict[str, Tensor], dict]:
+    """Tokens [K, T] uint16 of one view, and what is known about it.
+
+    Returns (tensors, meta). Tensors: ``stem.NAME``, ``mix.NAME`` (the mix for this target),
+    ``click``, ``grid``, and labels: ``beats`` [n, 2] (seconds, number), ``chords`` [m, 15]
+    (start, end, root or -1, twelve pitch classes).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rate, options = codec.sample_rate, recipe["views"]
+    speed = float(uniform(generator, 0.8, 1.2, 1)) if float(torch.rand(1, generator=generator)) < options["speed"] else 1.0
+    pitch = int(torch.randint(-4, 5, (1,), generator=generator)) if float(torch.rand(1, generator=generator)) < options["pitch"] else 0
+    stems = {name: song.stem(name) for name in song.stems}
+    if speed != 1.0 or pitch:
+        stems = {n: stretch(a, rate, speed, 0 if n == "drums" else pitch) for n, a in stems.items()}
+    length = min(len(audio) for audio in stems.values())
+    parts = {}
+    for name in recipe["stems"]:
+        if name in stems and np.abs(stems[name]).max() > 0.01:
+            others = [n for n in stems if n != name]
+            many = max(1, sum(bool(torch.rand(1, generator=generator) < options["keep"]) for _ in others))
+            order = torch.randperm(len(others), generator=generator)[:many].tolist()
+            mix = torch.from_numpy(sum(stems[others[i]][:length] for i in order))[None]
+            parts[f"stem.{name}"] = random_gain(torch.from_numpy(stems[name][:length])[None], generator, *options["target_db"])
+            parts[f"mix.{name}"] = recorded(mix, generator, options, rate)
+    beats = BeatGrid(np.asarray(song.beats) / speed, np.asarray(song.numbers))
+    for name, grid in (("click", beats), ("grid", tracked(beats, generator, options["tracker"]))):
+        clicks = click_track(grid, length / rate, rate)[:length]
+        parts[name] = torch.from_numpy(np.pad(clicks, (0, length - len(clicks))))[None]
+    codes = encode_long(codec, torch.cat(list(parts.values())).float())
+    tensors = {name: code.to(torch.uint16) for name, code in zip(parts, codes)}
+    tensors["beats"] = torch.tensor(np.stack([beats.times, beats.numbers], 1), dtype=torch.float32).reshape(-1, 2)
+    tensors["chords"] = torch.tensor([_chord(chord, speed, pitch) for chord in song.meta["chords"]], dtype=torch.float32).reshape(-1, 15)
+    meta = {"id": song.id, "captions": song.meta["captions"], "stem_captions": song.meta["stem_captions"],
+            "density": song.meta["density"], "genre": song.meta["genre"], "moods": song.meta["moods"]}
+    return tensors, meta
+
+
+def _chord(chord: dict, speed: float, pitch: int) -> list[float]:
+    root = -1 if chord["root"] is None else (chord["root"] + pitch) % 12
+    classes = {(p + pitch) % 12 for p in chord["pitch_classes"]}
+    return [chord["start"] / speed, chord["end"] / speed, root] + [float(p in classes) for p in range(12)]
+
+
+def prepare(recipe: dict, corpus: Path, split: str, out: Path, codec: Codec, worker: int = 0, workers: int = 1,
+            limit: int | None = None, on_song=None) -> int:
+    """Encode a view of every song of a split into ``out/<split>``; finished ones are skipped.
+
+    Run by several processes at once, each takes every ``workers``-th song. Returns how many songs
+    there are. One file a song: resumable, written whole or not at all.
+    """
+    folder = Path(out) / split
+    folder.mkdir(parents=True, exist_ok=True)
+    songs = sorted(Path(corpus, split).glob("[!.]*/song.json"))[:limit]
+    for index, path in enumerate(songs):
+        target = folder / f"{path.parent.name}.safetensors"
+        if index % workers == worker and not target.exists():
+            tensors, meta = view(CorpusSong(path.parent), codec, recipe, recipe["seed"] * 1_000_003 + index)
+            partial = target.with_suffix(".partial")
+            save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"meta": json.dumps(meta)})
+            os.replace(partial, target)
+        if on_song is not None:
+            on_song(index + 1, len(songs))
+    return len(songs)
+
+
+def load_views(folder: Path) -> list[dict]:
+    """All views of a folder, in memory: tensors and ``meta``."""
+    from safetensors import safe_open
+
+    views = []
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with safe_open(str(path), "pt") as file:
+            meta = json.loads(file.metadata()["meta"])
+        views.append({**load_file(path), "meta": meta})
+    return views

@@ -1,0 +1,231 @@
+"""`-o -` and `--play`: what arrives in a pipe, and that nothing is left running or said when the reader goes."""
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from helpers.fakes import drawn_stage, song
+
+from stage import StageError, audio
+from stage.cli import app as cli
+from stage.audio import playback as playing
+from stage.audio.level import CEILING, limit
+from stage.pipeline import Stage
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "drawn"
+    drawn_stage().save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def tune(tmp_path, monkeypatch):
+    """A song of three seconds in an empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("tune.wav", song(3.0).T, 44100)
+    return Path("tune.wav")
+
+
+def program(path: str, code: str) -> str:
+    """A player: a Python program that reads standard input. Returns its command line."""
+    Path(path).write_text(code)
+    return f"{sys.executable} {Path(path).resolve()}"
+
+
+def process(*args, **kwargs) -> subprocess.Popen:
+    command = [sys.executable, "-m", "stage", *map(str, args)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+
+
+def arguments(tune, model, *more):
+    return ["accompany", tune, "--stem", "drums", "--grid", "off", "--model", model, *more]
+
+
+def plain(model, **values) -> np.ndarray:
+    recording, rate = audio.read("tune.wav")
+    return Stage.from_pretrained(model, device="cpu").accompany(recording, rate, "drums", grid="off", level=False, **values).stems[0]
+
+
+# ---------------------------------------------------------------- a pipe
+
+
+def test_raw_samples_in_a_pipe_are_the_plain_stem(tune, model):
+    running = process(*arguments(tune, model, "-o", "-", "--raw", "--gain", "-6", "--seed", 3))
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    stem = np.frombuffer(out, "<f4")
+    assert np.abs(stem - 10 ** (-6 / 20) * plain(model, seed=3)).max() < 1e-4
+    assert err.decode().strip() == "stage: float32, little endian, 1 channel, 44100 Hz"
+    assert os.listdir(".") == ["tune.wav"]  # no folder, no files
+
+
+def test_a_wav_in_a_pipe_is_whole_and_never_clips(tune, model):
+    running = process(*arguments(tune, model, "-o", "-", "--gain", "30", "--save-grid", "beats.txt", "--grid", "on"))
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    stem, rate = soundfile.read(io.BytesIO(out), dtype="float32")
+    assert rate == 44100 and stem.shape == (3 * 44100,) and len(out) == 44 + 2 * len(stem)
+    assert 0.9 < np.abs(stem).max() <= CEILING + 1e-4  # brought to the ceiling, not cut off
+    assert not np.all(stem[1:][np.abs(stem[1:]) > 0.97] == stem[:-1][np.abs(stem[1:]) > 0.97])
+    assert Path("beats.txt").exists() == (b"beats.txt" in err)
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="FFmpeg's program is not installed")
+def test_other_programs_read_the_pipe(tune, model):
+    first = process(*arguments(tune, model, "-o", "-"))
+    second = subprocess.run(
+        ["ffmpeg", "-loglevel", "error", "-i", "pipe:0", "-f", "s16le", "pipe:1"], stdin=first.stdout, capture_output=True, timeout=120
+    )
+    assert first.wait(timeout=60) == 0 and second.returncode == 0 and second.stderr == b""
+    assert len(second.stdout) == 2 * 3 * 44100
+
+
+def test_a_reader_that_goes_ends_it_quietly(tune, model):
+    soundfile.write("long.wav", np.tile(song(3.0), 40).T, 44100)
+    running = process(*arguments("long.wav", model, "-o", "-"))
+    assert running.stdout.read(3000)[:4] == b"RIFF"
+    running.stdout.close()
+    assert running.wait(timeout=60) == 141
+    assert running.stderr.read() == b""
+
+
+def test_making_waits_for_the_reader(tune, model):
+    """A pipe that nobody empties holds 64 kB; the program must not make the rest in the meantime."""
+    soundfile.write("long.wav", np.tile(song(3.0), 40).T, 44100)
+    running = process(*arguments("long.wav", model, "-o", "-"))
+    try:
+        assert running.stdout.read(1) == b"R"
+        time.sleep(3)
+        used = [Path(f"/proc/{running.pid}/stat").read_text().split()[13]] if sys.platform == "linux" else []
+        time.sleep(1)
+        assert running.poll() is None
+        if used:  # clock ticks of 10 ms: it sleeps
+            assert int(Path(f"/proc/{running.pid}/stat").read_text().split()[13]) - int(used[0]) < 20
+        running.send_signal(signal.SIGINT)
+        running.stdout.close()
+        assert running.wait(timeout=30) in (130, 141)
+    finally:
+        running.kill()
+
+
+# ---------------------------------------------------------------- a player
+
+
+def run(*args) -> int:
+    return cli.run([str(arg) for arg in args])
+
+
+def test_the_player_hears_the_mix_and_the_files_are_as_usual(tune, model, monkeypatch, capsys):
+    monkeypatch.setenv("STAGE_PLAYER", program("player.py", "import sys; open('heard.wav', 'wb').write(sys.stdin.buffer.read())"))
+    assert run(*arguments(tune, model, "--play", "--gain", "-12", "--variations", 2)) == 0
+    assert "note:" not in capsys.readouterr().err
+    assert len(list(Path("tune-stage").iterdir())) == 6
+    heard, rate = soundfile.read("heard.wav", dtype="float32")
+    recording, _ = audio.read(tune)
+    wanted = limit(recording + np.float32(10 ** (-12 / 20)) * plain(model), 44100)
+    assert rate == 44100 and heard.shape == (3 * 44100, 2) and np.abs(heard.T - wanted).max() < 2e-4
+    assert run(*arguments(tune, model, "-o", "silently", "--variations", 2)) == 0
+    for name in ("tune.drums.0.wav", "tune.drums.1.mix.wav"):
+        assert np.abs(audio.read(f"tune-stage/{name}")[0] - audio.read(f"silently/{name}")[0]).max() < 1e-4
+
+
+def test_a_metronome_is_played_with_its_clicks(tune, model, monkeypatch):
+    monkeypatch.setenv("STAGE_PLAYER", program("player.py", "import sys; open('heard.wav', 'wb').write(sys.stdin.buffer.read())"))
+    assert run("click", "--bpm", 120, "--bars", 1, "--stem", "drums", "--model", model, "--play", "--gain", "-60") == 0
+    heard, rate = soundfile.read("heard.wav", dtype="float32")
+    assert rate == 32000 and heard.shape == (64000,) and np.abs(heard[: 3200]).max() > 0.2 and np.abs(heard[5000:15000]).max() < 0.01
+
+
+@pytest.mark.parametrize("code, reason", [("raise SystemExit('no loudspeaker')", "no loudspeaker"), ("import sys; sys.stdin.buffer.read(100)", "")])
+def test_a_player_that_fails_is_told_and_the_files_are_there(tune, model, monkeypatch, capsys, code, reason):
+    soundfile.write("tune.wav", song(12.0).T, 44100)  # more than a pipe holds
+    monkeypatch.setenv("STAGE_PLAYER", program("player.py", code))
+    assert run(*arguments(tune, model, "--play")) == 0
+    err = capsys.readouterr().err
+    assert "did not play all" in err and reason in err and err.count("note:") == 1
+    assert len(list(Path("tune-stage").iterdir())) == 3
+
+
+def test_stopping_leaves_no_player(tune, model, monkeypatch):
+    soundfile.write("long.wav", np.tile(song(3.0), 100).T, 44100)
+    player = program("player.py", "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)")
+    running = process(*arguments("long.wav", model, "--play"), env={**os.environ, "STAGE_PLAYER": player})
+    until = time.monotonic() + 60
+    while not (Path("pid").exists() and Path("pid").read_text()):
+        assert time.monotonic() < until and running.poll() is None
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=30)
+    assert running.returncode == 130 and out == b"" and err.count(b"\n") == 1
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(Path("pid").read_text()), 0)
+    assert not Path("long-stage").exists()
+
+
+def test_the_first_player_that_is_there_is_taken(monkeypatch, tmp_path):
+    monkeypatch.delenv("STAGE_PLAYER", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StageError, match=r"no player is installed \(ffplay, play, mpv, aplay, paplay\)"):
+        playing.find_player()
+    for name in ("paplay", "play"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    assert playing.find_player() == ["play", "-q", "-t", "wav", "-"]
+    monkeypatch.setenv("STAGE_PLAYER", "play -t 'a b'")
+    assert playing.find_player() == ["play", "-t", "a b"]
+    monkeypatch.setenv("STAGE_PLAYER", "gramophone -")
+    with pytest.raises(StageError, match="names gramophone, which is not there"):
+        playing.find_player()
+    monkeypatch.setenv("STAGE_PLAYER", "'play")
+    with pytest.raises(StageError, match="no command line"):
+        playing.find_player()
+
+
+# ---------------------------------------------------------------- what does not go together
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["-o", "-", "--variations", "2"], "one stem at a time"),
+        (["-o", "-", "--play"], "choose one of them"),
+        (["--raw"], "add -o -"),
+        (["--raw", "--play"], "add -o -"),
+        (["--gain", "3"], "add --play or -o -"),
+        (["-o", "-", "--gain", "nan"], "no gain that can be heard"),
+        (["-o", "-", "--save-grid", "tune.wav"], "tune.wav exists"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(tune, model, monkeypatch, capfdbinary, more, message):
+    monkeypatch.setenv("STAGE_PLAYER", sys.executable)
+    assert run(*arguments(tune, model, *more)) == 2
+    out, err = capfdbinary.readouterr()
+    assert out == b"" and message in err.decode() and err.count(b"\n") == 1
+    assert os.listdir(".") == ["tune.wav"]
+
+
+def test_sound_is_not_written_on_a_terminal(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    with pytest.raises(StageError, match="a terminal cannot show"):
+        playing.choose(Path("-"), False, False, None, 1)
+
+
+@pytest.mark.parametrize("sizes", [[50], [1] * 50, [20, 7, 23]])
+def test_limiting_in_parts(sizes):
+    audio_ = np.random.default_rng(0).normal(0, 0.5, (2, 441 * 50)).astype(np.float32)
+    limiter, at, parts = playing.Limiter(44100), 0, []
+    for size in sizes:
+        parts.append(limiter.push(audio_[:, at : at + 441 * size]))
+        at += 441 * size
+    parts.append(limiter.push(audio_[:, :0], last=True))
+    assert np.abs(np.concatenate(parts, axis=1) - limit(audio_, 44100)).max() < 1e-6

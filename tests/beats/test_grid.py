@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from stage.errors import StageError
+from stage.beats.grid import BeatGrid, bars_to_seconds, beats_per_bar, click_track, frames_to_seconds, seconds_to_bars, seconds_to_frames
+
+
+def test_regular_counts_bars_from_the_start():
+    grid = BeatGrid.regular(120, 3, seconds=4.0, start=0.25)
+    assert grid.times == pytest.approx(0.25 + 0.5 * np.arange(8))
+    assert grid.numbers.tolist() == [1, 2, 3, 1, 2, 3, 1, 2]
+    assert grid.downbeats == pytest.approx([0.25, 1.75, 3.25])
+    assert grid.beats_per_bar == 3 and grid.bpm == pytest.approx(120)
+
+
+def test_a_beat_on_the_very_end_is_outside():
+    assert len(BeatGrid.regular(120, 4, seconds=2.0)) == 4
+    assert len(BeatGrid.regular(90, 4, seconds=8 * 60 / 90)) == 8
+
+
+def test_bpm_sees_through_grain_and_a_missing_beat():
+    times = np.delete(np.round(np.arange(30) * 60 / 173 * 50) / 50, 11)
+    assert BeatGrid(times, np.ones(29)).bpm == pytest.approx(173, rel=2e-3)
+    assert np.isnan(BeatGrid.empty().bpm)
+
+
+def test_crop_and_shift():
+    grid = BeatGrid.regular(60, 4, seconds=10)
+    part = grid.crop(3, 6)
+    assert part.times.tolist() == [0, 1, 2] and part.numbers.tolist() == [4, 1, 2]
+    assert grid.shift(-1.5).times[0] == -1.5
+
+
+def test_save_and_load(tmp_path):
+    grid = BeatGrid.regular(97, 3, seconds=20, start=0.1234)
+    grid.save(tmp_path / "grid.txt")
+    again = BeatGrid.load(tmp_path / "grid.txt")
+    assert again.times == pytest.approx(grid.times, abs=1e-6)
+    assert (again.numbers == grid.numbers).all()
+
+
+@pytest.mark.parametrize("text", ["0.5\n", "one 1\n", "0.5 1\n0.4 2\n", "nan 1\n", "0.5 0\n"])
+def test_load_names_the_file_of_a_bad_grid(tmp_path, text):
+    path = tmp_path / "bad.txt"
+    path.write_text(text)
+    with pytest.raises(StageError, match="bad.txt"):
+        BeatGrid.load(path)
+
+
+def test_load_of_a_missing_file_is_a_user_error(tmp_path):
+    with pytest.raises(StageError, match="cannot read"):
+        BeatGrid.load(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("bpm, bar", [(0, 4), (float("nan"), 4), (-5, 4), (1000, 4), (120, 0), (120, 99)])
+def test_impossible_tempi_and_bars(bpm, bar):
+    with pytest.raises(StageError):
+        BeatGrid.regular(bpm, bar, seconds=4)
+
+
+def test_click_track_starts_each_click_on_its_sample():
+    rate = 32000
+    grid = BeatGrid.regular(150, 4, seconds=4, start=0.2)
+    track = click_track(grid, 4.0, rate)
+    assert track.shape == (4 * rate,) and track.dtype == np.float32
+    assert np.abs(track).max() <= 1
+    sounding = np.flatnonzero(np.abs(track) > 0.1)
+    starts = sounding[np.concatenate([[True], np.diff(sounding) > rate // 10])]
+    assert starts / rate == pytest.approx(grid.times, abs=1e-4)
+
+
+def test_accents_are_louder_and_can_be_left_out():
+    grid = BeatGrid.regular(120, 4, seconds=2)
+
+    def energy(track):
+        return [float(np.square(track[i * 16000 : i * 16000 + 3200]).sum()) for i in range(4)]
+
+    accented, plain = energy(click_track(grid, 2)), energy(click_track(grid, 2, accents=False))
+    assert accented[0] > 1.5 * accented[1] and accented[1] == pytest.approx(accented[3])
+    assert plain == pytest.approx([accented[1]] * 4)
+
+
+def test_clicks_outside_the_track_are_left_out_and_the_last_is_cut():
+    track = click_track(BeatGrid([-0.5, 0.99, 1.5], [1, 2, 3]), 1.0)
+    assert len(track) == 32000 and not track[:31000].any() and track[31700:].any()
+
+
+@pytest.mark.parametrize("meter, beats", [("4/4", 4), ("3/4", 3), ("6/8", 2), ("12/8", 4), ("3/8", 3), ("7/8", 7)])
+def test_metres(meter, beats):
+    assert beats_per_bar(meter) == beats
+
+
+@pytest.mark.parametrize("meter", ["", "4", "0/4", "4/5", "a/b", "4/4/4"])
+def test_not_a_metre(meter):
+    with pytest.raises(StageError, match="metre"):
+        beats_per_bar(meter)
+
+
+def test_bars_seconds_frames():
+    assert bars_to_seconds(8, 120, 4) == 16.0
+    assert seconds_to_bars(16, 120, 4) == 8.0
+    assert seconds_to_frames(0.1 * 3, 50) == 15
+    assert seconds_to_frames(0.301, 50) == 16
+    assert frames_to_seconds(500, 50) == 10.0

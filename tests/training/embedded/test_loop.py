@@ -1,0 +1,164 @@
+"""Small real trainings: they learn, they go on after a kill, they export a model that plays."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from stage.errors import StageError
+from stage.training.embedded.muon import orthogonal
+from stage.training.embedded.loop import Schedule, read_recipe
+
+pytest.importorskip("tensorboard")
+RECIPES = Path(__file__).parents[3] / "recipes"
+TINY = {"width": 32, "encoder_blocks": 1, "decoder_blocks": 1, "latent": 16, "codebooks": 2, "codebook_size": 32}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """Two songs a split, of tones and noise bursts on the beat, in the corpus' layout."""
+    root = tmp_path_factory.mktemp("corpus")
+    for split, first in (("train", 0), ("heldout", 5)):
+        for i in range(first, first + 2):
+            folder = root / split / f"{split}-{i}"
+            folder.mkdir(parents=True)
+            rng, time = np.random.default_rng(i), np.arange(12 * 32000) / 32000
+            beats = [round(0.2 + 0.5 * n, 3) for n in range(23)]
+            hits = sum(np.exp(-30 * np.maximum(time - b, 0)) * (time >= b) for b in beats)
+            stems = {"drums": 0.2 * hits * rng.standard_normal(len(time)), "bass": 0.2 * np.sin(2 * np.pi * (60 + 10 * i) * time),
+                     "keys": 0.1 * np.sin(2 * np.pi * (300 + 50 * i) * time)}
+            for name, audio in stems.items():
+                soundfile.write(folder / f"{name}.flac", audio, 32000, subtype="PCM_16")
+            (folder / "song.json").write_text(json.dumps({
+                "id": folder.name, "rate": 32000, "samples": len(time), "stems": {n: {} for n in stems}, "beats": beats,
+                "downbeat_numbers": [n % 4 + 1 for n in range(23)], "genre": "rock", "moods": ["calm"], "captions": ["a calm song"],
+                "chords": [{"start": 0.0, "end": 12.0, "name": "C", "root": 0, "pitch_classes": [0, 4, 7]}],
+                "stem_captions": {"drums": ["plain drums"], "bass": ["low bass"]}, "density": {n: 0.5 for n in stems},
+            }))
+    return root
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory) -> tuple[Path, Path]:
+    """The shipped recipes, made small."""
+    folder = tmp_path_factory.mktemp("recipes")
+    codec = yaml.safe_load((RECIPES / "embedded-codec.yaml").read_text())
+    codec.update(model=TINY, batch=4, quantize_after=2, log_every=2, save_every=5)
+    codec["data"]["seconds"] = 0.64
+    codec["schedule"].update(steps=10, warmup=2)
+    decoder = yaml.safe_load((RECIPES / "embedded-decoder.yaml").read_text())
+    decoder.update(codec=TINY, codebook_weights=[1.0, 0.5], log_every=2, validate_every=5, listen_every=5)
+    decoder["model"].update(dim=32, layers=1, heads=1, ffn_dim=64, context_layers=4, context_width=16)
+    decoder["context_first"].update(steps=5, rows=2, seconds=2)
+    decoder["batch"].update(columns=300, seconds=[2])
+    decoder["schedule"].update(steps=10, warmup=2)
+    decoder["views"].update(speed=0.5, pitch=0.5)
+    for name, recipe in (("codec", codec), ("decoder", decoder)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
+    return folder / "codec.yaml", folder / "decoder.yaml"
+
+
+def lines(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_whole_way_from_songs_to_a_model(corpus, recipes, tmp_path):
+    from stage import Stage
+    from stage.cli import train as command
+
+    torch.manual_seed(0)
+    command.codec(recipes[0], corpus, tmp_path / "codec", changes=["schedule.steps=5"])
+    assert lines(tmp_path / "codec")[-1]["step"] == 5
+    command.codec(recipes[0], corpus, tmp_path / "codec")  # goes on where it stopped
+    log = lines(tmp_path / "codec")
+    assert log[-1]["step"] == 10 and [l["step"] for l in log if "total" in l] == [2, 4, 6, 8, 10]
+    weights = tmp_path / "codec" / "codec.safetensors"
+
+    command.views(recipes[1], corpus, weights, tmp_path / "views")
+    made = sorted((tmp_path / "views" / "train").glob("*"))
+    assert [p.suffix for p in made] == [".safetensors"] * 2
+    stamps = [p.stat().st_mtime_ns for p in made]
+    command.views(recipes[1], corpus, weights, tmp_path / "views")
+    assert [p.stat().st_mtime_ns for p in made] == stamps  # finished views are kept
+
+    command.decoder(recipes[1], tmp_path / "views", weights, tmp_path / "run", changes=["schedule.steps=5"])
+    command.decoder(recipes[1], tmp_path / "views", weights, tmp_path / "run", export=tmp_path / "model")
+    log = lines(tmp_path / "run")
+    assert log[-1]["step"] == 10 and "gap/drums/both" in log[-1]
+    model = Stage.from_pretrained(str(tmp_path / "model"))
+    stem = model.generate_audio({}, "bass", seconds=1.0, seeds=(1, 2))
+    assert stem.shape == (2, 32000) and np.isfinite(stem).all()
+
+
+def test_the_beat_network_learns_and_goes_on(corpus, tmp_path):
+    from safetensors.torch import load_file
+
+    from stage.training.embedded.tracker import train
+
+    changes = ["model.width=16", "model.layers=4", "frames=200", "batch=4", "data.views=2", "log_every=1", "save_every=10", "dropout=0.0", "data.drums=1", "data.keep=1", "schedule.warmup=2", "optimizer.lr=0.005"]
+    recipe = read_recipe(RECIPES / "tracker.yaml", [*changes, "schedule.steps=40"])
+    train(recipe, corpus, tmp_path)
+    losses = [line["loss"] for line in lines(tmp_path) if "loss" in line]
+    assert len(losses) == 40 and np.mean(losses[-5:]) < 0.5 * losses[0]
+    made = sorted((tmp_path / "features").rglob("*.safetensors"))
+    stamps = [path.stat().st_mtime_ns for path in made]
+    recipe["schedule"]["steps"] = 45
+    weights = load_file(train(recipe, corpus, tmp_path))
+    assert [line["step"] for line in lines(tmp_path) if "loss" in line] == list(range(1, 46))
+    assert [path.stat().st_mtime_ns for path in made] == stamps  # what was computed is kept
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_beat_labels_are_soft_and_add_up():
+    from stage.beats.grid import BeatGrid
+    from stage.training.embedded.tracker import BEAT, DOWNBEAT, NEITHER, labels
+
+    found = labels(BeatGrid(np.array([0.0, 0.5, 1.0]), np.array([1, 2, 1])), 60)
+    assert torch.allclose(found.sum(1), torch.ones(60))
+    assert found[0, DOWNBEAT] == 1 and found[25, BEAT] == 1 and found[24, BEAT] == found[26, BEAT] == 0.5
+    assert found[10, NEITHER] == 1 and found[50, DOWNBEAT] == 1
+
+
+def test_the_decoder_learns(corpus, recipes, tmp_path):
+    """Some steps on two songs bring the loss well down."""
+    from stage.models.spectral import SpectralCodec, SpectralConfig
+    from stage.training.embedded.decoder import train
+    from stage.training.embedded.token_views import prepare
+
+    torch.manual_seed(0)
+    codec = SpectralCodec(SpectralConfig(**TINY)).eval()
+    codec.quantizer.embed.normal_()
+    recipe = read_recipe(recipes[1], ["schedule.steps=40", "validate_every=1000", "listen_every=1000"])
+    for split in ("train", "heldout"):
+        prepare(recipe, corpus, split, tmp_path / "views", codec)
+    train(recipe, tmp_path / "views", codec, tmp_path / "run")
+    first = [l["first"] for l in lines(tmp_path / "run") if "first" in l]
+    assert np.mean(first[-3:]) < 0.75 * first[0]
+
+
+def test_muon_makes_orthogonal_updates():
+    matrices = torch.randn(3, 40, 16, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonal(matrices))
+    assert values.min() > 0.6 and values.max() < 1.3
+
+
+def test_schedule_warms_up_and_falls_by_steps_or_minutes():
+    schedule = Schedule(steps=100, minutes=1.0, warmup=10, decay=0.5, floor=0.1)
+    assert schedule.factor(0, 0) == pytest.approx(0.1)
+    assert schedule.factor(20, 0) == 1.0
+    assert schedule.factor(75, 0) == pytest.approx(0.5)
+    assert schedule.factor(20, 45) == pytest.approx(0.5)
+    assert schedule.factor(20, 60) == pytest.approx(0.1) and schedule.progress(20, 60) == 1
+
+
+def test_recipes_are_changed_by_name_only():
+    recipe = read_recipe(RECIPES / "embedded-decoder.yaml", ["model.layers=2", "seed=9"])
+    assert recipe["model"]["layers"] == 2 and recipe["seed"] == 9
+    with pytest.raises(StageError, match="no 'model.depth'"):
+        read_recipe(RECIPES / "embedded-decoder.yaml", ["model.depth=2"])
+    with pytest.raises(StageError, match="no recipe"):
+        read_recipe(Path("nowhere.yaml"))
