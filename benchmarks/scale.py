@@ -1,9 +1,12 @@
-"""What preparing and training on many hours costs, from rates measured here. Prints the tables of docs/scale.md. Run by hand:
+"""What preparing and training on many hours costs, from rates measured here. Prints the tables of docs/scale.md. Run by
+hand:
 
     python benchmarks/scale.py --data CORPUS --songs 12
 
-Measured: seconds and bytes of `stage prepare` for an hour of song, on one core; seconds of a MusicGen-size EnCodec (drawn weights) for an hour of one
-stem, on one core; multiplications of a training step, counted by torch. Assumed, and printed as such: the effective speed of a GPU, and stems in a song.
+Measured: seconds and bytes of `stage prepare` for an hour of song, on one core; seconds of a MusicGen-size EnCodec
+(drawn weights) for an hour of one
+stem, on one core; multiplications of a training step, counted by torch. Assumed, and printed as such: the effective
+speed of a GPU, and stems in a song.
 """
 
 from __future__ import annotations
@@ -53,8 +56,18 @@ def encoding(seconds: int = 20) -> float:
     """Core seconds of EnCodec, 32 kHz, for an hour of one stem."""
     from transformers import EncodecConfig, EncodecModel
 
-    model = EncodecModel(EncodecConfig(sampling_rate=32000, audio_channels=1, num_filters=64, upsampling_ratios=[8, 5, 4, 4], target_bandwidths=[2.2],
-                                       codebook_size=2048, use_causal_conv=False, norm_type="weight_norm")).eval()  # fmt: skip
+    model = EncodecModel(
+        EncodecConfig(
+            sampling_rate=32000,
+            audio_channels=1,
+            num_filters=64,
+            upsampling_ratios=[8, 5, 4, 4],
+            target_bandwidths=[2.2],
+            codebook_size=2048,
+            use_causal_conv=False,
+            norm_type="weight_norm",
+        )
+    ).eval()
     audio = torch.zeros(1, 1, 32000 * seconds)
     with torch.inference_mode():
         model.encoder(audio[..., :32000])
@@ -64,7 +77,8 @@ def encoding(seconds: int = 20) -> float:
 
 
 def step_operations() -> float:
-    """Floating-point operations, forward and backward, of one example of 10 s after 10 s with MusicGen-small; counted with one layer and with two."""
+    """Floating-point operations, forward and backward, of one example of 10 s after 10 s with MusicGen-small; counted
+    with one layer and with two."""
     from stage.config import DecoderConfig
     from stage.models.decoder import Decoder
     from stage.prefix import row, training_row
@@ -82,7 +96,14 @@ def step_operations() -> float:
     return counts[0] + (wanted - 1) * (counts[1] - counts[0])
 
 
-def table(prepare_seconds: float, prepare_bytes: float, track_seconds: float, encode_seconds: float, operations: float, tflops: float) -> str:
+def table(
+    prepare_seconds: float,
+    prepare_bytes: float,
+    track_seconds: float,
+    encode_seconds: float,
+    operations: float,
+    tflops: float,
+) -> str:
     """Markdown for 1,000 and 100,000 hours of song."""
     rows = [("", "1,000 hours", "100,000 hours")]
 
@@ -96,7 +117,12 @@ def table(prepare_seconds: float, prepare_bytes: float, track_seconds: float, en
     add("tracking beats besides, measured", track_seconds / 3600, "core hours")
     add("encoding all stems on cores, measured", STEMS * encode_seconds / 3600, "core hours")
     examples = 3600 / 10 * STEMS
-    add(f"one pass: {examples:,.0f} examples an hour of song, MusicGen-small, at {tflops:g} TFLOP/s", examples * operations / tflops / 1e12 / 3600, "GPU hours", 1)
+    add(
+        f"one pass: {examples:,.0f} examples an hour of song, MusicGen-small, at {tflops:g} TFLOP/s",
+        examples * operations / tflops / 1e12 / 3600,
+        "GPU hours",
+        1,
+    )
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "| --- | --- | --- |", *lines[1:]])
 
@@ -108,10 +134,18 @@ def main() -> None:
     parser.add_argument("--tflops", type=float, default=300.0, help="assumed effective speed of one GPU in bf16")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    values = (*preparing(options.data, options.songs), tracking(options.data, min(4, options.songs)), encoding(), step_operations())
+    values = (
+        *preparing(options.data, options.songs),
+        tracking(options.data, min(4, options.songs)),
+        encoding(),
+        step_operations(),
+    )
     print(table(*values, options.tflops))
-    print(f"\nMeasured on one core: prepare {values[0]:.0f} s and {values[1] / 1e9:.2f} GB, beats {values[2]:.0f} s, EnCodec {values[3]:.0f} s a stem, for an hour; "
-          f"{values[4] / 1e12:.2f} TFLOP an example. Assumed: {STEMS} stems a song, {options.tflops:g} TFLOP/s effective on a GPU.")  # fmt: skip
+    print(
+        f"\nMeasured on one core: prepare {values[0]:.0f} s and {values[1] / 1e9:.2f} GB, beats {values[2]:.0f} s,"
+        f" EnCodec {values[3]:.0f} s a stem, for an hour; {values[4] / 1e12:.2f} TFLOP an example. Assumed: {STEMS}"
+        f" stems a song, {options.tflops:g} TFLOP/s effective on a GPU."
+    )
 
 
 if __name__ == "__main__":

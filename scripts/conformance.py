@@ -6,8 +6,8 @@ Prints the largest difference of every entry; exits 1 where one is beyond its ag
 import sys
 from pathlib import Path
 
-from stage.testing.conformance import check
 from stage.errors import StageError
+from stage.testing.conformance import check
 
 
 def main() -> int:

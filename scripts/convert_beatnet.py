@@ -49,7 +49,11 @@ def main() -> None:
 
     with zipfile.ZipFile(arguments.wheel) as wheel:
         models = [read(wheel, member) for member in SHA256]
-    ours = {f"{index}.{name}": tensor.half().contiguous() for index, model in enumerate(models) for name, tensor in model.items()}
+    ours = {
+        f"{index}.{name}": tensor.half().contiguous()
+        for index, model in enumerate(models)
+        for name, tensor in model.items()
+    }
     source = "BeatNet 1.1.3: " + ", ".join(f"{member} (SHA-256 {digest})" for member, digest in SHA256.items())
     save_file(ours, arguments.output, metadata={"source": source, "license": "CC-BY-4.0"})
     print(f"{arguments.output}: {len(ours)} tensors, {arguments.output.stat().st_size} bytes")

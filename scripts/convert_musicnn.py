@@ -3,8 +3,10 @@
     pip download musicnn==0.1.0 --no-deps -d /tmp/musicnn
     python scripts/convert_musicnn.py /tmp/musicnn/musicnn-0.1.0-py3-none-any.whl
 
-Takes the model that learnt the Million Song Dataset's tags from its TensorFlow checkpoint (read as what it is, a sorted table of names
-and a file of numbers; TensorFlow is not needed), renames the tensors to those of `stage.evaluation.embeddings.musicnn`, leaves the optimiser's out,
+Takes the model that learnt the Million Song Dataset's tags from its TensorFlow checkpoint (read as what it is, a sorted
+table of names
+and a file of numbers; TensorFlow is not needed), renames the tensors to those of `stage.evaluation.embeddings.musicnn`,
+leaves the optimiser's out,
 checks every shape and writes float16 safetensors.
 """
 
@@ -23,7 +25,19 @@ from stage.evaluation.embeddings.musicnn import WEIGHTS, Musicnn
 FOLDER = "musicnn/MSD_musicnn"
 SHA256 = "8579734ee6388f799ed0def4bbd0d1fdcbeaf213ef2a9dc860917bd76a303de6"
 MAGIC = 0xDB4775248B80FB57
-BLOCKS = ["enter", "timbre.0", "timbre.1", "tempo.0", "tempo.1", "tempo.2", "middle.0", "middle.1", "middle.2", "pooled", "norm"]
+BLOCKS = [
+    "enter",
+    "timbre.0",
+    "timbre.1",
+    "tempo.0",
+    "tempo.1",
+    "tempo.2",
+    "middle.0",
+    "middle.1",
+    "middle.2",
+    "pooled",
+    "norm",
+]
 """Our names of the batch normalisations, in the order in which TensorFlow numbers them."""
 
 
@@ -118,8 +132,16 @@ def main() -> None:
         raise SystemExit("these are not the weights of musicnn 0.1.0")
     theirs, ours = tensors(index, numbers), {}
     for place, name in enumerate(BLOCKS):
-        norm, prefix = numbered("batch_normalization", place), name + ("" if name in ("enter", "pooled", "norm") else ".norm")
-        for to, of in (("weight", "gamma"), ("bias", "beta"), ("running_mean", "moving_mean"), ("running_var", "moving_variance")):
+        norm, prefix = (
+            numbered("batch_normalization", place),
+            name + ("" if name in ("enter", "pooled", "norm") else ".norm"),
+        )
+        for to, of in (
+            ("weight", "gamma"),
+            ("bias", "beta"),
+            ("running_mean", "moving_mean"),
+            ("running_var", "moving_variance"),
+        ):
             ours[f"{prefix}.{to}"] = theirs[f"{norm}/{of}"]
     for place, name in enumerate(BLOCKS[1:9]):
         conv = numbered("conv2d", place)

@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 from stage import audio
+from stage.audio.level import limit
 from stage.beats import tracker as beats
 from stage.cli import app as cli
 from stage.errors import MissingExtra
-from stage.audio.level import limit
 
 FOLDER = Path("demo")
 START, SECONDS = 0.1, 5.9

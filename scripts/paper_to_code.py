@@ -25,7 +25,11 @@ The rows go by the paper's topics in its order. This page is written by `python 
 PARTS: dict[str, list[tuple[str, str, str]]] = {
     "The idea": [
         ("`context, separator, target` as one row of tokens", "src/stage/prefix.py", "row"),
-        ("the context token: rows added to the embedding tables, the padding row zeroed", "src/stage/checkpoints/importers/names.py", "make_base"),
+        (
+            "the context token: rows added to the embedding tables, the padding row zeroed",
+            "src/stage/checkpoints/importers/names.py",
+            "make_base",
+        ),
         ("a click track is a context like any other", "src/stage/beats/grid.py", "click_track"),
         ("one model for each stem; several on one base", "src/stage/voices.py", "Voices"),
     ],
@@ -36,13 +40,21 @@ PARTS: dict[str, list[tuple[str, str, str]]] = {
         ("loss: cross-entropy on the target's frames, mean over codebooks", "src/stage/prefix.py", "loss"),
     ],
     "The language model": [
-        ("decoder: pre-norm layers, self-attention, cross-attention to the text, feed-forward", "src/stage/models/decoder.py", "Decoder"),
+        (
+            "decoder: pre-norm layers, self-attention, cross-attention to the text, feed-forward",
+            "src/stage/models/decoder.py",
+            "Decoder",
+        ),
         ("sinusoidal positions", "src/stage/models/decoder.py", "sinusoids"),
         ("EnCodec, 32 kHz, 4 codebooks, 50 frames/s", "src/stage/models/encodec.py", "EncodecCodec"),
         ("T5 text encoder", "src/stage/models/text.py", "T5Text"),
     ],
     "Generation": [
-        ("classifier-free guidance that drops text and context together", "src/stage/generation/decoding.py", "branches"),
+        (
+            "classifier-free guidance that drops text and context together",
+            "src/stage/generation/decoding.py",
+            "branches",
+        ),
         ("sampling: coefficient, top-k, temperature", "src/stage/generation/decoding.py", "Sampling"),
         ("column by column, with a cache for each branch", "src/stage/generation/decoding.py", "begin"),
         ("from a mix, and from a metronome", "src/stage/pipeline.py", "Stage"),
@@ -53,16 +65,28 @@ PARTS: dict[str, list[tuple[str, str, str]]] = {
         ("held-out songs", "src/stage/training/finetune/validation.py", "split"),
     ],
     "Training": [
-        ("every constant of the examples: subsets or clicks, crops, dropouts, speed and pitch, silence", "src/stage/data/examples.py", "CutOptions"),
+        (
+            "every constant of the examples: subsets or clicks, crops, dropouts, speed and pitch, silence",
+            "src/stage/data/examples.py",
+            "CutOptions",
+        ),
         ("an example", "src/stage/data/examples.py", "Cutter"),
         ("recipe: optimiser, schedule, batch, precision", "src/stage/training/finetune/recipe.py", "Recipe"),
         ("the loop", "src/stage/training/finetune/run.py", "Run"),
         ("what learns: all weights, LoRA, or a part", "src/stage/training/finetune/trainable.py", "prepare"),
-        ("the paper's recipes: recipes/drums.yaml, bass.yaml; without click pairs, ablation-no-click.yaml", "src/stage/training/finetune/recipe.py", "read"),
+        (
+            "the paper's recipes: recipes/drums.yaml, bass.yaml; without click pairs, ablation-no-click.yaml",
+            "src/stage/training/finetune/recipe.py",
+            "read",
+        ),
     ],
     "Evaluation": [
         ("mixes of held-out songs, metronomes, seeds", "src/stage/evaluation/protocol/clips.py", "clips"),
-        ("beats: F-measure, tempo, mean error, earth mover's distance", "src/stage/evaluation/protocol/figures.py", "beats"),
+        (
+            "beats: F-measure, tempo, mean error, earth mover's distance",
+            "src/stage/evaluation/protocol/figures.py",
+            "beats",
+        ),
         ("coherence: COCOLA", "src/stage/evaluation/coherence/cocola.py", "Cocola"),
         ("quality: FAD", "src/stage/evaluation/figures/distances.py", "fad"),
         ("quality: KAD", "src/stage/evaluation/figures/distances.py", "kad"),

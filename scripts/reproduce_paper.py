@@ -1,12 +1,17 @@
 """The paper's work from data to table, in one command that goes on where it stopped:
 
     python scripts/reproduce_paper.py --data moisesdb --base facebook/musicgen-small --out paper
-    python scripts/reproduce_paper.py --data moisesdb --base musicgen-small --out paper --also MUSDB18=musdb18hq --devices 4
+    python scripts/reproduce_paper.py --data moisesdb --base musicgen-small --out paper --also MUSDB18=musdb18hq
+    --devices 4
 
-Six stages, each a `stage` command that is printed before it runs and can be run by hand: the songs are prepared once; three models are
-fine-tuned by recipes/ (drums, bass, and drums without click pairs, the ablation); each stem is evaluated by the paper's two protocols
-with all controls, the ablation beside the drums. Every stage is resumable by itself, so that the same command after a crash, a
-signal or the end of a cluster's job loses no more than the steps since the last checkpoint. A stage that fails ends the work with its exit code.
+Six stages, each a `stage` command that is printed before it runs and can be run by hand: the songs are prepared once;
+three models are
+fine-tuned by recipes/ (drums, bass, and drums without click pairs, the ablation); each stem is evaluated by the paper's
+two protocols
+with all controls, the ablation beside the drums. Every stage is resumable by itself, so that the same command after a
+crash, a
+signal or the end of a cluster's job loses no more than the steps since the last checkpoint. A stage that fails ends the
+work with its exit code.
 """
 
 from __future__ import annotations
@@ -35,13 +40,32 @@ def stages(options: argparse.Namespace) -> list[tuple[str, list[str]]]:
         songs[name] = out / f"songs-{name}"
         work.append((f"prepare {name}", ["prepare", path, str(songs[name]), *rate]))
     for name, recipe in MODELS.items():
-        command = ["train", "finetune", str(options.recipes / f"{recipe}.yaml"), "--base", options.base, "--data", str(songs["data"]), "--out", str(out / name)]
+        command = [
+            "train",
+            "finetune",
+            str(options.recipes / f"{recipe}.yaml"),
+            "--base",
+            options.base,
+            "--data",
+            str(songs["data"]),
+            "--out",
+            str(out / name),
+        ]
         work.append((f"train {name}", command + extra))
     evaluation = shlex.split(options.evaluate)
     for stem, others in (("drums", ["--baseline", f"no-click={out / 'no-click' / 'model'}"]), ("bass", [])):
         for name, folder in songs.items():
             place = out / f"evaluation-{stem}{'' if name == 'data' else '-' + name}"
-            command = ["evaluate", str(out / stem / "model"), "--data", str(folder), "--stem", stem, "--out", str(place)]
+            command = [
+                "evaluate",
+                str(out / stem / "model"),
+                "--data",
+                str(folder),
+                "--stem",
+                stem,
+                "--out",
+                str(place),
+            ]
             work.append((f"evaluate {stem} on {name}", command + others + evaluation))
     return work
 
@@ -50,15 +74,33 @@ def main() -> int:
     """Run the stages; the exit code of the first that fails, 0 where none does."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="MoisesDB, or any data set that stage prepare reads")
-    parser.add_argument("--also", action="append", metavar="NAME=FOLDER", help="another data set to evaluate on, as the paper does on MUSDB18; may be repeated")
-    parser.add_argument("--base", default="facebook/musicgen-small", help="installed model or folder to start from (docs/checkpoints.md)")
+    parser.add_argument(
+        "--also",
+        action="append",
+        metavar="NAME=FOLDER",
+        help="another data set to evaluate on, as the paper does on MUSDB18; may be repeated",
+    )
+    parser.add_argument(
+        "--base",
+        default="facebook/musicgen-small",
+        help="installed model or folder to start from (docs/checkpoints.md)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for everything")
     parser.add_argument("--rate", type=int, default=32000, help="the base's sampling rate in Hz")
     parser.add_argument("--recipes", type=Path, default=RECIPES, help="folder with the recipes, where yours differ")
     parser.add_argument("--devices", type=int, help="GPUs of this machine to train on")
-    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="a change to all recipes, e.g. schedule.steps=100; may be repeated")
-    parser.add_argument("--prepare", default="", metavar="OPTIONS", help='options of stage prepare, e.g. "--workers 8 --split paper"')
-    parser.add_argument("--evaluate", default="", metavar="OPTIONS", help='options of stage evaluate, e.g. "--quick --workers 4"')
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        help="a change to all recipes, e.g. schedule.steps=100; may be repeated",
+    )
+    parser.add_argument(
+        "--prepare", default="", metavar="OPTIONS", help='options of stage prepare, e.g. "--workers 8 --split paper"'
+    )
+    parser.add_argument(
+        "--evaluate", default="", metavar="OPTIONS", help='options of stage evaluate, e.g. "--quick --workers 4"'
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
     options = parser.parse_args()
     for title, arguments in stages(options):

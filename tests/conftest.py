@@ -4,11 +4,15 @@ import os
 import signal
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when PyTorch is first imported, here and in the commands that tests start
+    os.environ["OMP_NUM_THREADS"] = (
+        "1"  # read when PyTorch is first imported, here and in the commands that tests start
+    )
 
 # A shell's background job ignores Ctrl-C and its children inherit that; tests send it to the commands they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name != "test_reproduce.py")  # two minutes; last, it would keep one core waiting
+    items.sort(
+        key=lambda item: item.path.name != "test_reproduce.py"
+    )  # two minutes; last, it would keep one core waiting

@@ -21,7 +21,17 @@ def test_the_page_from_paper_to_code_points_to_the_lines():
 
 
 def test_reproducing_the_paper_is_commands_that_exist(tmp_path):
-    command = [sys.executable, str(ROOT / "scripts" / "reproduce_paper.py"), "--data", "moisesdb", "--also", "MUSDB18=musdb18hq", "--out", str(tmp_path), "--dry-run"]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "reproduce_paper.py"),
+        "--data",
+        "moisesdb",
+        "--also",
+        "MUSDB18=musdb18hq",
+        "--out",
+        str(tmp_path),
+        "--dry-run",
+    ]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     from test_readme import understand
 

@@ -11,9 +11,9 @@ import pytest
 
 import stage
 from stage import BeatGrid, Stage, audio
+from stage.audio.level import CEILING, loudness
 from stage.evaluation.acceptance.clips import Truth
 from stage.evaluation.acceptance.score import Analysis, score
-from stage.audio.level import CEILING, loudness
 
 FOLDER = Path(stage.__file__).parent / "weights" / "embedded"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the embedded model is not trained yet")
@@ -33,7 +33,8 @@ def demo():
 
 
 def test_drums_keep_the_tempo_of_a_metronome(embedded):
-    """Beat F of three seeds at each tempo, by a tracker that did not grow up on the corpus, against the other tempo's beats."""
+    """Beat F of three seeds at each tempo, by a tracker that did not grow up on the corpus, against the other tempo's
+    beats."""
     tempi = (96.0, 143.0)
     right, wrong = [], []
     for tempo, other in (tempi, tempi[::-1]):
@@ -66,7 +67,10 @@ def test_the_card_and_the_licence_are_there(embedded):
 
 def test_a_run_takes_less_than_1_5_gb(demo, tmp_path):
     demo.prepare(tmp_path)
-    code = "import sys; from stage import cli; from stage.benchmark.peak import peak_bytes; code = cli.run(sys.argv[1:]); print(code, peak_bytes())"
+    code = (
+        "import sys; from stage import cli; from stage.benchmark.peak import peak_bytes; code = cli.run(sys.argv[1:]);"
+        " print(code, peak_bytes())"
+    )
     args = ["accompany", tmp_path / "without-bass.wav", "--stem", "bass", "-o", tmp_path]
     done = subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, check=True)
     exit_code, peak = map(int, done.stdout.splitlines()[-1].split())

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from helpers.fakes import drawn_stage, listening_stage, song
 
+from helpers.fakes import drawn_stage, listening_stage, song
 from stage import BeatGrid, Stage, StageError
 from stage import audio as sound
-from stage.generation.windows import window_seed, windows
-from stage.generation.decoding import Sampling, Stopped
 from stage.audio.level import CEILING, loudness
 from stage.beats.grid import click_track
+from stage.generation.decoding import Sampling, Stopped
+from stage.generation.windows import window_seed, windows
 
 
 def lag(one: np.ndarray, other: np.ndarray, most: int = 2000) -> int:
@@ -25,7 +25,9 @@ def lag(one: np.ndarray, other: np.ndarray, most: int = 2000) -> int:
 # ---------------------------------------------------------------- the time line
 
 
-@pytest.mark.parametrize("rate, channels, seconds", [(44100, 2, 5.3), (48000, 1, 2.0), (192000, 6, 1.7), (32000, 2, 1.0), (22050, 1, 7.77)])
+@pytest.mark.parametrize(
+    "rate, channels, seconds", [(44100, 2, 5.3), (48000, 1, 2.0), (192000, 6, 1.7), (32000, 2, 1.0), (22050, 1, 7.77)]
+)
 def test_the_stem_is_in_step_to_the_sample(monkeypatch, rate, channels, seconds):
     stage, _ = listening_stage(monkeypatch)
     recording = song(seconds, rate, channels)
@@ -34,7 +36,9 @@ def test_the_stem_is_in_step_to_the_sample(monkeypatch, rate, channels, seconds)
     assert made.mix().shape == recording.shape and made.song.shape == recording.shape
     assert lag(sound.to_mono(recording), made.stems[0]) == 0
     likeness = np.corrcoef(sound.to_mono(recording)[2000:-2000], made.stems[0, 2000:-2000])[0, 1]
-    assert likeness > 0.6 if rate > 64000 else likeness > 0.85  # the model's 32 kHz leave out the highest part of the noise
+    assert (
+        likeness > 0.6 if rate > 64000 else likeness > 0.85
+    )  # the model's 32 kHz leave out the highest part of the noise
 
 
 def test_a_chosen_stretch(monkeypatch):
@@ -87,7 +91,10 @@ def test_the_grid_stands_before_the_mix(monkeypatch):
 def test_beats_are_tracked_once_where_the_model_wants_them(monkeypatch):
     stage, listener = listening_stage(monkeypatch, ("grid", "mix"), grid=True)
     asked = []
-    monkeypatch.setattr("stage.beats.tracker.track", lambda audio, rate: asked.append(audio.shape) or BeatGrid.regular(120, 4, audio.shape[1] / rate))
+    monkeypatch.setattr(
+        "stage.beats.tracker.track",
+        lambda audio, rate: asked.append(audio.shape) or BeatGrid.regular(120, 4, audio.shape[1] / rate),
+    )
     made = stage.accompany(song(5.0), 44100, "drums")
     assert asked == [(2, 5 * 44100)] and made.grid.bpm == pytest.approx(120) and made.notes == ()
     assert all(call["contexts"][0] is not None for call in listener.calls)
@@ -138,7 +145,9 @@ def drawn():
 
 def test_a_variation_is_made_again_alone(drawn):
     recording = song(3.5)
-    many = drawn.accompany(recording, 44100, "drums", prompt="busy funk", variations=3, seed=7, grid=BeatGrid.regular(120, 4, 4))
+    many = drawn.accompany(
+        recording, 44100, "drums", prompt="busy funk", variations=3, seed=7, grid=BeatGrid.regular(120, 4, 4)
+    )
     alone = drawn.accompany(recording, 44100, "drums", prompt="busy funk", seed=8, grid=BeatGrid.regular(120, 4, 4))
     assert many.seeds == (7, 8, 9) and many.stems.shape == (3, recording.shape[1])
     assert np.allclose(many.stems[1], alone.stems[0], atol=1e-5)
@@ -169,7 +178,9 @@ def test_progress_rises_to_one_and_can_stop(drawn):
 
 
 def test_sampling_is_the_models_but_for_what_is_given(drawn):
-    assert drawn.sampling(top_k=None).top_k == 20 and drawn.sampling(top_k=5, guidance=1.5) == Sampling(guidance=1.5, top_k=5)
+    assert drawn.sampling(top_k=None).top_k == 20 and drawn.sampling(top_k=5, guidance=1.5) == Sampling(
+        guidance=1.5, top_k=5
+    )
     with pytest.raises(StageError, match="temperature cannot be -1"):
         drawn.sampling(temperature=-1)
 

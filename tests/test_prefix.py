@@ -3,7 +3,16 @@ import torch
 from stage.config import DecoderConfig
 from stage.prefix import batch, deinterleave, interleave, row, target_states, training_row, trim
 
-CONFIG = DecoderConfig(dim=32, layers=1, heads=2, codebooks=4, codebook_size=16, stems=("drums", "bass"), contexts=("grid", "mix"), restart=True)
+CONFIG = DecoderConfig(
+    dim=32,
+    layers=1,
+    heads=2,
+    codebooks=4,
+    codebook_size=16,
+    stems=("drums", "bass"),
+    contexts=("grid", "mix"),
+    restart=True,
+)
 
 
 def codes(frames: int, seed: int = 0) -> torch.Tensor:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import typer
-from helpers.fakes import drawn_stage, song
 
+from helpers.fakes import drawn_stage, song
 from stage import audio
-from stage.cli import app as cli
 from stage.checkpoints import adapters
+from stage.cli import app as cli
 from stage.models.lora import new_adapter
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,11 @@ def commands(text: str) -> list[str]:
     return list(dict.fromkeys(line.split(" #")[0].split(" | ")[0].strip() for line in inline + blocks if line.strip()))
 
 
-STAGE = [command for command in commands(TEXT + cli.EXAMPLES + (cli.accompany.__doc__ or "") + (cli.click.__doc__ or "")) if re.match("stage [a-z]+ .", command)]
+STAGE = [
+    command
+    for command in commands(TEXT + cli.EXAMPLES + (cli.accompany.__doc__ or "") + (cli.click.__doc__ or ""))
+    if re.match("stage [a-z]+ .", command)
+]
 
 
 def understand(args: list[str]) -> None:
@@ -43,7 +47,9 @@ def understand(args: list[str]) -> None:
 
 
 def test_there_are_commands_to_test():
-    assert len(STAGE) >= 10 and {"accompany", "click", "acceptance", "corpus", "train"} <= {command.split()[1] for command in STAGE}
+    assert len(STAGE) >= 10 and {"accompany", "click", "acceptance", "corpus", "train"} <= {
+        command.split()[1] for command in STAGE
+    }
 
 
 @pytest.mark.parametrize("line", STAGE)

@@ -1,4 +1,5 @@
-"""A miniature of the whole: prepare, train 200 steps, kill, go on, evaluate, report; by the command that reproduces the paper."""
+"""A miniature of the whole: prepare, train 200 steps, kill, go on, evaluate, report; by the command that reproduces the
+paper."""
 
 import json
 import os
@@ -8,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from helpers.miniatures import band
 from helpers.fake_songs import small_base
+from helpers.miniatures import band
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = """
@@ -28,14 +29,33 @@ track: {{tensorboard: false}}
 def test_the_paper_in_miniature(tmp_path):
     recipes = tmp_path / "recipes"
     recipes.mkdir()
-    for name, stem, clicks in (("drums", "drums", "true"), ("bass", "bass", "true"), ("ablation-no-click", "drums", "false")):
+    for name, stem, clicks in (
+        ("drums", "drums", "true"),
+        ("bass", "bass", "true"),
+        ("ablation-no-click", "drums", "false"),
+    ):
         (recipes / f"{name}.yaml").write_text(RECIPE.format(stem=stem, clicks=clicks))
     small_base(stems=("drums", "bass")).save_pretrained(str(tmp_path / "base"))
     out, songs = tmp_path / "paper", band(tmp_path / "band", songs=6, seconds=8.0)
-    command = [sys.executable, str(ROOT / "scripts" / "reproduce_paper.py"), "--data", str(songs), "--base", str(tmp_path / "base"), "--out", str(out),
-               "--recipes", str(recipes), "--prepare=--held 0.35", "--evaluate", "--songs 2 --passes 1 --clicks 1 --controls 1 --seconds 5 --embedding musicnn"]  # fmt: skip
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "reproduce_paper.py"),
+        "--data",
+        str(songs),
+        "--base",
+        str(tmp_path / "base"),
+        "--out",
+        str(out),
+        "--recipes",
+        str(recipes),
+        "--prepare=--held 0.35",
+        "--evaluate",
+        "--songs 2 --passes 1 --clicks 1 --controls 1 --seconds 5 --embedding musicnn",
+    ]
     environment = dict(os.environ, OMP_NUM_THREADS="1")
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True)
+    first = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+    )
     while first.poll() is None and not list(out.glob("drums/**/*100*")):
         time.sleep(0.1)
     os.killpg(first.pid, signal.SIGKILL)  # no farewell
@@ -49,6 +69,13 @@ def test_the_paper_in_miniature(tmp_path):
         assert (out / name / "model" / "decoder.safetensors").exists()
     results = json.loads((out / "evaluation-drums" / "results.json").read_text())
     there = {(line["kind"], line["condition"]) for line in results["summary"]}
-    assert there >= {("mix", "model"), ("mix", "no-click"), ("click", "model"), ("click", "no-click"), ("mix", "true"), ("mix", "wrong context")}
+    assert there >= {
+        ("mix", "model"),
+        ("mix", "no-click"),
+        ("click", "model"),
+        ("click", "no-click"),
+        ("mix", "true"),
+        ("mix", "wrong context"),
+    }
     assert "no-click" in (out / "evaluation-drums" / "results.tex").read_text()
     assert (out / "evaluation-bass" / "report.html").read_text().count("<section>") == 3

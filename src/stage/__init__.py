@@ -13,7 +13,12 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
 __version__ = "0.1.0"
 __all__ = ["Accompaniment", "BeatGrid", "Stage", "StageError", "__version__"]
 
-_HOMES = {"Accompaniment": "stage.generation.result", "Stage": "stage.pipeline", "BeatGrid": "stage.beats.grid", "StageError": "stage.errors"}
+_HOMES = {
+    "Accompaniment": "stage.generation.result",
+    "Stage": "stage.pipeline",
+    "BeatGrid": "stage.beats.grid",
+    "StageError": "stage.errors",
+}
 
 
 def __getattr__(name: str):

@@ -13,7 +13,8 @@ class DecoderConfig:
     ``codebook_size``, one separator for each stem, one closing token for each kind of context
     but the last (the last is closed by the stem's separator).
 
-    Without stems and contexts it is MusicGen itself: whole music from text, and the padding row is its learned start token.
+    Without stems and contexts it is MusicGen itself: whole music from text, and the padding row is its learned start
+    token.
     """
 
     dim: int = 1024
@@ -38,7 +39,9 @@ class DecoderConfig:
         if self.dim % self.heads:
             raise ValueError(f"width {self.dim} is not a multiple of {self.heads} heads")
         if self.context_layers and not self.restart:
-            raise ValueError("a context encoder needs positions that restart: they tell which columns are of one moment")
+            raise ValueError(
+                "a context encoder needs positions that restart: they tell which columns are of one moment"
+            )
         if self.positions not in ("sinusoidal", "rotary"):
             raise ValueError(f"positions are 'sinusoidal' or 'rotary', not '{self.positions}'")
 

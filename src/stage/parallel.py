@@ -8,8 +8,11 @@ from typing import Any
 from stage.errors import MissingExtra, StageError
 
 
-def side_by_side(work: Callable[..., Any], tasks: Sequence[tuple], workers: int = 1, ray: str | None = None) -> Iterator[Any]:
-    """What `work(*task)` returns for each task, as it comes: in this process, in `workers` processes, or on the Ray cluster at an address.
+def side_by_side(
+    work: Callable[..., Any], tasks: Sequence[tuple], workers: int = 1, ray: str | None = None
+) -> Iterator[Any]:
+    """What `work(*task)` returns for each task, as it comes: in this process, in `workers` processes, or on the Ray
+    cluster at an address.
 
     Raises StageError where a worker is ended from outside, and what `work` raises.
     """
@@ -29,7 +32,10 @@ def side_by_side(work: Callable[..., Any], tasks: Sequence[tuple], workers: int 
                 for one in as_completed(waiting):
                     yield one.result()
             except BrokenProcessPool:
-                raise StageError("a worker was ended from outside (no memory left?): the songs that are done are kept, fewer --workers go on") from None
+                raise StageError(
+                    "a worker was ended from outside (no memory left?): the songs that are done are kept, fewer"
+                    " --workers go on"
+                ) from None
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

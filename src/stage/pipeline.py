@@ -10,17 +10,17 @@ import numpy as np
 import torch
 
 from stage import audio as sound
-from stage.generation.result import Accompaniment, finish
-from stage.generation.windows import play, stream
-from stage.config import StageConfig
-from stage.generation.decoding import Sampling
-from stage.errors import StageError
 from stage.audio.level import SILENCE, loudness
+from stage.beats.grid import BeatGrid, beats_per_bar, click_track, seconds_to_frames
+from stage.config import StageConfig
+from stage.errors import StageError
+from stage.generation.decoding import Sampling
+from stage.generation.request import check_many, check_rate, check_sampling, check_seconds, click_seconds, stretch
+from stage.generation.result import Accompaniment, finish
+from stage.generation.streaming import CHUNK_SECONDS, PLAIN_LUFS, Heard, Order, Stream, chunks, sizes
+from stage.generation.windows import play, stream
 from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.text import TextEncoder
-from stage.generation.request import check_many, check_rate, check_sampling, check_seconds, click_seconds, stretch
-from stage.beats.grid import BeatGrid, beats_per_bar, click_track, seconds_to_frames
-from stage.generation.streaming import CHUNK_SECONDS, PLAIN_LUFS, Heard, Order, Stream, chunks, sizes
 from stage.voices import Voices
 
 if TYPE_CHECKING:
@@ -58,8 +58,10 @@ class Stage(Voices):
     ) -> Stage:
         """Load a model of the package by name, or a checkpoint folder.
 
-        device: the GPU if there is one, by default. precision: of the decoder's weights, "float32", "float16", "bf16", "int8",
-        "int4" (`stage.models.precision`); "auto" is as exact as the file for small models, else int8 on CPUs and bf16 on GPUs.
+        device: the GPU if there is one, by default. precision: of the decoder's weights, "float32", "float16", "bf16",
+        "int8",
+        "int4" (`stage.models.precision`); "auto" is as exact as the file for small models, else int8 on CPUs and bf16
+        on GPUs.
         on_share: told the share of the decoder's weights that is read, 0..1.
         Raises StageError for what cannot be loaded, or needs more memory than there is.
         """
@@ -110,11 +112,17 @@ class Stage(Voices):
         prompt: style in words. seed: variation i is made with seed + i.
         grid: "on" gives the model the clicks of the tracked beats besides the recording, "off" does not,
             a BeatGrid (times from the beginning of `audio`) is used as it is; None does what suits the model.
-        level: match the stem's loudness to the song's and keep it below full scale; False leaves it as the model made it.
+        level: match the stem's loudness to the song's and keep it below full scale; False leaves it as the model made
+        it.
 
         Returns stems that are as long as the stretch, at its rate. Raises StageError for what cannot be done.
         """
-        return self._make(self._recording(audio, rate, stem, prompt, start, seconds, variations, seed, grid), sampling, on_progress, level)
+        return self._make(
+            self._recording(audio, rate, stem, prompt, start, seconds, variations, seed, grid),
+            sampling,
+            on_progress,
+            level,
+        )
 
     def stream(
         self,
@@ -134,11 +142,14 @@ class Stage(Voices):
     ) -> Stream:
         """Play a stem to a recording and hear it while it is made: an iterator of chunks float32 [V, n] at `rate`.
 
-        The arguments are those of `accompany`, and so is the sound: the chunks together equal `accompany(..., level=False)`
+        The arguments are those of `accompany`, and so is the sound: the chunks together equal `accompany(...,
+        level=False)`
         to 1e-4, for a level can be matched to the song only when the whole stem is there. gain_db: what all chunks are
         amplified by; None: what brings a usual stem to the song's level. Loud stems go beyond full scale.
-        chunk_seconds: the most that a chunk holds; the first are as short as can be. A chunk is certain when the codec's
-        look-ahead is made too (`codec.look_ahead` frames: 0.8 s of music with the embedded model, 0.08 s with MusicGen's).
+        chunk_seconds: the most that a chunk holds; the first are as short as can be. A chunk is certain when the
+        codec's
+        look-ahead is made too (`codec.look_ahead` frames: 0.8 s of music with the embedded model, 0.08 s with
+        MusicGen's).
 
         What cannot be done is raised here; nothing is listened to or made before the first chunk is asked for.
         """
@@ -165,7 +176,9 @@ class Stage(Voices):
         rate: of the result, the model's own if None. The length is that of the bars, to the sample.
         level: see `accompany`.
         """
-        return self._make(self._metronome(bpm, stem, meter, bars, prompt, variations, seed, rate), sampling, on_progress, level)
+        return self._make(
+            self._metronome(bpm, stem, meter, bars, prompt, variations, seed, rate), sampling, on_progress, level
+        )
 
     def stream_click(
         self,
@@ -186,8 +199,15 @@ class Stage(Voices):
         order = self._metronome(bpm, stem, meter, bars, prompt, variations, seed, rate)
         return self._stream(order, sampling, on_progress, chunk_seconds, gain_db)
 
-    def compose(self, prompt: str = "", seconds: float = 10.0, variations: int = 1, seed: int = 0, sampling: Sampling | None = None,
-                on_progress: Progress | None = None) -> np.ndarray:  # fmt: skip
+    def compose(
+        self,
+        prompt: str = "",
+        seconds: float = 10.0,
+        variations: int = 1,
+        seed: int = 0,
+        sampling: Sampling | None = None,
+        on_progress: Progress | None = None,
+    ) -> np.ndarray:
         """Whole music from text, with MusicGen itself (a base that was converted without stems).
 
         Returns float32 [variations, round(seconds * codec.sample_rate)]. Raises StageError where the model plays stems.
@@ -196,12 +216,17 @@ class Stage(Voices):
             raise StageError(f"this model plays {', '.join(own)} to a recording or a metronome: use accompany or click")
         check_many(variations, seed)
         check_seconds(seconds)
-        return self.generate_audio({}, "", prompt, seconds, tuple(range(seed, seed + variations)), sampling, on_progress)
+        return self.generate_audio(
+            {}, "", prompt, seconds, tuple(range(seed, seed + variations)), sampling, on_progress
+        )
 
     def check(self, stem: str, variations: int = 1, seed: int = 0) -> None:
         """Raise StageError if the model has no such stem, or the numbers are impossible."""
         if not self.stems:
-            raise StageError("this model is MusicGen itself: it makes whole music from text (Stage.compose). Convert it with --stem and fine-tune it")
+            raise StageError(
+                "this model is MusicGen itself: it makes whole music from text (Stage.compose). Convert it with --stem"
+                " and fine-tune it"
+            )
         if stem not in self.stems:
             raise StageError(f'this model plays no "{stem}": it plays {", ".join(self.stems)}')
         check_many(variations, seed)
@@ -251,7 +276,9 @@ class Stage(Voices):
         song = stretch(audio, rate, start, seconds)
         mono = sound.to_mono(song)
         if np.abs(mono).max() < SILENCE:
-            raise StageError("the chosen stretch is silent: there is nothing to follow. Choose another with --start and --seconds")
+            raise StageError(
+                "the chosen stretch is silent: there is nothing to follow. Choose another with --start and --seconds"
+            )
         wanted = self._check_grid(grid, start, song.shape[1] / rate)
 
         def listen() -> Heard:
@@ -261,7 +288,15 @@ class Stage(Voices):
                 contexts["grid"] = self._clicks(beats, song.shape[1] / rate)
             return Heard(contexts, beats, notes)
 
-        return Order(stem, prompt, song, rate, tuple(range(seed, seed + variations)), lambda: loudness(song, rate) + STEM_LEVEL, listen)
+        return Order(
+            stem,
+            prompt,
+            song,
+            rate,
+            tuple(range(seed, seed + variations)),
+            lambda: loudness(song, rate) + STEM_LEVEL,
+            listen,
+        )
 
     def _metronome(
         self, bpm: float, stem: str, meter: str, bars: int, prompt: str, variations: int, seed: int, rate: int | None
@@ -275,17 +310,34 @@ class Stage(Voices):
         song = CLICK_GAIN * sound.fit(click_track(beats, seconds, rate), round(seconds * rate))[None]
         kind = "grid" if "grid" in self.decoder.config.contexts else "mix"
         seeds = tuple(range(seed, seed + variations))
-        return Order(stem, prompt, song, rate, seeds, lambda: CLICK_STEM_LUFS, lambda: Heard({kind: self._clicks(beats, seconds)}, beats))
+        return Order(
+            stem,
+            prompt,
+            song,
+            rate,
+            seeds,
+            lambda: CLICK_STEM_LUFS,
+            lambda: Heard({kind: self._clicks(beats, seconds)}, beats),
+        )
 
-    def _make(self, order: Order, sampling: Sampling | None, on_progress: Progress | None, level: bool) -> Accompaniment:
+    def _make(
+        self, order: Order, sampling: Sampling | None, on_progress: Progress | None, level: bool
+    ) -> Accompaniment:
         """The whole order at once."""
         heard, samples = order.listen(), order.song.shape[1]
-        made = self.generate_audio(heard.contexts, order.stem, order.prompt, samples / order.rate, order.seeds, sampling, on_progress)
+        made = self.generate_audio(
+            heard.contexts, order.stem, order.prompt, samples / order.rate, order.seeds, sampling, on_progress
+        )
         stems = sound.fit(sound.resample(made, self.codec.sample_rate, order.rate), samples)
         return finish(order, heard, stems, level)
 
     def _stream(
-        self, order: Order, sampling: Sampling | None, on_progress: Progress | None, chunk_seconds: float, gain_db: float | None
+        self,
+        order: Order,
+        sampling: Sampling | None,
+        on_progress: Progress | None,
+        chunk_seconds: float,
+        gain_db: float | None,
     ) -> Stream:
         """The order chunk by chunk."""
         if not 0 < chunk_seconds < np.inf:
@@ -297,7 +349,13 @@ class Stage(Voices):
         return Stream(order, heard, self._chunks(order, heard, sampling, on_progress, chunk_seconds, gain_db), gain_db)
 
     def _chunks(
-        self, order: Order, heard: Heard, sampling: Sampling | None, on_progress: Progress | None, most: float, gain_db: float
+        self,
+        order: Order,
+        heard: Heard,
+        sampling: Sampling | None,
+        on_progress: Progress | None,
+        most: float,
+        gain_db: float,
     ) -> Iterator[np.ndarray]:
         found, gain = order.listen(), np.float32(10 ** (gain_db / 20))
         heard.grid, heard.notes = found.grid, found.notes
@@ -320,7 +378,9 @@ class Stage(Voices):
         """What is played, as `stage.generation.windows` takes it."""
         kinds = self.decoder.config.contexts
         if unknown := set(contexts) - set(kinds):
-            raise StageError(f"this model takes no {' or '.join(sorted(unknown))} as context: it takes {', '.join(kinds)}")
+            raise StageError(
+                f"this model takes no {' or '.join(sorted(unknown))} as context: it takes {', '.join(kinds)}"
+            )
         decoder, index = self.player(stem)
         return dict(
             decoder=decoder,
@@ -347,7 +407,7 @@ class Stage(Voices):
             return self.decoder.text_projection(embeddings[0][mask[0]]) if mask.any() else None
 
     def _check_grid(self, grid: str | BeatGrid | None, start: float, seconds: float) -> str | BeatGrid:
-        """"on", "off" or the beats of a stretch; StageError if the model or the stretch has no use for them."""
+        """ "on", "off" or the beats of a stretch; StageError if the model or the stretch has no use for them."""
         if grid is None:
             grid = "on" if self.config.grid else "off"
         if isinstance(grid, str) and grid not in ("on", "off"):
@@ -359,7 +419,10 @@ class Stage(Voices):
         if isinstance(grid, BeatGrid):
             grid = grid.crop(start, start + seconds)
             if not len(grid):
-                raise StageError("the beat grid has no beat within the chosen stretch: its times count from the beginning of the recording")
+                raise StageError(
+                    "the beat grid has no beat within the chosen stretch: its times count from the beginning of the"
+                    " recording"
+                )
         return grid
 
 

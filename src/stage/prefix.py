@@ -17,8 +17,8 @@ context and with the target, so that frames of the same moment share a position.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import torch
 from torch import Tensor
@@ -121,7 +121,8 @@ def row(config: DecoderConfig, contexts: Contexts, stem: int, target: Tensor, dr
 
 
 def _plain(config: DecoderConfig, target: Tensor) -> Row:
-    """A row of MusicGen itself: no context, no separator, and the leading column is its start token, so that it is attended to."""
+    """A row of MusicGen itself: no context, no separator, and the leading column is its start token, so that it is
+    attended to."""
     columns = interleave(target, config.pad)[None]
     place = torch.arange(columns.shape[-1])[None]
     return Row(columns, torch.ones_like(place, dtype=torch.bool), place, torch.zeros_like(place), 0, target.shape[1])

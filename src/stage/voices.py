@@ -28,7 +28,8 @@ class Voices:
     voices: dict[str, Voice]
 
     def load_adapter(self, name_or_path: str | Path, replace: bool = False) -> str:
-        """Let an installed adapter, or one from a folder, play a stem. Returns the name to call it by; see `add_adapter`.
+        """Let an installed adapter, or one from a folder, play a stem. Returns the name to call it by; see
+        `add_adapter`.
 
         Raises StageError for an adapter that is missing, spoilt or made for another base.
         """

@@ -27,7 +27,9 @@ def encode(path: Path, streams: list[np.ndarray], rate: int, codec: str = "aac")
     with av.open(str(path), "w") as out:
         tracks = [out.add_stream(codec, rate=rate, layout="mono" if len(s) == 1 else "stereo") for s in streams]
         for track, samples in zip(tracks, streams):
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", "mono" if len(samples) == 1 else "stereo")
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(samples), "fltp", "mono" if len(samples) == 1 else "stereo"
+            )
             frame.rate, frame.pts = rate, 0
             for packet in track.encode(frame):
                 out.mux(packet)
@@ -98,7 +100,9 @@ def test_an_hour_is_not_loaded_for_ten_seconds(tmp_path):
         "a, r = audio.read(sys.argv[1], start=3000, seconds=10); assert a.shape == (2, 80000);"
         "print(peak_bytes() - before)"
     )
-    grown = subprocess.run([sys.executable, "-c", code, tmp_path / "hour.wav"], capture_output=True, text=True, check=True)
+    grown = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "hour.wav"], capture_output=True, text=True, check=True
+    )
     assert int(grown.stdout) < 60e6  # the whole would be 230 MB as float32
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers.fakes import drawn_stage, song
 
+from helpers.fakes import drawn_stage, song
 from stage import StageError, audio
-from stage.cli import app as cli
 from stage.audio import playback as playing
 from stage.audio.level import CEILING, limit
+from stage.cli import app as cli
 from stage.pipeline import Stage
 
 
@@ -53,7 +53,11 @@ def arguments(tune, model, *more):
 
 def plain(model, **values) -> np.ndarray:
     recording, rate = audio.read("tune.wav")
-    return Stage.from_pretrained(model, device="cpu").accompany(recording, rate, "drums", grid="off", level=False, **values).stems[0]
+    return (
+        Stage.from_pretrained(model, device="cpu")
+        .accompany(recording, rate, "drums", grid="off", level=False, **values)
+        .stems[0]
+    )
 
 
 # ---------------------------------------------------------------- a pipe
@@ -84,7 +88,10 @@ def test_a_wav_in_a_pipe_is_whole_and_never_clips(tune, model):
 def test_other_programs_read_the_pipe(tune, model):
     first = process(*arguments(tune, model, "-o", "-"))
     second = subprocess.run(
-        ["ffmpeg", "-loglevel", "error", "-i", "pipe:0", "-f", "s16le", "pipe:1"], stdin=first.stdout, capture_output=True, timeout=120
+        ["ffmpeg", "-loglevel", "error", "-i", "pipe:0", "-f", "s16le", "pipe:1"],
+        stdin=first.stdout,
+        capture_output=True,
+        timeout=120,
     )
     assert first.wait(timeout=60) == 0 and second.returncode == 0 and second.stderr == b""
     assert len(second.stdout) == 2 * 3 * 44100
@@ -126,7 +133,9 @@ def run(*args) -> int:
 
 
 def test_the_player_hears_the_mix_and_the_files_are_as_usual(tune, model, monkeypatch, capsys):
-    monkeypatch.setenv("STAGE_PLAYER", program("player.py", "import sys; open('heard.wav', 'wb').write(sys.stdin.buffer.read())"))
+    monkeypatch.setenv(
+        "STAGE_PLAYER", program("player.py", "import sys; open('heard.wav', 'wb').write(sys.stdin.buffer.read())")
+    )
     assert run(*arguments(tune, model, "--play", "--gain", "-12", "--variations", 2)) == 0
     assert "note:" not in capsys.readouterr().err
     assert len(list(Path("tune-stage").iterdir())) == 6
@@ -140,13 +149,23 @@ def test_the_player_hears_the_mix_and_the_files_are_as_usual(tune, model, monkey
 
 
 def test_a_metronome_is_played_with_its_clicks(tune, model, monkeypatch):
-    monkeypatch.setenv("STAGE_PLAYER", program("player.py", "import sys; open('heard.wav', 'wb').write(sys.stdin.buffer.read())"))
+    monkeypatch.setenv(
+        "STAGE_PLAYER", program("player.py", "import sys; open('heard.wav', 'wb').write(sys.stdin.buffer.read())")
+    )
     assert run("click", "--bpm", 120, "--bars", 1, "--stem", "drums", "--model", model, "--play", "--gain", "-60") == 0
     heard, rate = soundfile.read("heard.wav", dtype="float32")
-    assert rate == 32000 and heard.shape == (64000,) and np.abs(heard[: 3200]).max() > 0.2 and np.abs(heard[5000:15000]).max() < 0.01
+    assert (
+        rate == 32000
+        and heard.shape == (64000,)
+        and np.abs(heard[:3200]).max() > 0.2
+        and np.abs(heard[5000:15000]).max() < 0.01
+    )
 
 
-@pytest.mark.parametrize("code, reason", [("raise SystemExit('no loudspeaker')", "no loudspeaker"), ("import sys; sys.stdin.buffer.read(100)", "")])
+@pytest.mark.parametrize(
+    "code, reason",
+    [("raise SystemExit('no loudspeaker')", "no loudspeaker"), ("import sys; sys.stdin.buffer.read(100)", "")],
+)
 def test_a_player_that_fails_is_told_and_the_files_are_there(tune, model, monkeypatch, capsys, code, reason):
     soundfile.write("tune.wav", song(12.0).T, 44100)  # more than a pipe holds
     monkeypatch.setenv("STAGE_PLAYER", program("player.py", code))

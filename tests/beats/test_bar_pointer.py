@@ -4,7 +4,9 @@ import pytest
 from stage.beats.bar_pointer import BarPointer
 
 
-def activations(bpm: float, meter: int, seconds: float, start: float = 0.3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def activations(
+    bpm: float, meter: int, seconds: float, start: float = 0.3, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Clear but noisy probabilities [T, 2] of a steady beat, and the frames of the beats."""
     frames = np.round((start + np.arange(0, seconds - start, 60 / bpm)) * 50).astype(int)
     frames = frames[frames < seconds * 50 - 5]

@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 
+from stage.beats.grid import (
+    BeatGrid,
+    bars_to_seconds,
+    beats_per_bar,
+    click_track,
+    frames_to_seconds,
+    seconds_to_bars,
+    seconds_to_frames,
+)
 from stage.errors import StageError
-from stage.beats.grid import BeatGrid, bars_to_seconds, beats_per_bar, click_track, frames_to_seconds, seconds_to_bars, seconds_to_frames
 
 
 def test_regular_counts_bars_from_the_start():

@@ -3,8 +3,8 @@ import time
 import numpy as np
 import pytest
 
-from stage.beats.tracker import smooth, to_peaks, track
 from stage.beats.grid import BeatGrid, click_track
+from stage.beats.tracker import smooth, to_peaks, track
 
 RATE = 32000
 
@@ -54,7 +54,14 @@ def test_channels_and_level_do_not_matter():
 
 @pytest.mark.parametrize(
     "audio",
-    [np.zeros(10 * RATE), np.zeros((2, 0)), np.zeros(1), np.full(100, 0.5), np.full(5 * RATE, np.nan), np.full(5 * RATE, 1e-6)],
+    [
+        np.zeros(10 * RATE),
+        np.zeros((2, 0)),
+        np.zeros(1),
+        np.full(100, 0.5),
+        np.full(5 * RATE, np.nan),
+        np.full(5 * RATE, 1e-6),
+    ],
     ids=["silent", "empty", "one sample", "short", "nan", "inaudible"],
 )
 def test_nothing_to_track_gives_an_empty_grid(audio):

@@ -2,21 +2,35 @@
 
 import pytest
 
-from stage.cli import app as cli
 from stage.benchmark import measure, report
+from stage.cli import app as cli
 from stage.cli.bench import plan
 
-STEP = {"step_ms": 20.0, "steps_per_second": 50.0, "steps": 500, "peak_gb": 1.0, "prefill_seconds": 0.5, "bytes_per_step": 4e8, "weight_bytes": 3.6e8}
+STEP = {
+    "step_ms": 20.0,
+    "steps_per_second": 50.0,
+    "steps": 500,
+    "peak_gb": 1.0,
+    "prefill_seconds": 0.5,
+    "bytes_per_step": 4e8,
+    "weight_bytes": 3.6e8,
+}
 
 
 def found() -> dict:
     slow = {**STEP, "steps_per_second": 10.0}
     slow.pop("bytes_per_step")
     return {
-        "machine": {}, "steps": 500, "variations": 8, "bandwidth": {"bytes_per_second": 25e9}, "transformers bf16": slow, "ours int8": STEP,
-        "ours int8 x8": {**STEP, "steps_per_second": 20.0}, "quality float32": {"beats": 0.9, "beats_noise": 0.03, "chords": 0.8, "chords_noise": 0.04},
+        "machine": {},
+        "steps": 500,
+        "variations": 8,
+        "bandwidth": {"bytes_per_second": 25e9},
+        "transformers bf16": slow,
+        "ours int8": STEP,
+        "ours int8 x8": {**STEP, "steps_per_second": 20.0},
+        "quality float32": {"beats": 0.9, "beats_noise": 0.03, "chords": 0.8, "chords_noise": 0.04},
         "quality int8": {"kl": 0.02, "beats": 0.85, "beats_noise": 0.04, "chords": 0.8, "chords_noise": 0.03},
-    }  # fmt: skip
+    }
 
 
 def test_figures_are_made_of_measurements_and_of_nothing_else():
@@ -31,7 +45,14 @@ def test_figures_are_made_of_measurements_and_of_nothing_else():
 
 def test_tables_say_what_fails(capsys):
     given = found()
-    given["machine"] = {"date": "2026-01-01", "processor": "P", "threads": 2, "bf16_instructions": False, "torch": "t", "transformers": "v"}
+    given["machine"] = {
+        "date": "2026-01-01",
+        "processor": "P",
+        "threads": 2,
+        "bf16_instructions": False,
+        "torch": "t",
+        "transformers": "v",
+    }
     report.print_tables(given)
     out = capsys.readouterr().out
     assert "| ours int8 x8 | 20.0 | 3.20 |" in out and "| KL of int8, embedded | 0.02 | at most 0.01 | FAIL |" in out

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from helpers.fakes import drawn_stage, song
 from safetensors.torch import load_file, save_file
 
+from helpers.fakes import drawn_stage, song
+from stage.checkpoints import adapters
+from stage.checkpoints import paths as home
 from stage.cli import app as cli
-from stage.checkpoints import adapters, paths as home
-from stage.generation.decoding import Sampling
 from stage.errors import StageError
+from stage.generation.decoding import Sampling
 from stage.models.lora import new_adapter
 from stage.models.precision import MATRICES
 from stage.pipeline import Stage
@@ -87,6 +88,7 @@ def _weights(change):
         weights = load_file(path / adapters.WEIGHTS)
         change(weights)
         save_file(weights, path / adapters.WEIGHTS)
+
     return spoil
 
 
@@ -95,29 +97,36 @@ def _settings(change):
         settings = json.loads((path / adapters.SETTINGS).read_text())
         change(settings)
         (path / adapters.SETTINGS).write_text(json.dumps(settings))
+
     return spoil
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (_weights(lambda w: w.pop("separator")), "separator is missing"),
-    (_weights(lambda w: w.update(more=torch.zeros(2))), "more is unknown"),
-    (_weights(lambda w: w.update(separator=torch.zeros(2, 31))), r"separator is \[2, 31\], not \[2, 32\]"),
-    (_weights(lambda w: w.update(separator=torch.zeros(2, 32).long())), "not a finite number"),
-    (_weights(lambda w: w["separator"].fill_(float("nan"))), "not a finite number"),
-    (lambda p: (p / adapters.WEIGHTS).unlink(), "adapter.safetensors is missing"),
-    (lambda p: (p / adapters.WEIGHTS).write_bytes((p / adapters.WEIGHTS).read_bytes()[:-9]), "not a whole safetensors"),
-    (lambda p: (p / adapters.WEIGHTS).write_bytes(b"\x80pickle"), "not a whole safetensors"),
-    (lambda p: (p / adapters.SETTINGS).write_text("{"), "does not describe"),
-    (lambda p: (p / adapters.SETTINGS).write_text("[]"), "does not describe"),
-    (lambda p: (p / adapters.SETTINGS).write_bytes(b"\xff\xfe"), "does not describe"),
-    (_settings(lambda s: s.update(format=9)), "format 9; this version reads format 1"),
-    (_settings(lambda s: s.pop("stem")), "says nothing of 'stem'"),
-    (_settings(lambda s: s.update(rank=10**12)), "not .1000000000000, "),
-    (_settings(lambda s: s.update(rank="2")), "rank"),
-    (_settings(lambda s: s.update(layers=["ears"])), "ears"),
-    (_settings(lambda s: s.update(layers=3)), "does not describe"),
-    (_settings(lambda s: s["base"]["shape"].update(colour="red")), "colour"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (_weights(lambda w: w.pop("separator")), "separator is missing"),
+        (_weights(lambda w: w.update(more=torch.zeros(2))), "more is unknown"),
+        (_weights(lambda w: w.update(separator=torch.zeros(2, 31))), r"separator is \[2, 31\], not \[2, 32\]"),
+        (_weights(lambda w: w.update(separator=torch.zeros(2, 32).long())), "not a finite number"),
+        (_weights(lambda w: w["separator"].fill_(float("nan"))), "not a finite number"),
+        (lambda p: (p / adapters.WEIGHTS).unlink(), "adapter.safetensors is missing"),
+        (
+            lambda p: (p / adapters.WEIGHTS).write_bytes((p / adapters.WEIGHTS).read_bytes()[:-9]),
+            "not a whole safetensors",
+        ),
+        (lambda p: (p / adapters.WEIGHTS).write_bytes(b"\x80pickle"), "not a whole safetensors"),
+        (lambda p: (p / adapters.SETTINGS).write_text("{"), "does not describe"),
+        (lambda p: (p / adapters.SETTINGS).write_text("[]"), "does not describe"),
+        (lambda p: (p / adapters.SETTINGS).write_bytes(b"\xff\xfe"), "does not describe"),
+        (_settings(lambda s: s.update(format=9)), "format 9; this version reads format 1"),
+        (_settings(lambda s: s.pop("stem")), "says nothing of 'stem'"),
+        (_settings(lambda s: s.update(rank=10**12)), "not .1000000000000, "),
+        (_settings(lambda s: s.update(rank="2")), "rank"),
+        (_settings(lambda s: s.update(layers=["ears"])), "ears"),
+        (_settings(lambda s: s.update(layers=3)), "does not describe"),
+        (_settings(lambda s: s["base"]["shape"].update(colour="red")), "colour"),
+    ],
+)
 def test_a_spoilt_adapter_says_what_is_wrong(place, spoil, message):
     adapters.save(place / "blues", make(drawn_stage(), "guitar"))
     spoil(place / "blues")
@@ -177,7 +186,9 @@ def test_streams_of_several_stems_take_turns_on_one_base(place):
                 parts[name].append(part)
     for name in names:
         assert len(parts[name]) > 3 and np.abs(np.concatenate(parts[name], 1) - whole[name]).max() < 1e-4
-    assert not np.allclose(whole["guitar"], whole["jazz"], atol=1e-3) and not np.allclose(whole["drums"], whole["jazz"], atol=1e-3)
+    assert not np.allclose(whole["guitar"], whole["jazz"], atol=1e-3) and not np.allclose(
+        whole["drums"], whole["jazz"], atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8", "int4"])
@@ -248,7 +259,9 @@ def studio(place, tmp_path, monkeypatch):
 def test_adapters_play_on_the_command_line(studio, place, capsys):
     both = ("--adapter", "blues", "--adapter", place / "jazz")
     for stem, adapter, out in (("guitar", both, "a"), ("drums", both, "b"), ("drums", (), "c")):
-        assert run("accompany", "tune.wav", "--stem", stem, "--grid", "off", "--model", studio, *adapter, "-o", out) == 0
+        assert (
+            run("accompany", "tune.wav", "--stem", stem, "--grid", "off", "--model", studio, *adapter, "-o", out) == 0
+        )
     assert Path("a/tune.guitar.0.wav").is_file()
     assert Path("b/tune.drums.0.wav").read_bytes() != Path("c/tune.drums.0.wav").read_bytes()
     assert run("click", "--bpm", 240, "--bars", 1, "--stem", "guitar", "--model", studio, "--adapter", "blues") == 0

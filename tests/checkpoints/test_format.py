@@ -4,19 +4,21 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stage.testing.weights import TINY_T5, tokenizer
 from stage.checkpoints.format import load, save
 from stage.config import DecoderConfig, StageConfig
 from stage.errors import StageError
 from stage.models.decoder import Decoder
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.models.text import HashedConfig, HashedText, T5Text
+from stage.testing.weights import TINY_T5, tokenizer
 
 
 @pytest.fixture
 def model(tmp_path):
     torch.manual_seed(0)
-    codec = SpectralCodec(SpectralConfig(width=16, encoder_blocks=1, decoder_blocks=1, latent=8, codebooks=2, codebook_size=16))
+    codec = SpectralCodec(
+        SpectralConfig(width=16, encoder_blocks=1, decoder_blocks=1, latent=8, codebooks=2, codebook_size=16)
+    )
     decoder = Decoder(DecoderConfig(dim=32, layers=1, heads=1, ffn_dim=32, codebooks=2, codebook_size=16, text_dim=8))
     parts = (StageConfig(name="small", guidance=4.0), decoder, codec, HashedText(HashedConfig(dim=8, buckets=16)))
     save(tmp_path / "model", *parts)
@@ -58,20 +60,27 @@ def _config(change):
         config = json.loads((path / "config.json").read_text())
         change(config)
         (path / "config.json").write_text(json.dumps(config))
+
     return spoil
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (_without, "norm.weight is missing"),
-    (_resized, r"embed is \[2, 17, 32\], not \[2, 18, 32\]"),
-    (lambda p: (p / "codec.safetensors").unlink(), "codec.safetensors is missing"),
-    (lambda p: (p / "text.safetensors").write_bytes(b"\x80pickle"), "not a whole safetensors"),
-    (lambda p: (p / "decoder.safetensors").write_bytes((p / "decoder.safetensors").read_bytes()[:-50]), "not a whole safetensors"),
-    (lambda p: (p / "config.json").write_text("[]"), "not a STAGE configuration"),
-    (lambda p: (p / "config.json").write_text("{"), "not a STAGE configuration"),
-    (_config(lambda c: c.update(format=99)), "format 99"),
-    (_config(lambda c: c["decoder"].update(colour="red")), "colour"),
-])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (_without, "norm.weight is missing"),
+        (_resized, r"embed is \[2, 17, 32\], not \[2, 18, 32\]"),
+        (lambda p: (p / "codec.safetensors").unlink(), "codec.safetensors is missing"),
+        (lambda p: (p / "text.safetensors").write_bytes(b"\x80pickle"), "not a whole safetensors"),
+        (
+            lambda p: (p / "decoder.safetensors").write_bytes((p / "decoder.safetensors").read_bytes()[:-50]),
+            "not a whole safetensors",
+        ),
+        (lambda p: (p / "config.json").write_text("[]"), "not a STAGE configuration"),
+        (lambda p: (p / "config.json").write_text("{"), "not a STAGE configuration"),
+        (_config(lambda c: c.update(format=99)), "format 99"),
+        (_config(lambda c: c["decoder"].update(colour="red")), "colour"),
+    ],
+)
 def test_a_spoilt_checkpoint_says_what_is_wrong(model, spoil, message):
     path, _ = model
     spoil(path)

@@ -8,16 +8,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.fake_hub import COMMIT, serving
 
+from helpers.fake_hub import COMMIT, serving
 from stage.checkpoints import hub as ours
 from stage.errors import StageError
 
 WEIGHTS = random.Random(0).randbytes(60_000)
 FILES = {
-    "config.json": b'{"model_type": "musicgen"}', "model.safetensors": WEIGHTS, "tokenizer.json": b"{}", "generation_config.json": b"{}",
-    "README.md": b"---\nlicense: cc-by-nc-4.0\n---\n# Small\n", "pytorch_model.bin": b"pickle", "state_dict.bin": WEIGHTS,
-}  # fmt: skip
+    "config.json": b'{"model_type": "musicgen"}',
+    "model.safetensors": WEIGHTS,
+    "tokenizer.json": b"{}",
+    "generation_config.json": b"{}",
+    "README.md": b"---\nlicense: cc-by-nc-4.0\n---\n# Small\n",
+    "pytorch_model.bin": b"pickle",
+    "state_dict.bin": WEIGHTS,
+}
 
 
 @pytest.fixture
@@ -63,7 +68,10 @@ def test_licence_of_the_card(hub):
     assert ours.look("some/small").licence == ""
 
 
-@pytest.mark.parametrize("name, fits", [("facebook/musicgen-small", True), ("./models/mine", False), ("one", False), ("a/b/c", False), ("../x", False)])
+@pytest.mark.parametrize(
+    "name, fits",
+    [("facebook/musicgen-small", True), ("./models/mine", False), ("one", False), ("a/b/c", False), ("../x", False)],
+)
 def test_names(name, fits):
     assert ours.is_name(name) == fits
 
@@ -185,7 +193,9 @@ def test_the_hub_is_ill(hub, monkeypatch):
 
 
 def test_a_shard_that_is_missing(hub):
-    hub.repositories["some/small"]["model.safetensors.index.json"] = b'{"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}'
+    hub.repositories["some/small"]["model.safetensors.index.json"] = (
+        b'{"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}'
+    )
     fails("not whole: model-2.safetensors did not come")
 
 

@@ -3,13 +3,13 @@
 import json
 
 import pytest
+
 from helpers.fake_hub import COMMIT, serving
 from helpers.fakes import drawn_stage
-
 from stage import Stage, StageError
-from stage.testing.weights import save_musicgen
 from stage.checkpoints import installed as shelf
 from stage.config import StageConfig
+from stage.testing.weights import save_musicgen
 
 ORIGIN = f" @ {COMMIT}"
 
@@ -72,7 +72,12 @@ def test_a_damaged_model_is_listed_as_such(home):
     (home / "models/unreadable/config.json").write_text("{")
     (home / "models/.whole-half").mkdir()
     (home / "models/.whole-half/config.json").write_text("{}")  # of a conversion that was killed
-    assert {m.name: m.precision for m in shelf.installed()} == {"embedded": "float16", "whole": "float32", "cut": "damaged", "unreadable": "damaged"}
+    assert {m.name: m.precision for m in shelf.installed()} == {
+        "embedded": "float16",
+        "whole": "float32",
+        "cut": "damaged",
+        "unreadable": "damaged",
+    }
 
 
 # ---------------------------------------------------------------- get
@@ -90,14 +95,23 @@ def test_a_stage_model_of_the_hub_is_installed_and_plays(hub, home):
 def test_musicgen_becomes_a_base_once_its_licence_is_accepted(hub, home, musicgen):
     publish(hub, "some/tiny", musicgen, "cc-by-nc-4.0")
     asked = []
-    with pytest.raises(StageError, match="CC-BY-NC-4.0 .attribution, and no commercial use.. If you accept that, add --accept-licence"):
+    with pytest.raises(
+        StageError, match="CC-BY-NC-4.0 .attribution, and no commercial use.. If you accept that, add --accept-licence"
+    ):
         shelf.get("some/tiny", ["drums"], agree=lambda licence: asked.append(licence) or False)
     assert asked == ["CC-BY-NC-4.0"] and left(home) == [] and not hub.got("model.safetensors")
     shares = []
     made = shelf.get("some/tiny", ["drums"], agree=lambda licence: True, on_share=shares.append)
-    assert (made.name, made.stems, made.licence, made.origin) == ("tiny-drums", ("drums",), "CC-BY-NC-4.0", "some/tiny" + ORIGIN)
+    assert (made.name, made.stems, made.licence, made.origin) == (
+        "tiny-drums",
+        ("drums",),
+        "CC-BY-NC-4.0",
+        "some/tiny" + ORIGIN,
+    )
     assert shares[-1] == 1 and "CC-BY-NC-4.0" in (made.path / "README.md").read_text()
-    assert made.parameters == sum(t.numel() for t in Stage.from_pretrained(made.path, device="cpu").decoder.state_dict().values())
+    assert made.parameters == sum(
+        t.numel() for t in Stage.from_pretrained(made.path, device="cpu").decoder.state_dict().values()
+    )
     assert shelf.get("some/tiny", ["drums", "bass"], own="both", agree=lambda licence: True).stems == ("drums", "bass")
     assert names() == ["embedded", "both", "tiny-drums"]
 
@@ -112,10 +126,17 @@ def test_without_a_network_the_card_in_the_cache_tells_the_licence(hub, home, mu
     assert shelf.get("some/tiny", agree=lambda licence: True).licence == "CC-BY-NC-4.0"
 
 
-@pytest.mark.parametrize("name, own, said", [
-    ("some/drawn", "embedded", "a model of the package"), ("some/drawn", "../x", "cannot be a model's name"), ("some/drawn", "a/b", "cannot be"),
-    ("some/embedded", "", "a model of the package"), ("drawn", "", "no name on the hub"), ("some/nothing", "", "no model some/nothing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, own, said",
+    [
+        ("some/drawn", "embedded", "a model of the package"),
+        ("some/drawn", "../x", "cannot be a model's name"),
+        ("some/drawn", "a/b", "cannot be"),
+        ("some/embedded", "", "a model of the package"),
+        ("drawn", "", "no name on the hub"),
+        ("some/nothing", "", "no model some/nothing"),
+    ],
+)
 def test_names_that_do_not_do(hub, home, name, own, said):
     with pytest.raises(StageError, match=said):
         shelf.get(name, own=own)
@@ -160,7 +181,12 @@ def test_no_room_to_install(hub, home, monkeypatch):
 def test_remove(hub, home):
     path = shelf.get("some/drawn").path
     assert shelf.remove("drawn") == path and left(home) == [] and names() == ["embedded"]
-    for name, said in {"embedded": "belongs to the package", "drawn": "is not installed", "../home": "is not installed", "": "is not installed"}.items():
+    for name, said in {
+        "embedded": "belongs to the package",
+        "drawn": "is not installed",
+        "../home": "is not installed",
+        "": "is not installed",
+    }.items():
         with pytest.raises(StageError, match=said):
             shelf.remove(name)
     assert shelf.PACKAGE.joinpath("embedded/config.json").is_file()
@@ -178,10 +204,22 @@ def test_a_linked_model_is_only_unlinked(tmp_path, home):
 # ---------------------------------------------------------------- licences
 
 
-@pytest.mark.parametrize("licence, free", [
-    ("Apache-2.0", True), ("apache-2.0", True), ("MIT", True), ("cc-by-4.0", True), ("CC0-1.0", True), ("", False), ("other", False),
-    ("CC-BY-NC-4.0", False), ("cc-by-sa-4.0", False), ("mit, cc-by-nc-4.0", False), ("openrail", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "licence, free",
+    [
+        ("Apache-2.0", True),
+        ("apache-2.0", True),
+        ("MIT", True),
+        ("cc-by-4.0", True),
+        ("CC0-1.0", True),
+        ("", False),
+        ("other", False),
+        ("CC-BY-NC-4.0", False),
+        ("cc-by-sa-4.0", False),
+        ("mit, cc-by-nc-4.0", False),
+        ("openrail", False),
+    ],
+)
 def test_free_licences(licence, free):
     assert shelf.is_free(licence) == free
 
@@ -191,7 +229,10 @@ def test_a_licence_is_told_once(home):
     assert "base are under CC-BY-NC-4.0 (attribution, and no commercial use)" in shelf.notice("models/base", config)
     assert shelf.notice("models/base", config) is None
     assert shelf.notice("other", StageConfig(name="other", licence="CC-BY-NC-4.0")) is not None
-    assert shelf.notice("embedded", StageConfig(licence="Apache-2.0")) is None and shelf.notice("mine", StageConfig()) is None
+    assert (
+        shelf.notice("embedded", StageConfig(licence="Apache-2.0")) is None
+        and shelf.notice("mine", StageConfig()) is None
+    )
 
 
 def test_a_home_that_cannot_be_written_into_is_no_hindrance(tmp_path, monkeypatch):

@@ -11,12 +11,12 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
-from helpers.fakes import drawn_stage, song
 
+from helpers.fakes import drawn_stage, song
 from stage import audio
+from stage.beats.grid import BeatGrid
 from stage.cli import app as cli
 from stage.errors import MissingExtra
-from stage.beats.grid import BeatGrid
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,9 @@ def stage(*args) -> int:
 
 
 def test_accompany_writes_stem_mix_and_picture(tune, model, capsys):
-    code = stage("accompany", tune, "--stem", "drums", "--variations", 2, "--seed", 4, "--grid", "off", "--model", model)
+    code = stage(
+        "accompany", tune, "--stem", "drums", "--variations", 2, "--seed", 4, "--grid", "off", "--model", model
+    )
     out = capsys.readouterr().out
     assert code == 0
     names = [f"tune-stage/tune.drums.{seed}{end}" for seed in (4, 5) for end in (".wav", ".mix.wav", ".png")]
@@ -64,14 +66,33 @@ def test_accompany_writes_stem_mix_and_picture(tune, model, capsys):
 
 def test_the_same_seed_makes_the_same_files(tune, model):
     for folder in ("one", "two"):
-        assert stage("accompany", tune, "--stem", "bass", "--seed", 3, "--grid", "off", "--model", model, "-o", folder) == 0
+        assert (
+            stage("accompany", tune, "--stem", "bass", "--seed", 3, "--grid", "off", "--model", model, "-o", folder)
+            == 0
+        )
     assert Path("one/tune.bass.3.wav").read_bytes() == Path("two/tune.bass.3.wav").read_bytes()
 
 
 def test_a_part_with_beats_of_a_file_and_back(tune, model):
     BeatGrid.regular(120, 4, 3).save("beats.txt")
-    code = stage("accompany", tune, "--stem", "drums", "--start", 1, "--seconds", 1.5, "--grid", "beats.txt",
-                 "--save-grid", "out/again.txt", "-o", "out", "--model", model)  # fmt: skip
+    code = stage(
+        "accompany",
+        tune,
+        "--stem",
+        "drums",
+        "--start",
+        1,
+        "--seconds",
+        1.5,
+        "--grid",
+        "beats.txt",
+        "--save-grid",
+        "out/again.txt",
+        "-o",
+        "out",
+        "--model",
+        model,
+    )
     assert code == 0
     assert audio.read("out/tune.drums.0.wav")[0].shape == (1, 66150)
     again = BeatGrid.load("out/again.txt")
@@ -79,8 +100,33 @@ def test_a_part_with_beats_of_a_file_and_back(tune, model):
 
 
 def test_click_writes_whole_bars(tune, model):
-    code = stage("click", "--bpm", 90, "--meter", "3/4", "--bars", 2, "--stem", "drums", "--rate", 48000, "--model", model,
-                 "--guidance", 1, "--top-k", 5, "--top-p", 0.9, "--temperature", 0.5, "--text-guidance", 2, "--prompt", "busy")  # fmt: skip
+    code = stage(
+        "click",
+        "--bpm",
+        90,
+        "--meter",
+        "3/4",
+        "--bars",
+        2,
+        "--stem",
+        "drums",
+        "--rate",
+        48000,
+        "--model",
+        model,
+        "--guidance",
+        1,
+        "--top-k",
+        5,
+        "--top-p",
+        0.9,
+        "--temperature",
+        0.5,
+        "--text-guidance",
+        2,
+        "--prompt",
+        "busy",
+    )
     assert code == 0
     stem, rate = audio.read("click-90-3-4-stage/click-90-3-4.drums.0.wav")
     assert rate == 48000 and stem.shape == (1, 4 * 48000)
@@ -125,7 +171,10 @@ ARGUMENTS = {
     "unknown stem": (["accompany", "tune.wav", "--stem", "banjo"], 'no "banjo": it plays drums, bass'),
     "start behind the end": (["accompany", "tune.wav", "--stem", "drums", "--start", "9"], "ends at 3.00 seconds"),
     "negative start": (["accompany", "tune.wav", "--stem", "drums", "--start", "-1"], "cannot start at -1"),
-    "past the end": (["accompany", "tune.wav", "--stem", "drums", "--start", "1", "--seconds", "5"], "ends at 3.00 seconds, before 6.00"),
+    "past the end": (
+        ["accompany", "tune.wav", "--stem", "drums", "--start", "1", "--seconds", "5"],
+        "ends at 3.00 seconds, before 6.00",
+    ),
     "no seconds": (["accompany", "tune.wav", "--stem", "drums", "--seconds", "0"], "too short"),
     "nan seconds": (["accompany", "tune.wav", "--stem", "drums", "--seconds", "nan"], "too short"),
     "no variation": (["accompany", "tune.wav", "--stem", "drums", "--variations", "0"], "0 variations"),
@@ -143,10 +192,16 @@ ARGUMENTS = {
     "many bars": (["click", "--bpm", "100", "--bars", "99999", "--stem", "drums"], "choose fewer"),
     "rate": (["click", "--bpm", "100", "--rate", "3", "--stem", "drums"], "3 Hz is not a sampling rate"),
     "out is a file": (["click", "--bpm", "240", "--bars", "2", "--stem", "drums", "-o", "tune.wav"], "is not a folder"),
-    "out cannot be": (["click", "--bpm", "240", "--bars", "2", "--stem", "drums", "-o", "/proc/here"], "cannot write into"),
+    "out cannot be": (
+        ["click", "--bpm", "240", "--bars", "2", "--stem", "drums", "-o", "/proc/here"],
+        "cannot write into",
+    ),
     "no model": (["click", "--bpm", "100", "--stem", "drums", "--model", "unheard"], "no model 'unheard'"),
     "foreign model": (["click", "--bpm", "100", "--stem", "drums", "--model", "."], "not a STAGE model"),
-    "corrupt model": (["click", "--bpm", "100", "--stem", "drums", "--model", "corrupt"], "not a whole safetensors file"),
+    "corrupt model": (
+        ["click", "--bpm", "100", "--stem", "drums", "--model", "corrupt"],
+        "not a whole safetensors file",
+    ),
     "unfitting model": (["click", "--bpm", "100", "--stem", "drums", "--model", "unfitting"], "does not fit"),
 }
 
@@ -167,7 +222,10 @@ def bad_folder(model, tmp_path_factory):
     recording[0, 9999] = np.nan
     soundfile.write("nan.wav", recording.T, 44100, subtype="FLOAT")
     soundfile.write("hour.flac", np.tile(song(1.0, 8000, 1)[0], 3600), 8000)
-    for name, part, content in (("corrupt", "decoder", b"\x08\0\0\0\0\0\0\0{}"), ("unfitting", "codec", (model / "decoder.safetensors").read_bytes())):
+    for name, part, content in (
+        ("corrupt", "decoder", b"\x08\0\0\0\0\0\0\0{}"),
+        ("unfitting", "codec", (model / "decoder.safetensors").read_bytes()),
+    ):
         Path(name).mkdir()
         for file in model.iterdir():
             Path(name, file.name).write_bytes(file.read_bytes())
@@ -195,7 +253,25 @@ def test_bad_input_gets_one_line_and_code_2(kind, bad_folder, model, capfd, monk
 
 
 def test_an_hour_works_in_part(tune, bad_folder, model):
-    assert stage("accompany", bad_folder / "hour.flac", "--stem", "drums", "--start", 3000, "--seconds", 2, "--grid", "off", "--model", model, "-o", "out") == 0
+    assert (
+        stage(
+            "accompany",
+            bad_folder / "hour.flac",
+            "--stem",
+            "drums",
+            "--start",
+            3000,
+            "--seconds",
+            2,
+            "--grid",
+            "off",
+            "--model",
+            model,
+            "-o",
+            "out",
+        )
+        == 0
+    )
     assert audio.read("out/hour.drums.0.wav")[0].shape == (1, 16000)
 
 
@@ -232,11 +308,20 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
 
 
 def process(*args, **kwargs) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "stage", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+    return subprocess.Popen(
+        [sys.executable, "-m", "stage", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
 
 
 def test_help_does_not_wait_for_torch():
-    code = "import sys; from stage import cli; cli.run(['--help']); print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    code = (
+        "import sys; from stage import cli; cli.run(['--help']); print([m for m in ('torch', 'transformers', 'numpy')"
+        " if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 

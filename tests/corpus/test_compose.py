@@ -122,8 +122,10 @@ def test_the_kick_marks_the_downbeat(many):
 def test_bass_notes_on_beats_are_in_the_chord(many):
     inside = [
         n.pitch % 12 in parts.chord_at(song.chords, n.beat).pitch_classes
-        for song in many for n in song.notes.get("bass", []) if n.beat % 1 == 0
-    ]  # fmt: skip
+        for song in many
+        for n in song.notes.get("bass", [])
+        if n.beat % 1 == 0
+    ]
     assert len(inside) > 1000 and np.mean(inside) > 0.9
 
 
@@ -142,7 +144,14 @@ def test_entries_and_silences_of_sections():
 
 def test_words_speak_the_truth():
     rng = np.random.default_rng(0)
-    common = {"meter": "4/4", "feel": "straight", "genre": "ballad", "mood": ["calm"], "instrument": "brush kit", "style": None}
+    common = {
+        "meter": "4/4",
+        "feel": "straight",
+        "genre": "ballad",
+        "mood": ["calm"],
+        "instrument": "brush kit",
+        "style": None,
+    }
     sparse = " | ".join(words.stem_captions(rng, "drums", density=0.1, tempo=64.0, count=60, **common))
     busy = " | ".join(words.stem_captions(rng, "drums", density=0.95, tempo=170.0, count=60, **common))
     assert "sparse" in sparse and "slow" in sparse and "ballad" in sparse and "brush kit" in sparse
@@ -160,7 +169,9 @@ def test_the_description_has_exact_beats_chords_and_sections(many):
         beats, numbers = np.array(meta["beats"]), meta["downbeat_numbers"]
         np.testing.assert_allclose(np.diff(beats), 60 / meta["tempo"], atol=2e-6)
         assert 0 <= beats[0] <= 0.5 and beats[-1] < 24.0 <= beats[-1] + 60 / meta["tempo"] + 1e-5
-        assert numbers[0] == song.first_beat % song.metre.beats + 1 and set(numbers) == set(range(1, song.metre.beats + 1))
+        assert numbers[0] == song.first_beat % song.metre.beats + 1 and set(numbers) == set(
+            range(1, song.metre.beats + 1)
+        )
         assert meta["chords"][0]["start"] <= song.offset + 1e-4 and meta["chords"][-1]["end"] == 24.0
         assert all(c["root"] is None or c["root"] in c["pitch_classes"] for c in meta["chords"])
         assert meta["sections"][-1]["end"] == 24.0

@@ -44,7 +44,9 @@ def test_a_stem_does_not_depend_on_what_was_rendered_before(renderer):
     font = sorted(renderer.fonts)[0]
     hats = [synth.Event(0.25 * i, 0.25 * i + 0.1, 42 + 4 * (i % 2), 100) for i in range(8)]
     first = renderer.render(hats, 2.0, font, 128, 0)
-    renderer.render([synth.Event(0.0, 9.0, p, 120) for p in (48, 55, 60)], 1.0, font, 0, 16)  # an organ that never lets go
+    renderer.render(
+        [synth.Event(0.0, 9.0, p, 120) for p in (48, 55, 60)], 1.0, font, 0, 16
+    )  # an organ that never lets go
     again = renderer.render(hats, 2.0, font, 128, 0)
     np.testing.assert_array_equal(first, again)
 

@@ -10,7 +10,15 @@ from stage.data import open_songs
 from stage.data.examples import CutOptions, Cutter
 from stage.errors import StageError
 
-PLAIN = CutOptions(seconds=4.0, crop=(2.0, 4.0), speed_probability=0.0, pitch_probability=0.0, context_dropout=0.0, text_dropout=0.0, word_dropout=0.0)
+PLAIN = CutOptions(
+    seconds=4.0,
+    crop=(2.0, 4.0),
+    speed_probability=0.0,
+    pitch_probability=0.0,
+    context_dropout=0.0,
+    text_dropout=0.0,
+    word_dropout=0.0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +27,9 @@ def songs(tmp_path_factory):
 
 
 def test_number_n_is_the_same_whoever_asks(songs):
-    options = replace(PLAIN, speed_probability=0.5, pitch_probability=0.5, context_dropout=0.2, text_dropout=0.5, word_dropout=0.3)
+    options = replace(
+        PLAIN, speed_probability=0.5, pitch_probability=0.5, context_dropout=0.2, text_dropout=0.5, word_dropout=0.3
+    )
     once, again = Cutter(songs, options, 3), Cutter(songs, options, 3)
     for number in (5, 0, 17):
         one, other = once(number), again(number)
@@ -48,7 +58,9 @@ def test_a_click_falls_on_the_targets_beats_at_any_speed(songs):
         clicks = np.flatnonzero(np.diff(np.abs(example.context[0]) > 0.05, prepend=False))
         clicks = clicks[np.diff(clicks, prepend=-9999) > 4000] / 32000
         loud = np.abs(example.target[0])
-        hits = np.array([loud[max(0, round((t - 0.03) * 32000)) : round((t + 0.03) * 32000)].max() for t in clicks[:-1]])
+        hits = np.array(
+            [loud[max(0, round((t - 0.03) * 32000)) : round((t + 0.03) * 32000)].max() for t in clicks[:-1]]
+        )
         assert example.kind == "click" and len(hits) > 3 and (hits > 0.5 * loud.max()).mean() > 0.8
         gap = np.median(np.diff(clicks))
         assert not any(abs(gap - 60 / bpm) < 1e-3 for bpm in (100, 110, 120, 130))  # the speed was changed
@@ -71,7 +83,20 @@ def test_several_targets_and_the_silence_rule(songs):
         Cutter(songs, replace(PLAIN, silence=1.0), 0)(0)
 
 
-@pytest.mark.parametrize("wrong", [dict(click=1.5), dict(stems=()), dict(seconds=0.0), dict(crop=(5.0, 11.0)), dict(crop=(3.0, 1.0)), dict(speed=(0.0, 1.0)), dict(pitch=(4, -4)), dict(silence=5.0), dict(tags=-1)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(click=1.5),
+        dict(stems=()),
+        dict(seconds=0.0),
+        dict(crop=(5.0, 11.0)),
+        dict(crop=(3.0, 1.0)),
+        dict(speed=(0.0, 1.0)),
+        dict(pitch=(4, -4)),
+        dict(silence=5.0),
+        dict(tags=-1),
+    ],
+)
 def test_impossible_values_are_refused(wrong):
     with pytest.raises(StageError, match=f"examples.{next(iter(wrong))}"):
         CutOptions(**wrong)

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import soundfile
+
 from helpers import data_sets as sets
 from helpers.data_sets import RATE, write
-
 from stage.cli import app as cli
 from stage.data import open_songs
 from stage.data.open import recognise
@@ -23,7 +23,11 @@ def test_every_kind_is_known_from_its_layout(tmp_path):
     write(tmp_path / "folder" / "song" / "drums.wav", 1)
     for kind in ("moisesdb", "musdb18", "musdb18-hq", "slakh", "corpus", "folder"):
         assert recognise(tmp_path / kind)[0] == kind
-        assert [song.id for song in open_songs(tmp_path / kind)] == [song.id for song in open_songs(tmp_path / kind, kind)] != []
+        assert (
+            [song.id for song in open_songs(tmp_path / kind)]
+            == [song.id for song in open_songs(tmp_path / kind, kind)]
+            != []
+        )
 
 
 def test_a_mixture_beside_other_stems_is_a_folder_of_stems(tmp_path):
@@ -36,9 +40,14 @@ def test_a_mixture_beside_other_stems_is_a_folder_of_stems(tmp_path):
 def test_a_folder_that_holds_nothing_known_says_what_was_looked_for_and_found(tmp_path):
     for name in "abcdefgh":
         (tmp_path / f"{name}.txt").touch()
-    with pytest.raises(StageError, match=r"Looked for: .*moisesdb_v0.1.*stem.mp4.*metadata.yaml.*drums.wav.*Found: a.txt, .*f.txt and 2 more$"):
+    with pytest.raises(
+        StageError,
+        match=r"Looked for: .*moisesdb_v0.1.*stem.mp4.*metadata.yaml.*drums.wav.*Found: a.txt, .*f.txt and 2 more$",
+    ):
         open_songs(tmp_path)
-    with pytest.raises(StageError, match=r"Looked for: Slakh2100 \(train\|validation\|test/Track\*/metadata.yaml\)\. Found"):
+    with pytest.raises(
+        StageError, match=r"Looked for: Slakh2100 \(train\|validation\|test/Track\*/metadata.yaml\)\. Found"
+    ):
         open_songs(tmp_path, "slakh")
     with pytest.raises(StageError, match='no kind of data set "musdb": choose auto, prepared, moisesdb'):
         open_songs(tmp_path, "musdb")
@@ -62,9 +71,13 @@ def test_files_that_cannot_be_used_take_their_stem_with_them(tmp_path):
     assert song.id == "a" and set(song.stems) == {"drums"}
     told = {(problem.song, problem.stem): problem.reason for problem in problems}
     assert told == {
-        ("a", "bass"): "file truncated", ("a", "keys"): "file empty", ("a", "guitar"): "file unreadable", ("a", "vocals"): "file empty",
-        ("b", "drums"): "file unreadable", ("b", ""): "no stems",
-    }  # fmt: skip
+        ("a", "bass"): "file truncated",
+        ("a", "keys"): "file empty",
+        ("a", "guitar"): "file unreadable",
+        ("a", "vocals"): "file empty",
+        ("b", "drums"): "file unreadable",
+        ("b", ""): "no stems",
+    }
     assert all(problem.detail for problem in problems)
 
 
@@ -74,7 +87,9 @@ def test_a_missing_file_of_a_set_is_told(tmp_path):
     problems = []
     (song,) = open_songs(tmp_path, problems=problems)
     assert set(song.stems) == {"drums", "bass", "other"}
-    assert [(problem.song, problem.stem, problem.reason) for problem in problems] == [("A - B", "vocals", "file missing")]
+    assert [(problem.song, problem.stem, problem.reason) for problem in problems] == [
+        ("A - B", "vocals", "file missing")
+    ]
 
 
 def test_a_length_that_the_others_do_not_share_takes_its_stem_out(tmp_path):
@@ -84,7 +99,9 @@ def test_a_length_that_the_others_do_not_share_takes_its_stem_out(tmp_path):
     problems = []
     (song,) = open_songs(tmp_path, problems=problems)
     assert set(song.stems) == {"drums", "other", "vocals"} and song.samples == 3 * RATE + RATE // 2
-    assert [(problem.stem, problem.reason) for problem in problems] == [("bass", "length differs")] and "5.00 s" in problems[0].detail
+    assert [(problem.stem, problem.reason) for problem in problems] == [
+        ("bass", "length differs")
+    ] and "5.00 s" in problems[0].detail
 
 
 def test_damage_behind_the_header_names_the_file_when_it_is_read(tmp_path):
@@ -119,7 +136,12 @@ def test_the_command_lists_songs_hours_and_problems(tmp_path, capsys):
         (tmp_path / "train" / f"Band - {number}" / "vocals.wav").unlink()
     assert cli.run(["data", str(tmp_path), "--examples", "2"]) == 0
     said = capsys.readouterr().out
-    assert "MUSDB18-HQ: 5 songs, 0.00 hours, 1 artist named" in said and "train 4" in said and "test 1" in said and "44100 5" in said
+    assert (
+        "MUSDB18-HQ: 5 songs, 0.00 hours, 1 artist named" in said
+        and "train 4" in said
+        and "test 1" in said
+        and "44100 5" in said
+    )
     (row,) = [line for line in said.splitlines() if "vocals" in line and "Band" not in line]
     assert row.split("│")[2].strip() == "2"
     assert "3 file missing" in said and said.count("vocals.wav does not exist") == 2
@@ -130,8 +152,12 @@ def test_the_command_speaks_json(tmp_path, capsys):
     sets.moises(tmp_path, sets.UUIDS[1])
     assert cli.run(["data", str(tmp_path), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["kind"] == "moisesdb" and said["songs"] == 2 and said["stems"]["drums"] == pytest.approx(
-        {"songs": 2, "tracks": 6, "hours": 2 * (RATE + 441 * 11) / RATE / 3600, "bleed": 2})  # fmt: skip
+    assert (
+        said["kind"] == "moisesdb"
+        and said["songs"] == 2
+        and said["stems"]["drums"]
+        == pytest.approx({"songs": 2, "tracks": 6, "hours": 2 * (RATE + 441 * 11) / RATE / 3600, "bleed": 2})
+    )
     assert said["known"]["genres"] == 2 and said["known"]["beats"] == 0 and said["problems"] == []
 
 

@@ -1,4 +1,5 @@
-"""Prepared sets: the same songs at the model's rate with what was found out about them, resumable, in shards that can be streamed."""
+"""Prepared sets: the same songs at the model's rate with what was found out about them, resumable, in shards that can
+be streamed."""
 
 import json
 import os
@@ -42,11 +43,15 @@ def test_songs_come_back_at_the_models_rate(source, made):
     out, problems = made
     songs = {song.id: song for song in open_songs(out)}
     before = {song.id: song for song in open_songs(source, rate=16000)}
-    assert set(songs) == {f"Artist {i} - Song {i}" for i in range(1, 4)} | {next(name for name in songs if name in ("Artist 0 - Song 0", "Copyist - Copy"))}
+    assert set(songs) == {f"Artist {i} - Song {i}" for i in range(1, 4)} | {
+        next(name for name in songs if name in ("Artist 0 - Song 0", "Copyist - Copy"))
+    }
     for name, song in songs.items():
         assert song.rate == 16000 and set(song.stems) == {"drums", "bass", "keys"}
         for start, count in ((0, 16000), (23456, 1234)):
-            np.testing.assert_allclose(song.read("bass", start, count), before[name].read("bass", start, count), atol=1e-4)
+            np.testing.assert_allclose(
+                song.read("bass", start, count), before[name].read("bass", start, count), atol=1e-4
+            )
         assert song.genres == before[name].genres and song.split in ("train", "heldout")
         assert set(song.loudness) == set(song.stems) and -40 < song.loudness["drums"] < 0
         whole = np.abs(song.read("drums", 0, song.samples))
@@ -157,8 +162,19 @@ def test_a_full_disk_is_told_before_and_in_the_middle(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     written = wing._write
-    for suffix, name in ((".tar", "song"), (".json", "index")):  # a song's own file; the index, while shards are written
-        monkeypatch.setattr(wing, "_write", lambda path, data: full(path, data) if path.suffix == suffix and path.stem != "splits" and path.stem != "settings" else written(path, data))
+    for suffix, name in (
+        (".tar", "song"),
+        (".json", "index"),
+    ):  # a song's own file; the index, while shards are written
+        monkeypatch.setattr(
+            wing,
+            "_write",
+            lambda path, data: (
+                full(path, data)
+                if path.suffix == suffix and path.stem != "splits" and path.stem != "settings"
+                else written(path, data)
+            ),
+        )
         with pytest.raises(StageError, match="full"):
             prepare(root, tmp_path / name, Settings(16000))
     monkeypatch.undo()
@@ -173,7 +189,9 @@ def test_no_artist_is_in_two_splits(made):
     more = [*songs, replace(songs[0], id="new"), replace(songs[0], id="other", artist="Somebody")]
     grown = splits.assign(more, frozen, "auto", held=0.9)
     assert grown.items() >= frozen.items() and grown["new"] == frozen["000"]
-    assert [name for name, split in splits.assign(songs, {}, "paper").items() if split == "heldout"] == [song.id for song in songs[-24:]]
+    assert [name for name, split in splits.assign(songs, {}, "paper").items() if split == "heldout"] == [
+        song.id for song in songs[-24:]
+    ]
     with pytest.raises(StageError, match="no splits of its own"):
         splits.assign(songs, {}, "own")
 
@@ -199,7 +217,9 @@ def test_names_of_all_alphabets_and_a_song_that_breaks_the_tracker(tmp_path, mon
 
     monkeypatch.setattr("stage.beats.tracker.track", broken)
     problems = prepare(root, out, Settings(16000, tracker="stage"))
-    assert [(p.song, p.reason, p.detail) for p in problems] == [("Artist 1 - Song 1", "failed", "ValueError: no beat can be found")]
+    assert [(p.song, p.reason, p.detail) for p in problems] == [
+        ("Artist 1 - Song 1", "failed", "ValueError: no beat can be found")
+    ]
     songs = open_songs(out)
     assert [song.title for song in songs] == ["夜" * 60, "Song 2"] and "theorbo" in songs[0].stems
     streamed = {about["id"]: set(stems) for about, stems in prepared.stream(str(out / "shard-00000.tar"))}

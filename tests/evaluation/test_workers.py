@@ -10,9 +10,9 @@ import time
 
 import pytest
 import torch
-from helpers.fakes import drawn_stage
 
 from helpers.clips import write_corpus
+from helpers.fakes import drawn_stage
 from stage.corpus.read import songs
 from stage.errors import StageError
 from stage.evaluation.acceptance.clips import Material, Settings
@@ -46,7 +46,8 @@ def material(corpus):
 
 @pytest.fixture(scope="module")
 def alone(stage, material, tmp_path_factory):
-    """What this process measures on its own, and where. It takes the threads of one worker of two: rounding depends on them."""
+    """What this process measures on its own, and where. It takes the threads of one worker of two: rounding depends on
+    them."""
     out, threads = tmp_path_factory.mktemp("alone"), torch.get_num_threads()
     torch.set_num_threads(max(1, threads // 2))
     try:
@@ -57,7 +58,11 @@ def alone(stage, material, tmp_path_factory):
 
 def heard(rows: dict[str, dict]) -> dict[str, str]:
     """The rows as text, without the mark, and without those that depend on the clock."""
-    rows = {key: {name: row[name] for name in row if name != "mark"} for key, row in rows.items() if not key.startswith("speed/")}
+    rows = {
+        key: {name: row[name] for name in row if name != "mark"}
+        for key, row in rows.items()
+        if not key.startswith("speed/")
+    }
     return {key: json.dumps(row) for key, row in rows.items()}
 
 
@@ -66,7 +71,8 @@ def lines(out) -> list[dict]:
 
 
 def half_done(alone, out) -> int:
-    """Begin a folder with every other row of a whole run, each with a mark, and a line that was cut; how many there are."""
+    """Begin a folder with every other row of a whole run, each with a mark, and a line that was cut; how many there
+    are."""
     kept = [{**row, "mark": 1} for row in lines(alone[1])[::2] if not row["key"].startswith("speed/")]
     (out / "run.json").write_text((alone[1] / "run.json").read_text())
     (out / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept) + '{"key": "click/0')
@@ -83,7 +89,9 @@ def test_two_workers_go_on_and_measure_what_one_does(stage, material, corpus, mo
     assert sorted(written) == sorted(rows) and written[-1] == "speed/000"  # the speed when all else was done
     assert [done for done, _, _ in told[: len(rows) - kept]] == list(range(kept, len(rows)))
     assert told[-1] == (len(rows), len(rows), "")
-    assert {path.name for path in (tmp_path / "examples").iterdir()} <= {path.name for path in (alone[1] / "examples").iterdir()}
+    assert {path.name for path in (tmp_path / "examples").iterdir()} <= {
+        path.name for path in (alone[1] / "examples").iterdir()
+    }
 
 
 def test_an_error_in_a_worker_is_one_line(stage, material, corpus, alone, tmp_path):
@@ -124,13 +132,34 @@ def processes_of(out) -> list[str]:
 def test_what_stops_the_command_stops_its_workers(corpus, model, tmp_path, stop):
     """Ctrl-C reaches all processes of a terminal, SIGKILL the parent alone."""
     out = tmp_path / "out"
-    command = ["acceptance", corpus, "--model", model, "--out", out, "--quick", "--seconds", 4, "--workers", 2, "--device", "cpu"]
+    command = [
+        "acceptance",
+        corpus,
+        "--model",
+        model,
+        "--out",
+        out,
+        "--quick",
+        "--seconds",
+        4,
+        "--workers",
+        2,
+        "--device",
+        "cpu",
+    ]
     # A job in a shell's background is started deaf to Ctrl-C, and so would be what it starts.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from stage.cli.app import main; main()"
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from stage.cli.app import main;"
+        " main()"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, command)],
-        env={**os.environ, "STAGE_TEST_RUN": str(out)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        env={**os.environ, "STAGE_TEST_RUN": str(out)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     while not (out / "clips.jsonl").exists() or not (out / "clips.jsonl").stat().st_size:
         assert process.poll() is None
         time.sleep(0.1)

@@ -14,7 +14,17 @@ SHAPES = {
 
 def make(kind: str) -> Decoder:
     torch.manual_seed(3)
-    config = DecoderConfig(dim=64, layers=2, heads=2, ffn_dim=128, codebooks=4, codebook_size=32, text_dim=16, stems=("drums", "bass"), **SHAPES[kind])
+    config = DecoderConfig(
+        dim=64,
+        layers=2,
+        heads=2,
+        ffn_dim=128,
+        codebooks=4,
+        codebook_size=32,
+        text_dim=16,
+        stems=("drums", "bass"),
+        **SHAPES[kind],
+    )
     decoder = Decoder(config).eval()
     with torch.no_grad():
         for parameter in decoder.parameters():
@@ -34,7 +44,14 @@ TEXT = torch.randn(3, 64, generator=torch.Generator().manual_seed(1))
 def test_cached_steps_agree_with_whole_rows(kind):
     """What was generated greedily is the arg-max of one uncached pass over the finished row."""
     decoder = make(kind)
-    codes = generate(decoder, stem=1, contexts=contexts(decoder), text=TEXT, frames=14, sampling=Sampling(guidance=2.5, temperature=0))[0]
+    codes = generate(
+        decoder,
+        stem=1,
+        contexts=contexts(decoder),
+        text=TEXT,
+        frames=14,
+        sampling=Sampling(guidance=2.5, temperature=0),
+    )[0]
     full = training_row(decoder.config, [row(decoder.config, contexts(decoder), 1, codes)])
     bare = training_row(decoder.config, [row(decoder.config, [None] * len(decoder.config.contexts), 1, codes)])
     with torch.inference_mode():

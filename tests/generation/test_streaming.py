@@ -1,12 +1,13 @@
-"""Sound while it is made: the same as all at once, wherever it is cut; and nothing is left behind when it is stopped."""
+"""Sound while it is made: the same as all at once, wherever it is cut; and nothing is left behind when it is
+stopped."""
 
 import gc
 
 import numpy as np
 import pytest
 import torch
-from helpers.fakes import drawn_stage, listening_stage, song
 
+from helpers.fakes import drawn_stage, listening_stage, song
 from stage import BeatGrid, Stage, StageError
 from stage import audio as sound
 from stage.generation.decoding import State, Stopped
@@ -27,9 +28,18 @@ def encodec(filters: int, hidden: int, **values) -> EncodecCodec:
 
     torch.manual_seed(0)
     shape = dict(
-        sampling_rate=32000, audio_channels=1, num_filters=filters, hidden_size=hidden, codebook_dim=hidden, codebook_size=64,
-        upsampling_ratios=[8, 5, 4, 4], target_bandwidths=[1.2], normalize=False, use_causal_conv=False, use_conv_shortcut=False,
-    )  # fmt: skip
+        sampling_rate=32000,
+        audio_channels=1,
+        num_filters=filters,
+        hidden_size=hidden,
+        codebook_dim=hidden,
+        codebook_size=64,
+        upsampling_ratios=[8, 5, 4, 4],
+        target_bandwidths=[1.2],
+        normalize=False,
+        use_causal_conv=False,
+        use_conv_shortcut=False,
+    )
     model = EncodecModel(EncodecConfig(**shape | values)).eval()
     for layer in model.quantizer.layers:
         layer.codebook.embed.normal_()
@@ -40,7 +50,9 @@ CODECS = {
     "spectral": lambda: drawn_stage().codec,
     "spectral, deep": lambda: spectral(decoder_blocks=3),
     "encodec": lambda: encodec(4, 16),
-    "encodec, other ratios": lambda: encodec(3, 8, upsampling_ratios=[5, 3, 2], num_residual_layers=2, target_bandwidths=[24.0]),
+    "encodec, other ratios": lambda: encodec(
+        3, 8, upsampling_ratios=[5, 3, 2], num_residual_layers=2, target_bandwidths=[24.0]
+    ),
     "encodec, causal": lambda: encodec(4, 16, use_causal_conv=True, use_conv_shortcut=True),
 }
 
@@ -172,11 +184,20 @@ def test_resampling_in_parts(to, channels):
 
 @pytest.mark.parametrize(
     "seconds, rate, variations, chunk_seconds",
-    [(1.0, 32000, 1, 0.5), (1.73, 44100, 2, 0.1), (2.0, 48000, 1, 0.04), (3.31, 22050, 3, 0.5), (5.02, 44100, 2, 0.7), (7.5, 192000, 1, 60)],
+    [
+        (1.0, 32000, 1, 0.5),
+        (1.73, 44100, 2, 0.1),
+        (2.0, 48000, 1, 0.04),
+        (3.31, 22050, 3, 0.5),
+        (5.02, 44100, 2, 0.7),
+        (7.5, 192000, 1, 60),
+    ],
 )
 def test_a_stream_is_the_plain_result(drawn, seconds, rate, variations, chunk_seconds):
     """Shorter than a window of 2 s, as long, and over several; for one variation and more."""
-    arguments = dict(audio=song(seconds, rate), rate=rate, stem="bass", prompt="busy funk", variations=variations, seed=5)
+    arguments = dict(
+        audio=song(seconds, rate), rate=rate, stem="bass", prompt="busy funk", variations=variations, seed=5
+    )
     arguments["grid"] = BeatGrid.regular(120, 4, 8)
     whole = drawn.accompany(**arguments, level=False).stems
     stream = drawn.stream(**arguments, chunk_seconds=chunk_seconds)
@@ -236,13 +257,18 @@ def test_the_embedded_model_streams():
     recording = song(10.7, 44100)
     assert embedded.codec.look_ahead == 20
     parts = list(embedded.stream(recording, 44100, "drums", prompt="busy funk", seed=1))
-    streamed, whole = np.concatenate(parts, axis=1), embedded.accompany(recording, 44100, "drums", prompt="busy funk", seed=1, level=False)
+    streamed, whole = (
+        np.concatenate(parts, axis=1),
+        embedded.accompany(recording, 44100, "drums", prompt="busy funk", seed=1, level=False),
+    )
     assert 0.03 * 44100 < parts[0].shape[1] <= 0.08 * 44100 and max(part.shape[1] for part in parts[:-1]) < 44100
     assert streamed.shape == whole.stems.shape and np.abs(streamed - whole.stems).max() < 1e-4
 
 
 def test_a_usual_gain_is_for_the_ear(drawn):
-    loud, soft = (drawn.stream(gain * song(1.5), 44100, "drums", grid="off", gain_db=None).gain_db for gain in (1.0, 0.1))
+    loud, soft = (
+        drawn.stream(gain * song(1.5), 44100, "drums", grid="off", gain_db=None).gain_db for gain in (1.0, 0.1)
+    )
     assert loud - soft == pytest.approx(20, abs=0.1) and -40 < loud < 20
 
 
@@ -278,7 +304,12 @@ def test_stopping_frees_the_model(drawn, how):
     try:
         shares = []
         stream = drawn.stream(
-            song(5.0), 44100, "drums", grid="off", variations=2, on_progress=lambda share: shares.append(share) or (how != "stop" or share < 0.5)
+            song(5.0),
+            44100,
+            "drums",
+            grid="off",
+            variations=2,
+            on_progress=lambda share: shares.append(share) or (how != "stop" or share < 0.5),
         )
         next(stream)
         assert kept() >= 3  # a state and the caches of two branches

@@ -12,9 +12,9 @@ import soundfile
 import torch
 
 from helpers.fakes import PcmCodec
-from stage.evaluation.figures.beats import onsets
-from stage.evaluation.acceptance.clips import Material
 from stage.beats.grid import BeatGrid
+from stage.evaluation.acceptance.clips import Material
+from stage.evaluation.figures.beats import onsets
 
 RATE = 32000
 ROOTS = {94.0: (33, 29), 104.0: (35, 28), 116.0: (30, 37), 128.0: (32, 34)}
@@ -38,7 +38,11 @@ HAT = 0.1 * np.diff(np.random.default_rng(1).standard_normal(len(STEP) + 1)) * n
 def drums(grid: BeatGrid, seconds: float) -> np.ndarray:
     odd = grid.numbers % 2
     kick = hits(grid.times, odd * np.where(grid.numbers == 1, 1.0, 0.7), KICK, seconds)
-    return kick + hits(grid.times, 1 - odd, SNARE, seconds) + hits(grid.times + 30 / grid.bpm, np.ones(len(grid)), HAT, seconds)
+    return (
+        kick
+        + hits(grid.times, 1 - odd, SNARE, seconds)
+        + hits(grid.times + 30 / grid.bpm, np.ones(len(grid)), HAT, seconds)
+    )
 
 
 def tone(midi: int, seconds: float) -> np.ndarray:
@@ -53,7 +57,11 @@ def write_corpus(root: Path, seconds: float = 16.0) -> Path:
         folder.mkdir(parents=True)
         grid = BeatGrid.regular(bpm, 4, seconds, start=0.1 * index)
         bar = 240 / bpm
-        bass, keys, chords = np.zeros(round(seconds * RATE), np.float32), np.zeros(round(seconds * RATE), np.float32), []
+        bass, keys, chords = (
+            np.zeros(round(seconds * RATE), np.float32),
+            np.zeros(round(seconds * RATE), np.float32),
+            [],
+        )
         for count, down in enumerate(grid.downbeats):
             root_note = roots[count % 2]
             beats = grid.times[(grid.times >= down - 1e-6) & (grid.times < down + bar - 1e-6)]
@@ -61,14 +69,22 @@ def write_corpus(root: Path, seconds: float = 16.0) -> Path:
             for interval in (24, 27, 31):
                 keys += hits(beats, np.ones(len(beats)), 0.3 * tone(root_note + interval, 50 / bpm), seconds)
             classes = sorted((root_note + interval) % 12 for interval in (0, 3, 7))
-            chords.append({"start": down, "end": down + bar, "name": "m", "root": root_note % 12, "pitch_classes": classes})
+            chords.append(
+                {"start": down, "end": down + bar, "name": "m", "root": root_note % 12, "pitch_classes": classes}
+            )
         stems = {"drums": drums(grid, seconds), "bass": bass, "keys": keys}
         for name, audio in stems.items():
             soundfile.write(folder / f"{name}.flac", audio, RATE)
         meta = {
-            "id": f"song-{index}", "rate": RATE, "samples": round(seconds * RATE), "tempo": bpm, "beats": grid.times.tolist(),
-            "downbeat_numbers": grid.numbers.tolist(), "chords": chords, "stems": dict.fromkeys(stems, {}),
-        }  # fmt: skip
+            "id": f"song-{index}",
+            "rate": RATE,
+            "samples": round(seconds * RATE),
+            "tempo": bpm,
+            "beats": grid.times.tolist(),
+            "downbeat_numbers": grid.numbers.tolist(),
+            "chords": chords,
+            "stems": dict.fromkeys(stems, {}),
+        }
         (folder / "song.json").write_text(json.dumps(meta))
     return root
 

@@ -9,7 +9,11 @@ import numpy as np
 import soundfile
 
 RATE = 44100
-UUIDS = ("0a1b2c3d-0000-4000-8000-00000000000a", "1a1b2c3d-0000-4000-8000-00000000000b", "2a1b2c3d-0000-4000-8000-00000000000c")
+UUIDS = (
+    "0a1b2c3d-0000-4000-8000-00000000000a",
+    "1a1b2c3d-0000-4000-8000-00000000000b",
+    "2a1b2c3d-0000-4000-8000-00000000000c",
+)
 
 
 def noise(seed: int, samples: int = RATE, channels: int = 2) -> np.ndarray:
@@ -21,7 +25,9 @@ def noise(seed: int, samples: int = RATE, channels: int = 2) -> np.ndarray:
 
 def write(path: Path, seed: int, samples: int = RATE, rate: int = RATE, channels: int = 2, level: float = 1.0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, level * noise(seed, samples, channels), rate, subtype=None if path.suffix == ".ogg" else "PCM_16")
+    soundfile.write(
+        path, level * noise(seed, samples, channels), rate, subtype=None if path.suffix == ".ogg" else "PCM_16"
+    )
     return path
 
 
@@ -68,7 +74,9 @@ def moises(root: Path, uuid: str = UUIDS[0], stems=MOISES_STEMS, artist: str = "
             row.append({"id": identity, "trackType": kind, "extension": "wav", "has_bleed": bleed})
         rows.append({"id": f"stem-{len(rows)}", "stemName": name, "tracks": row})
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "data.json").write_text(json.dumps({"song": "Small", "artist": artist, "genre": "singer_songwriter", "stems": rows}))
+    (folder / "data.json").write_text(
+        json.dumps({"song": "Small", "artist": artist, "genre": "singer_songwriter", "stems": rows})
+    )
     return folder
 
 
@@ -93,11 +101,16 @@ def mp4(path: Path, streams: int = 5, seconds: float = 1.0) -> Path:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format="mp4") as container:
-        outs = [container.add_stream("aac", rate=RATE, layout="stereo", options={"aac_pns": "0", "aac_coder": "fast"}) for _ in range(streams)]
+        outs = [
+            container.add_stream("aac", rate=RATE, layout="stereo", options={"aac_pns": "0", "aac_coder": "fast"})
+            for _ in range(streams)
+        ]
         sounds = [noise(seed, round(seconds * RATE)) for seed in range(streams)]
         for first in range(0, len(sounds[0]), 1024):
             for out, sound in zip(outs, sounds):
-                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[first : first + 1024].T), format="fltp", layout="stereo")
+                frame = av.AudioFrame.from_ndarray(
+                    np.ascontiguousarray(sound[first : first + 1024].T), format="fltp", layout="stereo"
+                )
                 frame.sample_rate, frame.pts = RATE, first
                 container.mux(out.encode(frame))
         for out in outs:
@@ -110,7 +123,9 @@ def decoded(path: Path, stream: int) -> np.ndarray:
     import av
 
     with av.open(str(path)) as container:
-        return np.concatenate([frame.to_ndarray() for frame in container.decode(container.streams.audio[stream])], 1).mean(0)
+        return np.concatenate(
+            [frame.to_ndarray() for frame in container.decode(container.streams.audio[stream])], 1
+        ).mean(0)
 
 
 # ---------------------------------------------------------------- Slakh2100
@@ -130,9 +145,22 @@ def slakh(root: Path, split: str, name: str, uuid: str = "", extension: str = "f
     import yaml
 
     folder = root / split / name
-    meta = {"UUID": uuid or f"uuid-of-{name}", "audio_dir": "stems", "midi_dir": "MIDI", "normalized": True, "overall_gain": 0.2, "stems": {}}
+    meta = {
+        "UUID": uuid or f"uuid-of-{name}",
+        "audio_dir": "stems",
+        "midi_dir": "MIDI",
+        "normalized": True,
+        "overall_gain": 0.2,
+        "stems": {},
+    }
     for seed, (key, (kind, drum, rendered)) in enumerate(SLAKH_STEMS.items()):
-        meta["stems"][key] = {"audio_rendered": rendered, "inst_class": kind, "is_drum": drum, "midi_program_name": f"{kind} 1", "program_num": seed}
+        meta["stems"][key] = {
+            "audio_rendered": rendered,
+            "inst_class": kind,
+            "is_drum": drum,
+            "midi_program_name": f"{kind} 1",
+            "program_num": seed,
+        }
         if rendered:
             write(folder / "stems" / f"{key}.{extension}", seed, samples, channels=1)
     (folder / "metadata.yaml").write_text(yaml.safe_dump(meta))
@@ -141,13 +169,19 @@ def slakh(root: Path, split: str, name: str, uuid: str = "", extension: str = "f
 
 
 def midi(path: Path, tempi, metres, ticks: int = 220) -> Path:
-    """A MIDI file: tempi as (quarters from the start, BPM of quarters), metres as (quarters, above, below), and a few notes beside them."""
+    """A MIDI file: tempi as (quarters from the start, BPM of quarters), metres as (quarters, above, below), and a few
+    notes beside them."""
     import mido
 
     file = mido.MidiFile(type=1, ticks_per_beat=ticks)
     rows = [(quarter, mido.MetaMessage("set_tempo", tempo=round(60e6 / bpm))) for quarter, bpm in tempi]
-    rows += [(quarter, mido.MetaMessage("time_signature", numerator=above, denominator=below)) for quarter, above, below in metres]
-    notes = [(half / 2, mido.Message("note_off" if half % 2 else "note_on", note=60, velocity=80)) for half in range(16)]
+    rows += [
+        (quarter, mido.MetaMessage("time_signature", numerator=above, denominator=below))
+        for quarter, above, below in metres
+    ]
+    notes = [
+        (half / 2, mido.Message("note_off" if half % 2 else "note_on", note=60, velocity=80)) for half in range(16)
+    ]
     for events in (rows, notes):
         track, now = mido.MidiTrack(), 0
         for quarter, message in sorted(events, key=lambda row: row[0]):
@@ -168,11 +202,19 @@ def corpus(root: Path, split: str, name: str, stems=("drums", "bass", "keys"), s
     for seed, stem in enumerate(stems):
         write(folder / f"{stem}.flac", seed, seconds * 32000, 32000, channels=1)
     meta = {
-        "id": name, "rate": 32000, "samples": seconds * 32000, "tempo": 120.0, "meter": "4/4", "genre": "funk", "moods": ["warm", "busy"],
+        "id": name,
+        "rate": 32000,
+        "samples": seconds * 32000,
+        "tempo": 120.0,
+        "meter": "4/4",
+        "genre": "funk",
+        "moods": ["warm", "busy"],
         "key": "C# minor",
-        "beats": [0.25 + 0.5 * beat for beat in range(2 * seconds)], "downbeat_numbers": [(beat + 2) % 4 + 1 for beat in range(2 * seconds)],
+        "beats": [0.25 + 0.5 * beat for beat in range(2 * seconds)],
+        "downbeat_numbers": [(beat + 2) % 4 + 1 for beat in range(2 * seconds)],
         "chords": [{"start": 0.0, "end": float(seconds), "name": "C#m", "root": 1, "pitch_classes": [1, 4, 8]}],
-        "stems": {stem: {"words": [stem, "part"]} for stem in stems}, "captions": ["a warm funk song", "busy"],
-    }  # fmt: skip
+        "stems": {stem: {"words": [stem, "part"]} for stem in stems},
+        "captions": ["a warm funk song", "busy"],
+    }
     (folder / "song.json").write_text(json.dumps(meta))
     return folder

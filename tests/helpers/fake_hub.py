@@ -1,4 +1,5 @@
-"""A hub on this machine: what `huggingface_hub` asks of the real one, over HTTP, with breaks of the connection to order."""
+"""A hub on this machine: what `huggingface_hub` asks of the real one, over HTTP, with breaks of the connection to
+order."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub:
-    """`repositories`: name -> {file: bytes}. `large`: from so many bytes on, files have a sha256 as those of git-lfs do."""
+    """`repositories`: name -> {file: bytes}. `large`: from so many bytes on, files have a sha256 as those of git-lfs
+    do."""
 
     def __init__(self, large: int = 1000):
         self.repositories: dict[str, dict[str, bytes]] = {}
@@ -68,11 +70,21 @@ class Hub:
             return self._error(to, 404, "RevisionNotFound")
         files = self.repositories[name]
         if api and api[2] == "tree":
-            return self._json(to, [{"type": "file", "path": f, "oid": self._oid(d), "size": len(d)} | self._lfs(d) for f, d in files.items()])
+            return self._json(
+                to,
+                [
+                    {"type": "file", "path": f, "oid": self._oid(d), "size": len(d)} | self._lfs(d)
+                    for f, d in files.items()
+                ],
+            )
         if api:
-            siblings = [{"rfilename": f, "size": len(d), "blobId": self._oid(d)} | self._lfs(d) for f, d in files.items()]
+            siblings = [
+                {"rfilename": f, "size": len(d), "blobId": self._oid(d)} | self._lfs(d) for f, d in files.items()
+            ]
             card = {"license": self.licences[name]} if name in self.licences else {}
-            return self._json(to, {"id": name, "sha": COMMIT, "siblings": siblings, "cardData": card, "gated": name in self.gated})
+            return self._json(
+                to, {"id": name, "sha": COMMIT, "siblings": siblings, "cardData": card, "gated": name in self.gated}
+            )
         if name in self.gated:
             return self._error(to, 403, "GatedRepo")
         if file[3] not in files:
@@ -84,7 +96,11 @@ class Hub:
 
     def _lfs(self, data: bytes) -> dict:
         sha = hashlib.sha256(data).hexdigest()
-        return {"lfs": {"oid": sha, "sha256": sha, "size": len(data), "pointerSize": 130}} if len(data) >= self.large else {}
+        return (
+            {"lfs": {"oid": sha, "sha256": sha, "size": len(data), "pointerSize": 130}}
+            if len(data) >= self.large
+            else {}
+        )
 
     def _file(self, to: BaseHTTPRequestHandler, data: bytes) -> None:
         lfs = self._lfs(data)

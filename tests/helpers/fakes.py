@@ -1,4 +1,5 @@
-"""Small stand-ins: a codec that keeps the waveform, a decoder with drawn weights, a generator that echoes its context."""
+"""Small stand-ins: a codec that keeps the waveform, a decoder with drawn weights, a generator that echoes its
+context."""
 
 from __future__ import annotations
 
@@ -39,13 +40,33 @@ class Listener:
     """What `echo` needs of a decoder, and a record of how it was called."""
 
     def __init__(self, contexts: tuple[str, ...]):
-        self.config = DecoderConfig(dim=16, layers=1, heads=2, ffn_dim=16, codebooks=64, codebook_size=1024, stems=("drums", "bass"), contexts=contexts)
+        self.config = DecoderConfig(
+            dim=16,
+            layers=1,
+            heads=2,
+            ffn_dim=16,
+            codebooks=64,
+            codebook_size=1024,
+            stems=("drums", "bass"),
+            contexts=contexts,
+        )
         self.device = torch.device("cpu")
         self.calls: list[dict] = []
 
-    def echo(self, decoder, *, stem, contexts, text, frames, seeds, prompt=None, sampling=Sampling(), hurry=True) -> Iterator[SimpleNamespace]:
+    def echo(
+        self, decoder, *, stem, contexts, text, frames, seeds, prompt=None, sampling=Sampling(), hurry=True
+    ) -> Iterator[SimpleNamespace]:
         """Stands for `stage.generation.decoding.steps`: the stem is its last context, after the prompt."""
-        self.calls.append({"contexts": contexts, "frames": frames, "seeds": list(seeds), "prompt": prompt, "sampling": sampling, "stem": stem})
+        self.calls.append(
+            {
+                "contexts": contexts,
+                "frames": frames,
+                "seeds": list(seeds),
+                "prompt": prompt,
+                "sampling": sampling,
+                "stem": stem,
+            }
+        )
         heard = next(c for c in reversed(contexts) if c is not None)
         known = 0 if prompt is None else prompt.shape[1]
         codes = torch.full((len(seeds), 64, frames), 512)
@@ -74,9 +95,18 @@ def drawn_stage(window_seconds: float = 2.0, positions: str = "rotary") -> Stage
         codec.quantizer.embed.normal_()
         decoder = Decoder(
             DecoderConfig(
-                dim=32, layers=2, heads=2, ffn_dim=64, codebooks=2, codebook_size=32, stems=("drums", "bass"),
-                contexts=("grid", "mix"), text_dim=8, positions=positions, restart=True,
-            )  # fmt: skip
+                dim=32,
+                layers=2,
+                heads=2,
+                ffn_dim=64,
+                codebooks=2,
+                codebook_size=32,
+                stems=("drums", "bass"),
+                contexts=("grid", "mix"),
+                text_dim=8,
+                positions=positions,
+                restart=True,
+            )
         )
         text = HashedText(HashedConfig(dim=8, buckets=64)).eval().requires_grad_(False)
     config = StageConfig(name="drawn", window_seconds=window_seconds, grid=True, top_k=20)

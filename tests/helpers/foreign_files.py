@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stage.testing.weights import CODEC, T5_BASE, TINY_CODEC, TINY_T5
 from stage.checkpoints.importers import audiocraft, authors
 from stage.checkpoints.importers.detect import base_config
 from stage.config import DecoderConfig
 from stage.models.decoder import Decoder
+from stage.testing.weights import CODEC, T5_BASE, TINY_CODEC, TINY_T5
 
 
 def tiny_codec(size: int = 32) -> dict:
@@ -40,7 +40,9 @@ def codec_state(tiny: bool = True, older: bool = False, size: int = 32) -> dict[
                 rest = rest.replace(".conv.", ".convtr.convtr." if up else ".conv.conv.")
             name = f"{part}.model.{rest}"
         if older:
-            name = name.replace("parametrizations.weight.original0", "weight_g").replace("parametrizations.weight.original1", "weight_v")
+            name = name.replace("parametrizations.weight.original0", "weight_g").replace(
+                "parametrizations.weight.original1", "weight_v"
+            )
         state[name] = tensor.clone()
     return state
 
@@ -76,17 +78,27 @@ def authors_state(config: DecoderConfig, decoder: dict[str, Tensor], tiny: bool 
     return state | {f"{authors.TEXT}t5.{name}": tensor for name, tensor in t5_state(tiny).items()}
 
 
-def audiocraft_folder(folder: Path, dim: int = 64, layers: int = 2, codebooks: int = 4, pretrained: str | None = None, **extra) -> dict[str, Tensor]:
+def audiocraft_folder(
+    folder: Path, dim: int = 64, layers: int = 2, codebooks: int = 4, pretrained: str | None = None, **extra
+) -> dict[str, Tensor]:
     """Write audiocraft's two files; returns our decoder's weights that they hold (plain MusicGen)."""
-    config = base_config((), dim=dim, layers=layers, heads=dim // 64, ffn_dim=2 * dim, codebook_size=32, text_dim=16, codebooks=codebooks)
+    config = base_config(
+        (), dim=dim, layers=layers, heads=dim // 64, ffn_dim=2 * dim, codebook_size=32, text_dim=16, codebooks=codebooks
+    )
     decoder = drawn(config)
     state = take_apart(audiocraft.decoder_names(config), decoder)
     for i in range(layers):
         name = f"transformer.layers.{i}.cross_attention."
         state[f"{name}in_proj_weight"] = torch.cat([state.pop(f"{name}q"), state.pop(f"{name}kv")])
     folder.mkdir()
-    torch.save({"best_state": state, "xp.cfg": "solver: musicgen", "version": "1.3", **extra}, folder / audiocraft.DECODER)
-    codec = {"pretrained": pretrained} if pretrained else {"best_state": codec_state(older=True), "xp.cfg": "solver: compression"}
+    torch.save(
+        {"best_state": state, "xp.cfg": "solver: musicgen", "version": "1.3", **extra}, folder / audiocraft.DECODER
+    )
+    codec = (
+        {"pretrained": pretrained}
+        if pretrained
+        else {"best_state": codec_state(older=True), "xp.cfg": "solver: compression"}
+    )
     torch.save(codec, folder / audiocraft.CODEC)
     return decoder
 

@@ -23,7 +23,8 @@ def write(path: Path, audio: np.ndarray, rate: int = RATE) -> Path:
 
 
 def band(root: Path, songs: int = 4, seconds: float = 12.0, rate: int = 32000) -> Path:
-    """Songs that can be learnt from: clicks as drums on 100 .. 130 BPM, a bass and keys in one chord, each song by an artist of its own."""
+    """Songs that can be learnt from: clicks as drums on 100 .. 130 BPM, a bass and keys in one chord, each song by an
+    artist of its own."""
     for number in range(songs):
         bpm, place = 100 + 10 * number, root / f"Artist {number}" / f"Song {number}"
         time = np.arange(round(seconds * rate)) / rate
@@ -31,7 +32,11 @@ def band(root: Path, songs: int = 4, seconds: float = 12.0, rate: int = 32000) -
         noise = np.random.default_rng(number).standard_normal(len(time))
         write(place / "drums.wav", (0.3 * noise * np.exp(-since / 0.03)).astype(np.float32), rate)
         for name, hz in (("bass", 55.0), ("keys", 220.0)):
-            write(place / f"{name}.wav", (0.2 * np.sin(2 * np.pi * hz * 2 ** (number / 12) * time) * np.exp(-since / 0.2)).astype(np.float32), rate)
+            write(
+                place / f"{name}.wav",
+                (0.2 * np.sin(2 * np.pi * hz * 2 ** (number / 12) * time) * np.exp(-since / 0.2)).astype(np.float32),
+                rate,
+            )
         beats = np.arange(0, seconds, 60 / bpm)
         (place / "beats.txt").write_text("".join(f"{beat:.6f} {i % 4 + 1}\n" for i, beat in enumerate(beats)))
         (place / "song.yaml").write_text("genres: [rock]\nmoods: [calm]\n")

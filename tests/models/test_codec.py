@@ -59,10 +59,21 @@ def test_encodec_behind_the_same_interface():
     from transformers import EncodecConfig, EncodecModel
 
     torch.manual_seed(0)
-    model = EncodecModel(EncodecConfig(
-        sampling_rate=32000, audio_channels=1, num_filters=4, hidden_size=16, codebook_dim=16, codebook_size=64,
-        upsampling_ratios=[8, 5, 4, 4], target_bandwidths=[1.2], normalize=False, use_causal_conv=False, num_lstm_layers=1,
-    ))
+    model = EncodecModel(
+        EncodecConfig(
+            sampling_rate=32000,
+            audio_channels=1,
+            num_filters=4,
+            hidden_size=16,
+            codebook_dim=16,
+            codebook_size=64,
+            upsampling_ratios=[8, 5, 4, 4],
+            target_bandwidths=[1.2],
+            normalize=False,
+            use_causal_conv=False,
+            num_lstm_layers=1,
+        )
+    )
     codec = EncodecCodec(model)
     assert (codec.hop, codec.sample_rate, codec.codebooks) == (640, 32000, 4)
     codes = codec.encode(0.1 * torch.randn(2, 10 * 640 + 5))

@@ -7,8 +7,21 @@ from stage.generation.decoding import Sampling, generate
 from stage.models.decoder import Decoder
 from stage.prefix import batch, row, training_row, trim
 
-CONFIG = DecoderConfig(dim=32, layers=1, heads=2, ffn_dim=64, codebooks=2, codebook_size=16, stems=("drums", "bass"), contexts=("grid", "mix"),
-                       text_dim=8, positions="rotary", restart=True, context_layers=3, context_width=8)
+CONFIG = DecoderConfig(
+    dim=32,
+    layers=1,
+    heads=2,
+    ffn_dim=64,
+    codebooks=2,
+    codebook_size=16,
+    stems=("drums", "bass"),
+    contexts=("grid", "mix"),
+    text_dim=8,
+    positions="rotary",
+    restart=True,
+    context_layers=3,
+    context_width=8,
+)
 
 
 def decoder() -> Decoder:
@@ -36,7 +49,9 @@ def test_it_sees_both_ways_within_the_mix_alone():
     grid, played = sequence.segments[0] == CONFIG.segment(0), (sequence.segments[0] == 0) & same_token
     assert difference[grid].max() == 0
     # so did the target, where it stands at the positions of the mix
-    moved = torch.zeros(64).scatter_reduce(0, sequence.positions[0, inside & same_token], difference[inside & same_token], "amax")
+    moved = torch.zeros(64).scatter_reduce(
+        0, sequence.positions[0, inside & same_token], difference[inside & same_token], "amax"
+    )
     assert (difference[played][3:-1] > 1e-3).any() and (moved > 1e-3).any()
 
 
@@ -54,12 +69,16 @@ def test_a_fresh_one_adds_nothing():
     torch.manual_seed(0)
     made = Decoder(CONFIG)
     sequence = trim(row(CONFIG, [None, codes(20, 1)], 0, codes(12, 2)))
-    assert torch.equal(made.enter(sequence)[0], made.embed_columns(sequence.columns, sequence.positions, sequence.segments))
+    assert torch.equal(
+        made.enter(sequence)[0], made.embed_columns(sequence.columns, sequence.positions, sequence.segments)
+    )
 
 
 def test_a_batch_hears_what_each_row_hears_alone():
     made = decoder()
-    rows = [row(CONFIG, [None, codes(frames, frames)], 1, codes(12, 5), drop_context=frames == 9) for frames in (20, 9, 13)]
+    rows = [
+        row(CONFIG, [None, codes(frames, frames)], 1, codes(12, 5), drop_context=frames == 9) for frames in (20, 9, 13)
+    ]
     together = made.logits(made(batch(CONFIG, rows)))
     for i, alone in enumerate(rows):
         assert torch.allclose(together[i, :, -12:], made.logits(made(alone))[0, :, -12:], atol=1e-4)

@@ -10,17 +10,32 @@ from torch import nn
 
 from stage.checkpoints.format import SHIPPED
 from stage.config import DecoderConfig
-from stage.generation.decoding import Sampling, advance, begin, generate, guide
 from stage.errors import StageError
+from stage.generation.decoding import Sampling, advance, begin, generate, guide
 from stage.models.decoder import Decoder
-from stage.models.lora import ATTENTION, Adapter, AdapterConfig, LoraLinear, Voice, check_base, fingerprint, merge, new_adapter
+from stage.models.lora import (
+    ATTENTION,
+    Adapter,
+    AdapterConfig,
+    LoraLinear,
+    Voice,
+    check_base,
+    fingerprint,
+    merge,
+    new_adapter,
+)
 from stage.models.precision import MATRICES, Float16Linear, lower
 from stage.prefix import deinterleave, loss, row, training_row
 
 SHAPES = {
     "stage": dict(contexts=("mix",), positions="sinusoidal", restart=False, stems=("drums",)),
     "embedded": dict(
-        contexts=("grid", "mix"), positions="rotary", restart=True, stems=("drums", "bass", "keys"), context_layers=2, context_width=16
+        contexts=("grid", "mix"),
+        positions="rotary",
+        restart=True,
+        stems=("drums", "bass", "keys"),
+        context_layers=2,
+        context_width=16,
     ),
 }
 GREEDY = Sampling(guidance=2.5, temperature=0)
@@ -29,7 +44,9 @@ TEXT = torch.randn(3, 64, generator=torch.Generator().manual_seed(1))
 
 def make(kind: str) -> Decoder:
     torch.manual_seed(3)
-    config = DecoderConfig(dim=64, layers=2, heads=2, ffn_dim=128, codebooks=4, codebook_size=32, text_dim=16, **SHAPES[kind])
+    config = DecoderConfig(
+        dim=64, layers=2, heads=2, ffn_dim=128, codebooks=4, codebook_size=32, text_dim=16, **SHAPES[kind]
+    )
     decoder = Decoder(config).eval()
     with torch.no_grad():
         for parameter in decoder.parameters():
@@ -65,11 +82,18 @@ def play(decoder: Decoder, stem: int = 0, sampling: Sampling = GREEDY, seeds=(0,
 def test_a_new_adapter_changes_nothing(kind, context):
     base = make(kind)
     last = len(base.config.stems) - 1
-    given = {"all": contexts(base), "first": [contexts(base)[0], *[None] * (len(base.config.contexts) - 1)], "none": [None] * len(base.config.contexts)}
+    given = {
+        "all": contexts(base),
+        "first": [contexts(base)[0], *[None] * (len(base.config.contexts) - 1)],
+        "none": [None] * len(base.config.contexts),
+    }
     for stem, like in ((base.config.stems[last], None), ("guitar", base.config.stems[last])):
         voice = Voice(base, new_adapter(base, stem, like=like, layers=MATRICES))
         assert voice.config.stems == (stem,)
-        ours, theirs = (begin(d, stem=s, contexts=given[context], text=TEXT, frames=9, seeds=(0,)).logits for d, s in ((voice, 0), (base, last)))
+        ours, theirs = (
+            begin(d, stem=s, contexts=given[context], text=TEXT, frames=9, seeds=(0,)).logits
+            for d, s in ((voice, 0), (base, last))
+        )
         assert torch.equal(ours, theirs)
         assert torch.equal(play(voice, contexts=given[context]), play(base, last, contexts=given[context]))
 
@@ -92,7 +116,9 @@ def test_every_part_of_an_adapter_is_heard(part):
     adapter = new_adapter(base, "guitar", layers=MATRICES, rank=4)
     first = begin(Voice(base, adapter), stem=0, contexts=contexts(base), text=TEXT, frames=9, seeds=(0,)).logits
     with torch.no_grad():
-        for parameter in [getattr(adapter, part)] if part in ("separator", "segment") else [one[part].b for one in adapter.layers]:
+        for parameter in (
+            [getattr(adapter, part)] if part in ("separator", "segment") else [one[part].b for one in adapter.layers]
+        ):
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
     second = begin(Voice(base, adapter), stem=0, contexts=contexts(base), text=TEXT, frames=9, seeds=(0,)).logits
     assert not torch.allclose(first, second, atol=1e-3)
@@ -166,12 +192,16 @@ def test_an_adapter_works_over_packed_weights(kind, precision):
     x = torch.randn(2, 5, 64, generator=torch.Generator().manual_seed(4)).to(dtype)
     linear, delta = base.layers[1].up, adapter.layers[1]["up"]
     got, want = voice.layers[1].up(x), linear(x).double() + x.double() @ delta.a.double().T @ delta.b.double().T
-    assert got.dtype == dtype and (got - want).abs().max() < (1e-4 if dtype == torch.float32 else 0.02 * want.abs().max())
+    assert got.dtype == dtype and (got - want).abs().max() < (
+        1e-4 if dtype == torch.float32 else 0.02 * want.abs().max()
+    )
     given = dict(stem=0, contexts=contexts(base), frames=9, seeds=(0,))
     low, bare = (begin(d, text=text, **given).logits.float() for d in (voice, base))
     exact, exact_bare = (begin(d, text=TEXT, **given).logits for d in (Voice(whole, adapter), whole))
     assert not torch.equal(low, bare)
-    assert (low - exact).abs().mean() < 0.5 * (exact - exact_bare).abs().mean()  # the adapter is heard through the rounding
+    assert (low - exact).abs().mean() < 0.5 * (
+        exact - exact_bare
+    ).abs().mean()  # the adapter is heard through the rounding
     assert torch.equal(play(base, text=text), before)
     if isinstance(linear, Float16Linear):  # nothing is lost by unpacking it
         assert (begin(merge(base, adapter), text=text, **given).logits - low).abs().max() < 1e-3
@@ -192,7 +222,11 @@ def test_an_adapter_merges_into_bf16_weights_that_are_not_packed(monkeypatch):
 
 
 def test_musicgen_itself_has_no_place_for_an_adapter():
-    bare = Decoder(DecoderConfig(dim=64, layers=2, heads=2, ffn_dim=128, codebooks=4, codebook_size=32, text_dim=16, stems=(), contexts=()))
+    bare = Decoder(
+        DecoderConfig(
+            dim=64, layers=2, heads=2, ffn_dim=128, codebooks=4, codebook_size=32, text_dim=16, stems=(), contexts=()
+        )
+    )
     with pytest.raises(StageError, match="MusicGen itself"):
         new_adapter(bare, "guitar")
     with pytest.raises(StageError, match="another shape"):
@@ -244,10 +278,18 @@ def test_another_base_is_refused():
     assert fingerprint(base.to(torch.bfloat16)) == adapter.config.fingerprint
 
 
-@pytest.mark.parametrize("values, message", [
-    (dict(rank=0), "rank"), (dict(rank=True), "rank"), (dict(alpha=float("nan")), "alpha"), (dict(layers=("qkv", "ears")), "ears"),
-    (dict(layers=()), "none"), (dict(stem=""), "a name and a stem"), (dict(like="flute"), "not as \"flute\""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (dict(rank=0), "rank"),
+        (dict(rank=True), "rank"),
+        (dict(alpha=float("nan")), "alpha"),
+        (dict(layers=("qkv", "ears")), "ears"),
+        (dict(layers=()), "none"),
+        (dict(stem=""), "a name and a stem"),
+        (dict(like="flute"), 'not as "flute"'),
+    ],
+)
 def test_impossible_adapters_are_refused(values, message):
     with pytest.raises(StageError, match=message):
         new_adapter(make("stage"), **{"stem": "guitar", **values})
@@ -259,17 +301,22 @@ def test_making_an_adapter_draws_from_its_own_seed():
     a, b, c = (new_adapter(base, "guitar", seed=seed) for seed in (1, 1, 2))
     Voice(base, a)
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(a.layers[0]["qkv"].a, b.layers[0]["qkv"].a) and not torch.equal(a.layers[0]["qkv"].a, c.layers[0]["qkv"].a)
+    assert torch.equal(a.layers[0]["qkv"].a, b.layers[0]["qkv"].a) and not torch.equal(
+        a.layers[0]["qkv"].a, c.layers[0]["qkv"].a
+    )
 
 
 SIZES = {  # of the bases in the table of docs/adapters.md
-    "MusicGen small": DecoderConfig(), "medium": DecoderConfig(dim=1536, layers=48, heads=24, ffn_dim=6144),
+    "MusicGen small": DecoderConfig(),
+    "medium": DecoderConfig(dim=1536, layers=48, heads=24, ffn_dim=6144),
     "large": DecoderConfig(dim=2048, layers=48, heads=32, ffn_dim=8192),
     "embedded": DecoderConfig(**json.loads((SHIPPED / "embedded/config.json").read_text())["decoder"]),
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize("changed, layers", [("`qkv`", ATTENTION), ("and", (*ATTENTION, "up", "down")), ("all", MATRICES)])
+@pytest.mark.parametrize(
+    "changed, layers", [("`qkv`", ATTENTION), ("and", (*ATTENTION, "up", "down")), ("all", MATRICES)]
+)
 def test_the_docs_tell_the_size(changed, layers):
     """In float32, rank 16."""
     lines = (Path(__file__).parents[2] / "docs/adapters.md").read_text(encoding="utf-8").splitlines()

@@ -6,13 +6,14 @@ import weakref
 
 import pytest
 import torch
-from helpers.fakes import drawn_stage
 
+from helpers.fakes import drawn_stage
 from stage import Stage
 from stage.checkpoints import memory
-from stage.generation.decoding import Sampling, advance, begin, generate
 from stage.errors import StageError
-from stage.models import fast_step as graph, precision
+from stage.generation.decoding import Sampling, advance, begin, generate
+from stage.models import fast_step as graph
+from stage.models import precision
 from stage.models.lora import Voice, new_adapter
 from stage.models.precision import Int4Linear, Int8Linear, Int8RowsLinear, choose, lower, quantize_int4, quantize_int8
 
@@ -34,7 +35,11 @@ def test_float16_weights_are_multiplied_in_float32():
     packed = precision.Float16Linear(WEIGHT)
     whole = packed(ROWS)
     assert (whole - ROWS @ WEIGHT.half().float().T).abs().max() < 1e-4
-    assert all((packed(ROWS[i : i + count]) - whole[i : i + count]).abs().max() < 1e-4 for i in range(32) for count in (1, 2, 8))
+    assert all(
+        (packed(ROWS[i : i + count]) - whole[i : i + count]).abs().max() < 1e-4
+        for i in range(32)
+        for count in (1, 2, 8)
+    )
     low, exact = (Stage.from_pretrained(device="cpu", precision=kind).decoder for kind in ("auto", "float32"))
     assert isinstance(low.layers[0].up, precision.Float16Linear) and low.embed.dtype == torch.float32
     assert abs(divergence(exact, low)) < 1e-6  # the file holds float16: nothing is rounded
@@ -88,9 +93,12 @@ def divergence(exact, low) -> float:
     return total
 
 
-@pytest.mark.parametrize("kind, native, bound", [("int8", False, 0.01), ("int8", True, 0.01), ("int4", False, 0.05), ("bf16", True, 0.01)])
+@pytest.mark.parametrize(
+    "kind, native, bound", [("int8", False, 0.01), ("int8", True, 0.01), ("int4", False, 0.05), ("bf16", True, 0.01)]
+)
 def test_the_embedded_model_hardly_changes(monkeypatch, kind, native, bound):
-    """native: as on a processor with bf16 instructions, whose activations and caches are bf16 and whose int8 is weight-only."""
+    """native: as on a processor with bf16 instructions, whose activations and caches are bf16 and whose int8 is
+    weight-only."""
     monkeypatch.setattr(precision, "native_bf16", lambda: native)
     low = lower(Stage.from_pretrained(device="cpu", precision="float32").decoder, kind)
     assert low.embed.dtype == (torch.bfloat16 if native else torch.float32)
@@ -104,7 +112,9 @@ def test_a_shared_prefix_gives_each_variation_its_own(kind):
     codes = torch.randint(32, (2, 60), generator=torch.Generator().manual_seed(2))  # long enough to be shared
     arguments = dict(stem=0, contexts=[codes, codes], frames=12, sampling=Sampling(guidance=2.0, top_k=20))
     together = generate(decoder, seeds=(7, 8, 9), **arguments)
-    assert all(torch.equal(generate(decoder, seeds=(seed,), **arguments)[0], together[i]) for i, seed in enumerate((7, 8, 9)))
+    assert all(
+        torch.equal(generate(decoder, seeds=(seed,), **arguments)[0], together[i]) for i, seed in enumerate((7, 8, 9))
+    )
     assert not torch.equal(together[0], together[1])
 
 
@@ -136,7 +146,9 @@ def soon(monkeypatch):
 def both_ways(decoder, soon, frames: int = 60, steps: int = 12, text=None, seeds=(1, 2)) -> tuple:
     """Codes of a generation that is traced, and of the same without."""
     codes = torch.randint(32, (2, frames), generator=torch.Generator().manual_seed(2))
-    arguments = dict(stem=0, contexts=[codes, codes], text=text, frames=steps, seeds=seeds, sampling=Sampling(guidance=2.0, top_k=20))
+    arguments = dict(
+        stem=0, contexts=[codes, codes], text=text, frames=steps, seeds=seeds, sampling=Sampling(guidance=2.0, top_k=20)
+    )
     made = []
     for switch in ("1", "0"):
         soon.setenv("STAGE_TRACE", switch)
@@ -160,7 +172,9 @@ def test_a_trace_serves_other_lengths_and_no_other_shape(soon):
     for frames, steps in ((60, 12), (45, 20), (100, 7)):
         fast, plain, traces = both_ways(decoder, soon, frames, steps)
         assert torch.equal(fast, plain) and len(traces) == 1
-    for count, change in enumerate(({"frames": 8}, {"seeds": (4,)}, {"text": torch.randn(3, 32)}), 2):  # own columns alone; one row; text
+    for count, change in enumerate(
+        ({"frames": 8}, {"seeds": (4,)}, {"text": torch.randn(3, 32)}), 2
+    ):  # own columns alone; one row; text
         fast, plain, traces = both_ways(decoder, soon, **change)
         assert torch.equal(fast, plain) and len(traces) == count
 
@@ -189,7 +203,9 @@ def test_an_adapter_on_a_traced_decoder_has_a_trace_of_its_own(soon):
 
 def test_a_trace_keeps_neither_decoder_nor_caches(soon):
     decoder = drawn_stage().decoder
-    state = begin(decoder, stem=0, contexts=[torch.zeros(2, 60, dtype=torch.long)] * 2, text=None, frames=12, seeds=(0,))
+    state = begin(
+        decoder, stem=0, contexts=[torch.zeros(2, 60, dtype=torch.long)] * 2, text=None, frames=12, seeds=(0,)
+    )
     while state.done < state.steps:
         advance(decoder, state, Sampling())
     assert graph._traces[decoder]
@@ -238,7 +254,9 @@ def test_small_models_take_float16_where_nothing_is_lost_by_it(monkeypatch):
     assert choose("auto", "cpu", 400_000_000, halves=True) == "int8"
     with pytest.raises(StageError, match="use float32 or bf16"):
         choose("float16", "cpu", 10)
-    assert isinstance(precision.pack(WEIGHT, "bf16"), precision.Bf16Linear if not precision.native_bf16() else torch.nn.Linear)
+    assert isinstance(
+        precision.pack(WEIGHT, "bf16"), precision.Bf16Linear if not precision.native_bf16() else torch.nn.Linear
+    )
 
 
 def test_too_little_memory_is_told_with_what_would_fit(tmp_path, monkeypatch):
@@ -247,7 +265,9 @@ def test_too_little_memory_is_told_with_what_would_fit(tmp_path, monkeypatch):
     need = {p: memory.needed(tmp_path / "small", shape, p) for p in ("float32", "int8")}
     assert need["float32"] > need["int8"] > memory.WORK
     monkeypatch.setattr(memory, "available", lambda device: need["int8"] + 1)
-    with pytest.raises(StageError, match=r"small needs about .* GiB in float32, and .* are free: choose --precision int8"):
+    with pytest.raises(
+        StageError, match=r"small needs about .* GiB in float32, and .* are free: choose --precision int8"
+    ):
         Stage.from_pretrained(tmp_path / "small", device="cpu", precision="float32")
     Stage.from_pretrained(tmp_path / "small", device="cpu", precision="int8")
     monkeypatch.setattr(memory, "available", lambda device: 1e6)

@@ -4,15 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 
 from stage.checkpoints.importers import musicgen
-from stage.testing.conformance import check
 from stage.checkpoints.importers.names import gather
 from stage.config import DecoderConfig
 from stage.models.decoder import Decoder
 from stage.prefix import Row
+from stage.testing.conformance import check
 
 DATA = Path(__file__).parents[1] / "vectors" / "reference_a.safetensors"
 SCRIPT = Path(__file__).parents[2] / "scripts" / "conformance.py"
@@ -44,9 +43,16 @@ def test_transformers_decoder_gives_the_same_logits():
     from transformers import MusicgenDecoderConfig, MusicgenForCausalLM
 
     torch.manual_seed(0)
-    theirs = MusicgenForCausalLM(MusicgenDecoderConfig(
-        vocab_size=2048, num_hidden_layers=3, hidden_size=128, num_attention_heads=2, ffn_dim=512, num_codebooks=4,
-    )).eval()
+    theirs = MusicgenForCausalLM(
+        MusicgenDecoderConfig(
+            vocab_size=2048,
+            num_hidden_layers=3,
+            hidden_size=128,
+            num_attention_heads=2,
+            ffn_dim=512,
+            num_codebooks=4,
+        )
+    ).eval()
     config = DecoderConfig(dim=128, layers=3, heads=2, ffn_dim=512, text_dim=128, stems=(), contexts=())
     ours = Decoder(config)
     weights = gather(musicgen.decoder_names(config, prefix=""), theirs.state_dict())
@@ -56,7 +62,14 @@ def test_transformers_decoder_gives_the_same_logits():
 
     columns = torch.randint(2049, (1, 4, 30))
     text = torch.randn(1, 5, 128)
-    row = Row(columns, torch.ones(1, 30, dtype=torch.bool), torch.arange(30)[None], torch.zeros(1, 30, dtype=torch.int64), 0, 30)
+    row = Row(
+        columns,
+        torch.ones(1, 30, dtype=torch.bool),
+        torch.arange(30)[None],
+        torch.zeros(1, 30, dtype=torch.int64),
+        0,
+        30,
+    )
     with torch.inference_mode():
         want = theirs(input_ids=columns[0], encoder_hidden_states=text).logits.view(4, 30, 2048)
         got = ours.logits(ours(row, text, torch.ones(1, 5, dtype=torch.bool)))[0]

@@ -17,9 +17,11 @@ MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.
 
 
 def chroma(audio: np.ndarray, rate: int) -> np.ndarray:
-    """Energy of the twelve pitch classes (0 = C) about every 0.19 s: float32 [T, 12], rows sum to 1 or, in silence, to 0.
+    """Energy of the twelve pitch classes (0 = C) about every 0.19 s: float32 [T, 12], rows sum to 1 or, in silence, to
+    0.
 
-    audio: float32 [C, N] or [N]; rate in Hz. Peaks of a spectrum of 0.74 s from 55 to 2000 Hz, compressed by a square root, so that
+    audio: float32 [C, N] or [N]; rate in Hz. Peaks of a spectrum of 0.74 s from 55 to 2000 Hz, compressed by a square
+    root, so that
     loud partials do not drown soft ones.
     """
     mono = resample(to_mono(np.asarray(audio, np.float32)), rate, RATE)
@@ -42,11 +44,15 @@ def chroma(audio: np.ndarray, rate: int) -> np.ndarray:
 def key_of(audio: np.ndarray, rate: int) -> str | None:
     """The key, like "C# minor", whose profile correlates best with the mean chroma; None for what has no pitch.
 
-    The profiles' method is right for about two thirds of pop songs, and most often wrong by a fifth or the relative key.
+    The profiles' method is right for about two thirds of pop songs, and most often wrong by a fifth or the relative
+    key.
     """
     mean = chroma(audio, rate).mean(0)
     if not mean.any() or mean.std() < 1e-4:
         return None
-    scores = {f"{NAMES[root]} {mode}": np.corrcoef(np.roll(profile, root), mean)[0, 1]
-              for mode, profile in (("major", MAJOR), ("minor", MINOR)) for root in range(12)}  # fmt: skip
+    scores = {
+        f"{NAMES[root]} {mode}": np.corrcoef(np.roll(profile, root), mean)[0, 1]
+        for mode, profile in (("major", MAJOR), ("minor", MINOR))
+        for root in range(12)
+    }
     return max(scores, key=scores.get)

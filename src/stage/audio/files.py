@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stage.errors import StageError
 from stage.audio.level import BLOCK, rms
+from stage.errors import StageError
 
 RATES = (4000, 768000)
 """Sampling rates in Hz that are taken for a recording rather than for a broken header."""
@@ -29,7 +29,9 @@ FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 # ---------------------------------------------------------------- reading
 
 
-def read(path: str | os.PathLike, start: float = 0.0, seconds: float | None = None, stream: int = 0) -> tuple[np.ndarray, int]:
+def read(
+    path: str | os.PathLike, start: float = 0.0, seconds: float | None = None, stream: int = 0
+) -> tuple[np.ndarray, int]:
     """Read a stretch of any file that libsndfile or FFmpeg reads.
 
     start: where to begin, in seconds. Only the stretch is decoded where the format can seek.
@@ -51,7 +53,9 @@ def read(path: str | os.PathLike, start: float = 0.0, seconds: float | None = No
         raise StageError(f"{path} holds no audio" + (f" from {start:g} seconds on" if start else ""))
     if not np.isfinite(audio).all():
         first = np.flatnonzero(~np.isfinite(audio).all(0))[0] / rate + start
-        raise StageError(f"{path} is damaged: its samples are not numbers (NaN or infinite) from {first:.2f} seconds on")
+        raise StageError(
+            f"{path} is damaged: its samples are not numbers (NaN or infinite) from {first:.2f} seconds on"
+        )
     return audio, rate
 
 
@@ -118,7 +122,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _truncated(path: Path, intact: float) -> StageError:
-    return StageError(f"{path} is truncated: only the first {intact:.2f} seconds are there. Fetch it again, or choose a part with --seconds")
+    return StageError(
+        f"{path} is truncated: only the first {intact:.2f} seconds are there. Fetch it again, or choose a part with"
+        " --seconds"
+    )
 
 
 def _check_announced(path: Path, log: str) -> None:
@@ -159,7 +166,8 @@ def _read_ffmpeg(path: Path, start: float, seconds: float | None, stream: int) -
 
 
 def _decode(container, track, rate: int, first: int, last: float) -> tuple[np.ndarray, int, bool]:
-    """Samples from first to before last (inf: all) of a stream. Returns (audio [C, N], last decoded sample, no error on the way)."""
+    """Samples from first to before last (inf: all) of a stream. Returns (audio [C, N], last decoded sample, no error on
+    the way)."""
     import av
 
     origin = track.start_time or 0
@@ -251,7 +259,8 @@ def check_folder(folder: str | os.PathLike) -> None:
 def write(path: str | os.PathLike, audio: np.ndarray, rate: int, force: bool = False) -> None:
     """Write audio [C, N] or [N] with 24 bits, as WAV or FLAC by the name's suffix; whole or not at all.
 
-    Samples beyond full scale are clipped here, for no format holds them: `stage.audio.level.limit` first what may have some.
+    Samples beyond full scale are clipped here, for no format holds them: `stage.audio.level.limit` first what may have
+    some.
     """
     import soundfile
 

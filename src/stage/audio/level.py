@@ -49,7 +49,9 @@ def _hop_energies(channel: np.ndarray, rate: int, hop: int) -> np.ndarray:
 
     An incomplete hop at the end counts only where there is no complete one.
     """
-    settle = rate // 2 + 1  # samples after which nothing is left of what went through the filters: they fall by 2,000 dB a second
+    settle = (
+        rate // 2 + 1
+    )  # samples after which nothing is left of what went through the filters: they fall by 2,000 dB a second
     size = 2 ** int(np.ceil(np.log2(2 * settle + 50 * hop)))
     response = _k_weighting(rate, size)
     step = (size - 2 * settle) // hop * hop
@@ -66,13 +68,18 @@ def _hop_energies(channel: np.ndarray, rate: int, hop: int) -> np.ndarray:
 
 @lru_cache(2)
 def _k_weighting(rate: int, size: int) -> np.ndarray:
-    """What the two filters of BS.1770 (head shelf, low cut) do to the frequencies of a transform: complex [size / 2 + 1].
+    """What the two filters of BS.1770 (head shelf, low cut) do to the frequencies of a transform: complex [size / 2 +
+    1].
 
-    For any rate, by the bilinear transform of their analogue forms. A transform needs no more than numpy; scipy's filters take a second to load.
+    For any rate, by the bilinear transform of their analogue forms. A transform needs no more than numpy; scipy's
+    filters take a second to load.
     """
     z = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)
     response = np.ones_like(z)
-    for hz, q, gain_db in ((1681.974450955533, 0.7071752369554196, 3.999843853973347), (38.13547087602444, 0.5003270373238773, None)):
+    for hz, q, gain_db in (
+        (1681.974450955533, 0.7071752369554196, 3.999843853973347),
+        (38.13547087602444, 0.5003270373238773, None),
+    ):
         k = np.tan(np.pi * min(hz, 0.45 * rate) / rate)
         a0 = 1 + k / q + k * k
         a = np.array([1.0, 2 * (k * k - 1) / a0, (1 - k / q + k * k) / a0])
@@ -110,7 +117,9 @@ def limit(audio: np.ndarray, rate: int, ceiling: float = CEILING) -> np.ndarray:
         part = audio[..., low:high]
         gain = _limiter_gain(np.abs(np.atleast_2d(part)).max(0), 2 * half + 1, ceiling)
         # The clip takes care of the last bit of rounding only.
-        limited[..., first : first + BLOCK] = np.clip(part * gain, -ceiling, ceiling)[..., first - low : first - low + BLOCK]
+        limited[..., first : first + BLOCK] = np.clip(part * gain, -ceiling, ceiling)[
+            ..., first - low : first - low + BLOCK
+        ]
     return limited
 
 

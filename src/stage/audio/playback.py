@@ -62,7 +62,9 @@ def choose(out: Path | None, play: bool, raw: bool, gain: float | None, variatio
         if play:
             raise StageError("-o - writes the stem into a pipe and --play plays it: choose one of them")
         if variations > 1:
-            raise StageError(f"one stem at a time goes into a pipe, not {variations}: leave out --variations, or name a folder")
+            raise StageError(
+                f"one stem at a time goes into a pipe, not {variations}: leave out --variations, or name a folder"
+            )
         if sys.stdout.isatty():
             raise StageError("-o - writes sound, which a terminal cannot show: pipe it into a player or a file")
         return Pipe(raw)
@@ -71,7 +73,9 @@ def choose(out: Path | None, play: bool, raw: bool, gain: float | None, variatio
     if play:
         return Player()
     if gain is not None:
-        raise StageError("--gain is for what is heard while it is made: add --play or -o -. The files have the song's level")
+        raise StageError(
+            "--gain is for what is heard while it is made: add --play or -o -. The files have the song's level"
+        )
     return None
 
 
@@ -169,7 +173,9 @@ class Player:
             )
         except OSError as error:
             self.said.close()
-            raise StageError(f"cannot start the player {command[0]}: {error.strerror}. Name another in $STAGE_PLAYER") from None
+            raise StageError(
+                f"cannot start the player {command[0]}: {error.strerror}. Name another in $STAGE_PLAYER"
+            ) from None
         if "--raw" not in command:
             self.waiting.put(wav_header(rate, channels, samples))
         self.thread.start()
@@ -196,7 +202,10 @@ class Player:
         if code != 0 or self.cut or why:
             # some players end with 0 even where there is nothing to play on
             reason = f": {why[-1]}" if why else ""
-            print(f"note: the player {self.command[0]} did not play all{reason}. $STAGE_PLAYER names another", file=sys.stderr)
+            print(
+                f"note: the player {self.command[0]} did not play all{reason}. $STAGE_PLAYER names another",
+                file=sys.stderr,
+            )
 
 
 def find_player() -> list[str]:
@@ -208,17 +217,23 @@ def find_player() -> list[str]:
         except ValueError as error:
             raise StageError(f"$STAGE_PLAYER is no command line ({error}): {named}") from None
         if not shutil.which(command[0]):
-            raise StageError(f"$STAGE_PLAYER names {command[0]}, which is not there: name a program that plays WAV from its input")
+            raise StageError(
+                f"$STAGE_PLAYER names {command[0]}, which is not there: name a program that plays WAV from its input"
+            )
         return command
     for line in PLAYERS:
         if shutil.which(line.split()[0]):
             return line.split()
     names = ", ".join(line.split()[0] for line in PLAYERS)
-    raise StageError(f"no player is installed ({names}): install FFmpeg, or name a program in $STAGE_PLAYER that plays WAV from its input")
+    raise StageError(
+        f"no player is installed ({names}): install FFmpeg, or name a program in $STAGE_PLAYER that plays WAV from its"
+        " input"
+    )
 
 
 def wav_header(rate: int, channels: int, samples: int) -> bytes:
-    """The first 44 bytes of a WAV with 16 bits and `samples` for each channel: the length is known before the sound is made."""
+    """The first 44 bytes of a WAV with 16 bits and `samples` for each channel: the length is known before the sound is
+    made."""
     size = 2 * channels * samples
     form = struct.pack("<HHIIHH", 1, channels, rate, 2 * channels * rate, 2 * channels, 16)
     return struct.pack("<4sI4s4sI16s4sI", b"RIFF", HEADER_BYTES - 8 + size, b"WAVE", b"fmt ", 16, form, b"data", size)
@@ -242,7 +257,9 @@ class Limiter:
 
         reach = 2 * round(0.01 * rate)
         self._tensor = torch.from_numpy
-        self._sliding = Sliding(lambda window, start: torch.from_numpy(limit(window[0].numpy(), rate))[None], reach, reach)
+        self._sliding = Sliding(
+            lambda window, start: torch.from_numpy(limit(window[0].numpy(), rate))[None], reach, reach
+        )
 
     def push(self, audio: np.ndarray, last: bool = False) -> np.ndarray:
         """The next part [C, n] -> what is certain now [C, m]. last: none will follow."""

@@ -45,7 +45,8 @@ class BarPointer:
     def _paths(self, probabilities: np.ndarray) -> list[tuple[float, np.ndarray, np.ndarray]]:
         """As `decode`, for each number of beats a bar; the log probability of the path comes first.
 
-        The states of all metres stand in one row, block after block (a beat of a bar, one length of it), so that a frame
+        The states of all metres stand in one row, block after block (a beat of a bar, one length of it), so that a
+        frame
         is a few operations on arrays.
         """
         lengths, beats = self._lengths(), sum(self.meters)

@@ -1,7 +1,8 @@
 """The beat networks: features of audio in, probabilities of beats and downbeats out.
 
 Three networks of one architecture, trained by BeatNet's authors on different parts of their data; their mean finds
-more beats than any of them. Architecture and features of BeatNet (Heydari, Cwitkowitz, Duan: "BeatNet: CRNN and particle filtering for
+more beats than any of them. Architecture and features of BeatNet (Heydari, Cwitkowitz, Duan: "BeatNet: CRNN and
+particle filtering for
 online joint beat, downbeat and meter tracking", ISMIR 2021), written from the paper and the shapes of its
 published weights. Those are in `stage/weights/beatnet.safetensors`, their licence (CC BY 4.0) beside them.
 """
@@ -75,12 +76,16 @@ def beat_networks() -> tuple[BeatNetwork, ...]:
     try:
         weights = load_file(WEIGHTS)
     except FileNotFoundError:
-        raise StageError(f"the weights of the beat tracker are missing ({WEIGHTS}): install the package again") from None
+        raise StageError(
+            f"the weights of the beat tracker are missing ({WEIGHTS}): install the package again"
+        ) from None
     networks = []
     for index in range(NETWORKS):
         prefix = f"{index}."
         network = BeatNetwork()
-        network.load_state_dict({name[len(prefix) :]: tensor.float() for name, tensor in weights.items() if name.startswith(prefix)})
+        network.load_state_dict(
+            {name[len(prefix) :]: tensor.float() for name, tensor in weights.items() if name.startswith(prefix)}
+        )
         networks.append(network.eval())
     return tuple(networks)
 

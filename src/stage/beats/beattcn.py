@@ -1,7 +1,8 @@
 """Our own beat network, for music without drums: a dilated convolutional network that hears past and future.
 
 BeatNet's networks (`stage.beats.beatnet`) hear the past only and learnt most from drums. This one reads the same
-features; its dilations double from layer to layer (Davies, Böck: "Temporal convolutional networks for musical audio beat
+features; its dilations double from layer to layer (Davies, Böck: "Temporal convolutional networks for musical audio
+beat
 tracking", EUSIPCO 2019), so that the last layer sees 40 s to both sides. Trained on our corpus (`stage train tracker`).
 """
 
@@ -16,8 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stage.errors import StageError
 from stage.beats.beatnet import BANDS
+from stage.errors import StageError
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "beattcn.safetensors"
 
@@ -32,7 +33,9 @@ class BeatTcn(nn.Module):
         super().__init__()
         self.enter = nn.Linear(2 * BANDS, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
-        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, 5, padding=2 * 2**i, dilation=2**i) for i in range(layers))
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(width, width, 5, padding=2 * 2**i, dilation=2**i) for i in range(layers)
+        )
         self.mixers = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.classify = nn.Linear(width, 3)
@@ -48,7 +51,8 @@ class BeatTcn(nn.Module):
 
 @torch.inference_mode()
 def own(spectra: np.ndarray) -> np.ndarray:
-    """The network's opinion. spectra: what `stage.beats.beatnet.features` returned. Returns float64 [T, 2] as `published`."""
+    """The network's opinion. spectra: what `stage.beats.beatnet.features` returned. Returns float64 [T, 2] as
+    `published`."""
     heard = torch.from_numpy(spectra)
     pieces = []
     for first in range(0, len(heard), PIECE):  # an hour at once would take a gigabyte
@@ -63,7 +67,9 @@ def beat_tcn() -> BeatTcn:
     try:
         weights = load_file(WEIGHTS)
     except FileNotFoundError:
-        raise StageError(f"the weights of the beat tracker are missing ({WEIGHTS}): install the package again") from None
+        raise StageError(
+            f"the weights of the beat tracker are missing ({WEIGHTS}): install the package again"
+        ) from None
     network = BeatTcn()
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return network.eval()

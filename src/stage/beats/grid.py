@@ -40,7 +40,9 @@ class BeatGrid:
         times = np.atleast_1d(np.asarray(self.times, dtype=np.float64))
         numbers = np.atleast_1d(np.asarray(self.numbers, dtype=np.int64))
         if times.ndim != 1 or times.shape != numbers.shape:
-            raise StageError(f"a beat grid needs one number for each time: {times.shape} times, {numbers.shape} numbers")
+            raise StageError(
+                f"a beat grid needs one number for each time: {times.shape} times, {numbers.shape} numbers"
+            )
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
             raise StageError("the times of a beat grid must be finite and rising")
         if (numbers < 1).any():
@@ -126,7 +128,9 @@ class BeatGrid:
             try:
                 time, number = float(fields[0]), int(fields[1])
             except (ValueError, IndexError):
-                raise StageError(f'{path}, line {count}: expected "seconds number", found "{line.strip()[:60]}"') from None
+                raise StageError(
+                    f'{path}, line {count}: expected "seconds number", found "{line.strip()[:60]}"'
+                ) from None
             times.append(time)
             numbers.append(number)
         try:

@@ -1,7 +1,8 @@
 """Beats and downbeats of a recording: `track`.
 
 Small networks give the probability of a beat and of a downbeat 50 times a second: the published ones of BeatNet
-(`stage.beats.beatnet`) and our own for music without drums (`stage.beats.beattcn`). The bar-pointer model of `stage.beats.bar_pointer`
+(`stage.beats.beatnet`) and our own for music without drums (`stage.beats.beattcn`). The bar-pointer model of
+`stage.beats.bar_pointer`
 finds the most probable beats; each is then moved to the networks' nearest peak, and neighbours are made to agree, since
 musicians keep a tempo better than a grain of 20 ms shows it.
 """

@@ -28,10 +28,15 @@ def run(task: str, **arguments: Any) -> dict[str, Any]:
     if task == "peer":
         environment.pop("MKL_CBWR", None)  # our price for repeatable sums; not a peer's
     done = subprocess.run(
-        [sys.executable, "-m", "stage.benchmark.measure", json.dumps({"task": task, **arguments})], capture_output=True, text=True, env=environment
+        [sys.executable, "-m", "stage.benchmark.measure", json.dumps({"task": task, **arguments})],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     if done.returncode:
-        raise RuntimeError(f"{task} {arguments}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
+        raise RuntimeError(
+            f"{task} {arguments}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
+        )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -54,12 +59,16 @@ def summary(seconds: list[float], columns: int) -> dict[str, float]:
     """Median step, and how many steps a second all of them made together; peak memory of this process."""
     ordered = sorted(seconds)
     return {
-        "step_ms": 1e3 * ordered[len(ordered) // 2], "steps_per_second": len(seconds) / sum(seconds), "steps": columns,
+        "step_ms": 1e3 * ordered[len(ordered) // 2],
+        "steps_per_second": len(seconds) / sum(seconds),
+        "steps": columns,
         "peak_gb": peak_bytes() / 1e9,
-    }  # fmt: skip
+    }
 
 
-def steps(weights: str, precision: str, variations: int, count: int, threads: int, device: str = "cpu") -> dict[str, float]:
+def steps(
+    weights: str, precision: str, variations: int, count: int, threads: int, device: str = "cpu"
+) -> dict[str, float]:
     """Our decoder's steps: prefill of 500 frames, then ``count`` columns, with guidance and sampling."""
     import torch
 
@@ -76,7 +85,9 @@ def steps(weights: str, precision: str, variations: int, count: int, threads: in
     context = torch.randint(config.codebook_size, (config.codebooks, CONTEXT), generator=draw)
     text = torch.randn(8, config.dim, generator=draw)
     began, sampling = time.perf_counter(), Sampling()
-    state = begin(decoder, stem=0, contexts=[context], text=text, frames=CONTEXT, seeds=range(variations), sampling=sampling)
+    state = begin(
+        decoder, stem=0, contexts=[context], text=text, frames=CONTEXT, seeds=range(variations), sampling=sampling
+    )
     float(state.logits.sum())
     prefill = time.perf_counter() - began
     advance(decoder, state, sampling)  # the first comes with the prefill
@@ -91,11 +102,20 @@ def steps(weights: str, precision: str, variations: int, count: int, threads: in
     with torch.device("meta"):
         whole = Decoder(config)
     # every matrix but that of the text's keys and values, which the prefill has read
-    weight = sum(p.numel() for n, p in whole.named_parameters() if n in matrices(whole) and "cross_kv" not in n) * BYTES[precision]
-    return summary(times, len(times)) | {"prefill_seconds": prefill, "bytes_per_step": weight + read / len(times), "weight_bytes": weight}
+    weight = (
+        sum(p.numel() for n, p in whole.named_parameters() if n in matrices(whole) and "cross_kv" not in n)
+        * BYTES[precision]
+    )
+    return summary(times, len(times)) | {
+        "prefill_seconds": prefill,
+        "bytes_per_step": weight + read / len(times),
+        "weight_bytes": weight,
+    }
 
 
-def peer(weights: str, precision: str, variations: int, count: int, threads: int, device: str = "cpu") -> dict[str, float]:
+def peer(
+    weights: str, precision: str, variations: int, count: int, threads: int, device: str = "cpu"
+) -> dict[str, float]:
     """The same of ``transformers``: its decoder with its cache, both halves of the guidance in one batch."""
     import torch
     from transformers import MusicgenConfig, MusicgenForCausalLM
@@ -124,7 +144,12 @@ def peer(weights: str, precision: str, variations: int, count: int, threads: int
             guided = logits[1] + 3.0 * (logits[0] - logits[1])
             best, codes = guided.topk(min(250, config.vocab_size))
             chosen = codes.gather(-1, torch.multinomial(best.softmax(-1).flatten(0, 1), 1).view(variations, books, 1))
-            out = model(chosen.repeat(2, 1, 1).view(-1, 1), encoder_hidden_states=text, past_key_values=out.past_key_values, use_cache=True)
+            out = model(
+                chosen.repeat(2, 1, 1).view(-1, 1),
+                encoder_hidden_states=text,
+                past_key_values=out.past_key_values,
+                use_cache=True,
+            )
             if device != "cpu":
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - began)
@@ -148,7 +173,9 @@ def job(weights: str, precision: str, threads: int, variations: int = 1, device:
     from stage import Stage
 
     torch.set_num_threads(threads)
-    stage = Stage.from_pretrained(weights if weights == "embedded" else str(Path(weights, "stage")), device=device, precision=precision)
+    stage = Stage.from_pretrained(
+        weights if weights == "embedded" else str(Path(weights, "stage")), device=device, precision=precision
+    )
     audio = _recording()
     stage.codec.encode(torch.zeros(1, stage.codec.sample_rate).to(device))  # kernels are chosen once in a process
     began = time.perf_counter()
@@ -159,13 +186,16 @@ def job(weights: str, precision: str, threads: int, variations: int = 1, device:
 
 
 def first(weights: str, precision: str, threads: int, device: str = "cpu") -> dict[str, float]:
-    """Seconds from the request to the first audio of a stream for a context of ten seconds, in a process that has played a whole one before."""
+    """Seconds from the request to the first audio of a stream for a context of ten seconds, in a process that has
+    played a whole one before."""
     import torch
 
     from stage import Stage
 
     torch.set_num_threads(threads)
-    stage = Stage.from_pretrained(weights if weights == "embedded" else str(Path(weights, "stage")), device=device, precision=precision)
+    stage = Stage.from_pretrained(
+        weights if weights == "embedded" else str(Path(weights, "stage")), device=device, precision=precision
+    )
     audio, times = _recording(), []
     for seed in range(4):
         began = time.perf_counter()
@@ -181,4 +211,10 @@ if __name__ == "__main__":
     from stage.benchmark.quality import quality
 
     given = json.loads(sys.argv[1])
-    print(json.dumps({"steps": steps, "peer": peer, "job": job, "first": first, "bandwidth": bandwidth, "quality": quality}[given.pop("task")](**given)))
+    print(
+        json.dumps(
+            {"steps": steps, "peer": peer, "job": job, "first": first, "bandwidth": bandwidth, "quality": quality}[
+                given.pop("task")
+            ](**given)
+        )
+    )

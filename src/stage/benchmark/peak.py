@@ -7,7 +7,8 @@ from pathlib import Path
 
 
 def peak_bytes() -> int:
-    """Peak resident memory of this process. On Linux since its program began: `getrusage` would tell the parent's, if that was larger."""
+    """Peak resident memory of this process. On Linux since its program began: `getrusage` would tell the parent's, if
+    that was larger."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

@@ -35,17 +35,18 @@ def quality(precision: str, threads: int, clips: int = 8) -> dict[str, Any]:
     """The embedded model in a precision against itself in float32.
 
     kl: mean over columns and codebooks of KL(float32 || precision) of the next code, for stems that float32 made.
-    beats: F of drums to metronomes at their beats; chords: share of bass notes in the sounding chord; each with its standard
+    beats: F of drums to metronomes at their beats; chords: share of bass notes in the sounding chord; each with its
+    standard
     error over the clips (`*_noise`), for the precision itself.
     """
     import torch
 
     from stage import Stage
-    from stage.beats.tracker import track
-    from stage.generation.decoding import generate
-    from stage.evaluation.figures.beats import f_measure
-    from stage.prefix import row, training_row
     from stage.beats.grid import BeatGrid, click_track
+    from stage.beats.tracker import track
+    from stage.evaluation.figures.beats import f_measure
+    from stage.generation.decoding import generate
+    from stage.prefix import row, training_row
 
     torch.set_num_threads(threads)
     exact, low = (Stage.from_pretrained("embedded", device="cpu", precision=p) for p in ("float32", precision))
@@ -56,13 +57,20 @@ def quality(precision: str, threads: int, clips: int = 8) -> dict[str, Any]:
         clicks = click_track(grid, 10.0, 32000)
         for stem, sounds in ((0, {"grid": clicks}), (1, {"grid": clicks, "mix": mix})):
             contexts = [
-                exact.codec.encode(torch.from_numpy(np.asarray(sounds[kind], np.float32))[None])[0] if kind in sounds else None
+                exact.codec.encode(torch.from_numpy(np.asarray(sounds[kind], np.float32))[None])[0]
+                if kind in sounds
+                else None
                 for kind in exact.decoder.config.contexts
             ]
-            codes = generate(exact.decoder, stem=stem, contexts=contexts, frames=250, seeds=(number,), sampling=exact.sampling())[0]
+            codes = generate(
+                exact.decoder, stem=stem, contexts=contexts, frames=250, seeds=(number,), sampling=exact.sampling()
+            )[0]
             sequence = training_row(exact.decoder.config, [row(exact.decoder.config, contexts, stem, codes)])
             with torch.inference_mode():
-                p, q = (torch.log_softmax(s.decoder.logits(s.decoder(sequence)).float()[:, :, sequence.first :], -1) for s in (exact, low))
+                p, q = (
+                    torch.log_softmax(s.decoder.logits(s.decoder(sequence)).float()[:, :, sequence.first :], -1)
+                    for s in (exact, low)
+                )
             divergence.append(float((p.exp() * (p - q)).sum(-1).mean()))
             made = low.generate_audio(sounds, exact.stems[stem], seconds=10.0, seeds=(number,))[0]
             if stem == 0:

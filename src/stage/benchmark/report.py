@@ -11,17 +11,24 @@ STEPS = 503
 
 
 def rows(found: dict[str, Any]) -> list[list[str]]:
-    """Measurements of steps: name, steps/s, seconds of audio a second, prefill, peak memory, share of the memory's limit."""
+    """Measurements of steps: name, steps/s, seconds of audio a second, prefill, peak memory, share of the memory's
+    limit."""
     table = []
     for name, value in found.items():
         if not isinstance(value, dict) or "steps_per_second" not in value:
             continue
         many = int(name.rpartition(" x")[2]) if " x" in name else 1
         share = limit(found, name)
-        table.append([
-            name, f"{value['steps_per_second']:.1f}", f"{many * value['steps_per_second'] / FRAMES_A_SECOND:.2f}",
-            f"{value['prefill_seconds']:.2f}", f"{value['peak_gb']:.2f}", "" if share is None else f"{share:.0%}",
-        ])  # fmt: skip
+        table.append(
+            [
+                name,
+                f"{value['steps_per_second']:.1f}",
+                f"{many * value['steps_per_second'] / FRAMES_A_SECOND:.2f}",
+                f"{value['prefill_seconds']:.2f}",
+                f"{value['peak_gb']:.2f}",
+                "" if share is None else f"{share:.0%}",
+            ]
+        )
     return table
 
 
@@ -55,9 +62,17 @@ def figures(found: dict[str, Any]) -> list[tuple[str, float, str, float]]:
         ("embedded, 10 s of drums, seconds", lambda: found["job embedded"]["seconds"], "at most", 2),
         ("KL of int8, embedded", lambda: found["quality int8"]["kl"], "at most", 0.01),
         ("KL of int4, embedded", lambda: found["quality int4"]["kl"], "at most", 0.05),
-        *((f"{what} of {p} below float32's, in its noise", lambda p=p, what=what: _loss(found, p, what), "at most", 2.0)
-          for p in ("int8", "int4") for what in ("beats", "chords")),
-    ]  # fmt: skip
+        *(
+            (
+                f"{what} of {p} below float32's, in its noise",
+                lambda p=p, what=what: _loss(found, p, what),
+                "at most",
+                2.0,
+            )
+            for p in ("int8", "int4")
+            for what in ("beats", "chords")
+        ),
+    ]
     made = []
     for name, measure, sense, asked in wanted:
         try:
@@ -88,7 +103,10 @@ def _loss(found: dict[str, Any], precision: str, what: str) -> float:
 def print_tables(found: dict[str, Any]) -> None:
     """Print both tables in Markdown, which the README takes over."""
     if steps := rows(found):
-        print("\n| decoder, MusicGen-small size | steps/s | audio s/s | prefill s | peak GB | of the limit |\n| --- | --- | --- | --- | --- | --- |")
+        print(
+            "\n| decoder, MusicGen-small size | steps/s | audio s/s | prefill s | peak GB | of the limit |\n| --- | ---"
+            " | --- | --- | --- | --- |"
+        )
         for row in steps:
             print(f"| {' | '.join(row)} |")
     if checks := figures(found):
@@ -98,5 +116,8 @@ def print_tables(found: dict[str, Any]) -> None:
             print(f"| {name} | {value:.4g} | {sense} {asked:g} | {'pass' if fine else 'FAIL'} |")
     of = found["machine"]
     extra = f", memory {found['bandwidth']['bytes_per_second'] / 1e9:.1f} GB/s" if "bandwidth" in found else ""
-    print(f"\nMeasured {of['date']} on {of['processor']}, {of['threads']} threads, {'with' if of['bf16_instructions'] else 'without'} bf16 instructions, "
-          f"torch {of['torch']}, transformers {of['transformers']}{extra}.\n")
+    print(
+        f"\nMeasured {of['date']} on {of['processor']}, {of['threads']} threads,"
+        f" {'with' if of['bf16_instructions'] else 'without'} bf16 instructions, torch {of['torch']}, transformers"
+        f" {of['transformers']}{extra}.\n"
+    )

@@ -1,7 +1,7 @@
 """Adapters as files: a folder with ``adapter.json`` and ``adapter.safetensors``, found by path or by name.
 
-    adapter.json          format, name, stem, rank, alpha, layers, licence; base: name, fingerprint, shape
-    adapter.safetensors   the weights of ``stage.models.lora.Adapter``
+adapter.json          format, name, stem, rank, alpha, layers, licence; base: name, fingerprint, shape
+adapter.safetensors   the weights of ``stage.models.lora.Adapter``
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from stage.checkpoints import paths as home
+from stage.checkpoints.format import whole_folder
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models.lora import Adapter, AdapterConfig
-from stage.checkpoints import paths as home
-from stage.checkpoints.format import whole_folder
 
 FORMAT = 1
 SETTINGS, WEIGHTS = "adapter.json", "adapter.safetensors"
@@ -49,7 +49,12 @@ def describe(name_or_path: str | Path) -> AdapterConfig:
             raise StageError(f"{path} has format {written['format']}; this version reads format {FORMAT}")
         base = written["base"]
         own = {key: written[key] for key in ("name", "stem", "rank", "alpha", "layers", "licence")}
-        return AdapterConfig(base=base["name"], fingerprint=base["fingerprint"], shape=DecoderConfig(**base["shape"], stems=(own["stem"],)), **own)
+        return AdapterConfig(
+            base=base["name"],
+            fingerprint=base["fingerprint"],
+            shape=DecoderConfig(**base["shape"], stems=(own["stem"],)),
+            **own,
+        )
     except KeyError as error:
         raise StageError(f"{path} does not describe an adapter: it says nothing of {error}") from None
     except (TypeError, ValueError, AttributeError, OSError) as error:
@@ -84,15 +89,23 @@ def load(name_or_path: str | Path) -> Adapter:
 
 
 def save(path: str | Path, adapter: Adapter, dtype: torch.dtype = torch.float32) -> None:
-    """Write an adapter to a new folder, whole or not at all. ``dtype``: float32 as trained, or bfloat16 at half the size."""
+    """Write an adapter to a new folder, whole or not at all. ``dtype``: float32 as trained, or bfloat16 at half the
+    size."""
     path, config = Path(path), adapter.config
     shape = dataclasses.asdict(config.shape)
     del shape["stems"]  # an adapter brings its own
     described = {
-        "format": FORMAT, "name": config.name, "stem": config.stem, "rank": config.rank, "alpha": config.alpha,
-        "layers": config.layers, "licence": config.licence,
+        "format": FORMAT,
+        "name": config.name,
+        "stem": config.stem,
+        "rank": config.rank,
+        "alpha": config.alpha,
+        "layers": config.layers,
+        "licence": config.licence,
         "base": {"name": config.base, "fingerprint": config.fingerprint, "shape": shape},
-    }  # fmt: skip
+    }
     with whole_folder(path) as partial:
-        save_file({n: t.detach().to("cpu", dtype).contiguous() for n, t in adapter.state_dict().items()}, partial / WEIGHTS)
+        save_file(
+            {n: t.detach().to("cpu", dtype).contiguous() for n, t in adapter.state_dict().items()}, partial / WEIGHTS
+        )
         (partial / SETTINGS).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")

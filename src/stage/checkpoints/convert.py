@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
-from stage.config import StageConfig
-from stage.errors import StageError
+from stage.checkpoints.format import FORMAT, whole_folder
 from stage.checkpoints.importers import audiocraft, authors, musicgen
 from stage.checkpoints.importers.detect import MUSICGEN_LICENCE, T5, Foreign
-from stage.checkpoints.format import FORMAT, whole_folder
 from stage.checkpoints.tensors import write
+from stage.config import StageConfig
+from stage.errors import StageError
 
 KNOWN = "a folder of a MusicGen (transformers or audiocraft), or the safetensors file of the authors' STAGE"
 CARD = """---
@@ -44,9 +44,11 @@ a context yet. Fine-tune it before you play with it.
 
 
 def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
-    """Recognise a checkpoint and read its shape, codec and text encoder. Raises StageError for what is none, or not whole.
+    """Recognise a checkpoint and read its shape, codec and text encoder. Raises StageError for what is none, or not
+    whole.
 
-    stems: what it plays, or is to learn. t5: folder or hub name of T5, for checkpoints without its tokenizer or without it.
+    stems: what it plays, or is to learn. t5: folder or hub name of T5, for checkpoints without its tokenizer or without
+    it.
     """
     if not source.exists():
         raise StageError(f"{source} does not exist: give {KNOWN}")
@@ -59,7 +61,9 @@ def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
     if source.is_dir() and {"format", "stage"} <= set(musicgen.described(source)):
         raise StageError(f"{source} is a model of STAGE already: use it as it is, with --model {source}")
     kind = musicgen.described(source).get("model_type")
-    raise StageError(f"{source} is {f'a model of the kind {kind}' if kind else 'no checkpoint that is known here'}: give {KNOWN}")
+    raise StageError(
+        f"{source} is {f'a model of the kind {kind}' if kind else 'no checkpoint that is known here'}: give {KNOWN}"
+    )
 
 
 def _stem(file: Path, stems: Sequence[str]) -> str:
@@ -72,12 +76,24 @@ def _stem(file: Path, stems: Sequence[str]) -> str:
     return stems[0] if stems else named[0]
 
 
-def convert(source: Path, out: Path, *, stems: Sequence[str] = (), name: str = "", origin: str = "", dtype: torch.dtype | None = None,
-            t5: str = T5, licence: str = MUSICGEN_LICENCE, on_share: Callable[[float], None] | None = None) -> None:
+def convert(
+    source: Path,
+    out: Path,
+    *,
+    stems: Sequence[str] = (),
+    name: str = "",
+    origin: str = "",
+    dtype: torch.dtype | None = None,
+    t5: str = T5,
+    licence: str = MUSICGEN_LICENCE,
+    on_share: Callable[[float], None] | None = None,
+) -> None:
     """Write a checkpoint of another project as a folder that `Stage.from_pretrained` reads.
 
-    stems: what the model plays (the authors' checkpoints), or is to learn (bases; none: plain MusicGen). name: in the model's card,
-    that of the folder by default. origin: where it is from, the source by default. dtype: float32 or bfloat16, as stored by default.
+    stems: what the model plays (the authors' checkpoints), or is to learn (bases; none: plain MusicGen). name: in the
+    model's card,
+    that of the folder by default. origin: where it is from, the source by default. dtype: float32 or bfloat16, as
+    stored by default.
     on_share: told the share of the decoder that is written, 0..1. Raises StageError; nothing half-written is left.
     """
     foreign = read(source, stems, t5)
@@ -92,19 +108,36 @@ def convert(source: Path, out: Path, *, stems: Sequence[str] = (), name: str = "
         write(partial / "decoder.safetensors", made, dtype, on_share)
         foreign.codec.save_pretrained(str(partial / "codec"))
         foreign.text.save_pretrained(str(partial / "text"))
-        described = {"format": FORMAT, "stage": dataclasses.asdict(config), "decoder": dataclasses.asdict(foreign.decoder)}
+        described = {
+            "format": FORMAT,
+            "stage": dataclasses.asdict(config),
+            "decoder": dataclasses.asdict(foreign.decoder),
+        }
         described |= {part: {"kind": "transformers"} for part in ("codec", "text")}
         (partial / "config.json").write_text(json.dumps(described, indent=2) + "\n")
-        (partial / "README.md").write_text(CARD.format(
-            licence=config.licence, origin=config.origin, name=config.name, date=datetime.date.today(), kind=foreign.kind,
-            stems=", ".join(foreign.decoder.stems) or "none: it makes whole music from text", parameters=parameters,
-            dtype=str(dtype).removeprefix("torch."), terms=TERMS if licence.upper() == MUSICGEN_LICENCE else "", note=BASE_NOTE if foreign.base and foreign.decoder.stems else "",
-        ))  # fmt: skip
+        (partial / "README.md").write_text(
+            CARD.format(
+                licence=config.licence,
+                origin=config.origin,
+                name=config.name,
+                date=datetime.date.today(),
+                kind=foreign.kind,
+                stems=", ".join(foreign.decoder.stems) or "none: it makes whole music from text",
+                parameters=parameters,
+                dtype=str(dtype).removeprefix("torch."),
+                terms=TERMS if licence.upper() == MUSICGEN_LICENCE else "",
+                note=BASE_NOTE if foreign.base and foreign.decoder.stems else "",
+            )
+        )
 
 
 def room(out: Path, size: int) -> None:
-    """Raise StageError if a folder's disk has no room for so many bytes, and half a gigabyte for the codec and T5 besides."""
+    """Raise StageError if a folder's disk has no room for so many bytes, and half a gigabyte for the codec and T5
+    besides."""
     place = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
     free, need = shutil.disk_usage(place).free, size + 5e8
     if free < need:
-        raise StageError(f"{out} needs {need / 1e9:.1f} GB on disk, and {free / 1e9:.1f} GB are free: make room, or choose --dtype bf16")
+        raise StageError(
+            f"{out} needs {need / 1e9:.1f} GB on disk, and {free / 1e9:.1f} GB are free: make room, or choose --dtype"
+            " bf16"
+        )

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from stage.config import DecoderConfig
 from stage.errors import StageError
-from stage.models.malloc import trim
 from stage.models.decoder import Decoder
+from stage.models.malloc import trim
 from stage.models.precision import compute_dtype, matrices, replace
 
 
@@ -37,17 +37,21 @@ def halves(path: Path) -> bool:
 
 
 def tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """A file's tensors one by one, float32 copies. The file is mapped anew for each, so that its pages do not add up in memory."""
+    """A file's tensors one by one, float32 copies. The file is mapped anew for each, so that its pages do not add up in
+    memory."""
     for name in shapes(path):
         with safe_open(str(path), "pt") as file:
             yield name, file.get_tensor(name).to(torch.float32, copy=True)
 
 
 def check(module: nn.Module, path: Path) -> None:
-    """Raise StageError with what a file lacks, what it has too much, and what is of another shape than in ``module``."""
+    """Raise StageError with what a file lacks, what it has too much, and what is of another shape than in
+    ``module``."""
     theirs, own = shapes(path), {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     wrong = [f"{n} is missing" for n in own if n not in theirs] + [f"{n} is unknown" for n in theirs if n not in own]
-    wrong += [f"{n} is {list(theirs[n])}, not {list(shape)}" for n, shape in own.items() if theirs.get(n, shape) != shape]
+    wrong += [
+        f"{n} is {list(theirs[n])}, not {list(shape)}" for n, shape in own.items() if theirs.get(n, shape) != shape
+    ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise StageError(f"{path} does not fit its config.json: {'; '.join(wrong[:3])}{more}")
@@ -60,8 +64,13 @@ def fill(module: nn.Module, path: Path) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def fill_decoder(config: DecoderConfig, path: Path, precision: str, device: torch.device | str,
-            on_share: Callable[[float], None] | None = None) -> Decoder:
+def fill_decoder(
+    config: DecoderConfig,
+    path: Path,
+    precision: str,
+    device: torch.device | str,
+    on_share: Callable[[float], None] | None = None,
+) -> Decoder:
     """A decoder with a file's weights, each packed as soon as it is read (`stage.models.precision`).
 
     on_share: told the share that is read, 0..1. Raises StageError for a file that does not fit.

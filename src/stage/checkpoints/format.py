@@ -1,8 +1,8 @@
 """Our own format: a folder with ``config.json`` and safetensors, loaded strictly.
 
-    config.json           "stage", "decoder", "codec", "text": what the parts are
-    decoder.safetensors   codec.safetensors   text.safetensors
-    codec/  text/         instead, where a part comes from ``transformers`` (EnCodec, T5)
+config.json           "stage", "decoder", "codec", "text": what the parts are
+decoder.safetensors   codec.safetensors   text.safetensors
+codec/  text/         instead, where a part comes from ``transformers`` (EnCodec, T5)
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from stage.checkpoints.fill import fill, fill_decoder, halves
+from stage.checkpoints.memory import check_memory, parameters
+from stage.checkpoints.paths import models
 from stage.config import DecoderConfig, StageConfig
 from stage.errors import StageError
-from stage.models.malloc import keep
 from stage.models.codec import Codec
 from stage.models.decoder import Decoder
 from stage.models.encodec import EncodecCodec
+from stage.models.malloc import keep
 from stage.models.precision import choose, plain_weights
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.models.text import HashedConfig, HashedText, T5Text, TextEncoder
-from stage.checkpoints.fill import fill, fill_decoder, halves
-from stage.checkpoints.paths import models
-from stage.checkpoints.memory import check_memory, parameters
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent.parent / "weights"
@@ -43,16 +43,26 @@ def find(name_or_path: str | Path) -> Path:
         if (folder / "config.json").is_file():
             return folder
     if Path(name_or_path).exists():
-        raise StageError(f"{name_or_path} is not a STAGE model: a folder with config.json is expected (stage convert makes one)")
+        raise StageError(
+            f"{name_or_path} is not a STAGE model: a folder with config.json is expected (stage convert makes one)"
+        )
     known = ", ".join(sorted(p.parent.name for place in (SHIPPED, models()) for p in place.glob("[!.]*/config.json")))
-    raise StageError(f"no model '{name_or_path}'; give a folder, or one of those at hand: {known or 'none'} (stage models get brings more)")
+    raise StageError(
+        f"no model '{name_or_path}'; give a folder, or one of those at hand: {known or 'none'} (stage models get brings"
+        " more)"
+    )
 
 
-def load(name_or_path: str | Path, device: str = "cpu", precision: str = "auto",
-         on_share: Callable[[float], None] | None = None) -> tuple[StageConfig, Decoder, Codec, TextEncoder]:
+def load(
+    name_or_path: str | Path,
+    device: str = "cpu",
+    precision: str = "auto",
+    on_share: Callable[[float], None] | None = None,
+) -> tuple[StageConfig, Decoder, Codec, TextEncoder]:
     """Load a model. Raises StageError with what is missing or does not fit.
 
-    precision: of the decoder's weights, see `stage.models.precision`. on_share: told the share of the decoder that is read, 0..1.
+    precision: of the decoder's weights, see `stage.models.precision`. on_share: told the share of the decoder that is
+    read, 0..1.
     """
     folder = find(name_or_path)
     try:
@@ -68,7 +78,11 @@ def load(name_or_path: str | Path, device: str = "cpu", precision: str = "auto",
     precision = choose(precision, device, parameters(shape), halves(folder / "decoder.safetensors"))
     check_memory(folder, shape, precision, device)
     text = T5Text.from_pretrained(str(folder / "text")) if text is None else fill(text, folder / "text.safetensors")
-    codec = EncodecCodec.from_pretrained(str(folder / "codec")) if codec is None else fill(codec, folder / "codec.safetensors")
+    codec = (
+        EncodecCodec.from_pretrained(str(folder / "codec"))
+        if codec is None
+        else fill(codec, folder / "codec.safetensors")
+    )
     for part in (codec, text):
         (part if isinstance(part, nn.Module) else part.model).to(device)
     decoder = fill_decoder(shape, folder / "decoder.safetensors", precision, device, on_share)
@@ -79,7 +93,8 @@ def load(name_or_path: str | Path, device: str = "cpu", precision: str = "auto",
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A new folder that appears whole, or not at all: what is written into the one that is given is moved there at the end."""
+    """A new folder that appears whole, or not at all: what is written into the one that is given is moved there at the
+    end."""
     if path.exists():
         raise StageError(f"{path} exists; choose another folder")
     partial = None
@@ -94,19 +109,33 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except BaseException as error:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) or "No space left" in str(error):  # safetensors has an error of its own for a full disk
-            raise StageError(f"{path} could not be written: {getattr(error, 'strerror', None) or error}; nothing was kept") from None
+        if isinstance(error, OSError) or "No space left" in str(
+            error
+        ):  # safetensors has an error of its own for a full disk
+            raise StageError(
+                f"{path} could not be written: {getattr(error, 'strerror', None) or error}; nothing was kept"
+            ) from None
         raise
 
 
-def save(path: str | Path, config: StageConfig, decoder: Decoder, codec: Codec, text: TextEncoder,
-         dtype: torch.dtype = torch.float32) -> None:
+def save(
+    path: str | Path,
+    config: StageConfig,
+    decoder: Decoder,
+    codec: Codec,
+    text: TextEncoder,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Write a model to a new folder, whole or not at all. ``dtype`` is what the weights are stored in."""
     if isinstance(decoder.predict, nn.Linear):  # bf16, which has fewer digits than the file may have had
         raise StageError("weights in bf16 cannot be saved: load the model with precision float32")
     weights = plain_weights(decoder)
     with whole_folder(Path(path)) as partial:
-        described = {"format": FORMAT, "stage": dataclasses.asdict(config), "decoder": dataclasses.asdict(decoder.config)}
+        described = {
+            "format": FORMAT,
+            "stage": dataclasses.asdict(config),
+            "decoder": dataclasses.asdict(decoder.config),
+        }
 
         def write(name: str, tensors: dict[str, torch.Tensor]) -> None:
             save_file({n: t.to(dtype).contiguous() for n, t in tensors.items()}, partial / f"{name}.safetensors")

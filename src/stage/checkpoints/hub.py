@@ -1,7 +1,10 @@
-"""Weights from the hub of Hugging Face: only the files that are needed, whole or not at all, and one clear line when they do not come.
+"""Weights from the hub of Hugging Face: only the files that are needed, whole or not at all, and one clear line when
+they do not come.
 
-`huggingface_hub` keeps its own cache (HF_HOME, HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN mean what they always do), but begins a file anew
-when it was stopped in it; files of gigabytes are brought into the same cache here, so that a later call goes on where the last one stopped.
+`huggingface_hub` keeps its own cache (HF_HOME, HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN mean what they always do), but
+begins a file anew
+when it was stopped in it; files of gigabytes are brought into the same cache here, so that a later call goes on where
+the last one stopped.
 """
 
 from __future__ import annotations
@@ -23,12 +26,17 @@ WANTED = ("*.json", "*.safetensors", "spiece.model", "*/spiece.model", "README.m
 """What a model is made of, whoever wrote it. Pickles are none of it: to open one is to run it."""
 LARGE = 10_000_000
 """Bytes from which on a file is worth going on with."""
-FULL = {errno.ENOSPC: "there is no room left", errno.EDQUOT: "the quota is used up", errno.EFBIG: "files may not be as large"}
+FULL = {
+    errno.ENOSPC: "there is no room left",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "files may not be as large",
+}
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What the hub has under a name: the commit, the licence of its card, and the needed files with (bytes, sha256 or "")."""
+    """What the hub has under a name: the commit, the licence of its card, and the needed files with (bytes, sha256 or
+    "")."""
 
     name: str
     commit: str
@@ -74,7 +82,8 @@ def licence(fetched: Fetched) -> str:
 def fetch(name: str, revision: str | None = None, offer: Offer | None = None) -> Fetched:
     """Bring a model into the hub's cache, or find it there; progress bars on stderr.
 
-    name: OWNER/NAME. revision: branch, tag or commit; the newest of the main branch by default. offer: what `look` said, if it was asked.
+    name: OWNER/NAME. revision: branch, tag or commit; the newest of the main branch by default. offer: what `look`
+    said, if it was asked.
     Without a network, what the cache has whole is taken. Raises StageError for what cannot be had, or finds no room.
     """
     from huggingface_hub import snapshot_download
@@ -122,7 +131,8 @@ def _cached(name: str, revision: str | None, reason: StageError) -> Fetched:
 def _need_safetensors(name: str, files: Sequence[str]) -> None:
     if not any(file.endswith(".safetensors") for file in files):
         raise StageError(
-            f"{name} has no safetensors files, and pickles of the hub are not opened: look for a revision or another repository that has them"
+            f"{name} has no safetensors files, and pickles of the hub are not opened: look for a revision or another"
+            " repository that has them"
         )
 
 
@@ -133,7 +143,11 @@ def _check_whole(name: str, path: Path) -> None:
     files = [str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()]
     _need_safetensors(name, files)
     for index in path.rglob("*.safetensors.index.json"):
-        missing = {shard for shard in json.loads(index.read_text())["weight_map"].values() if not (index.parent / shard).is_file()}
+        missing = {
+            shard
+            for shard in json.loads(index.read_text())["weight_map"].values()
+            if not (index.parent / shard).is_file()
+        }
         if missing:
             raise StageError(f"{name} is not whole: {', '.join(sorted(missing)[:3])} did not come; try again")
 
@@ -149,12 +163,15 @@ def _partial(offer: Offer, digest: str) -> Path:
 def _check_room(offer: Offer) -> None:
     """Raise StageError if what is yet to come is larger than the disk has room for."""
     place = _repository(offer.name)
-    have = sum(p.stat().st_size for _, digest in offer.files.values() if digest and (p := _partial(offer, digest)).exists())
+    have = sum(
+        p.stat().st_size for _, digest in offer.files.values() if digest and (p := _partial(offer, digest)).exists()
+    )
     need = sum(size for file, (size, _) in offer.files.items() if not _is_there(offer, file)) - have
     free = shutil.disk_usage(next(folder for folder in (place, *place.parents) if folder.exists())).free
     if free < need:
         raise StageError(
-            f"{offer.name} takes {need / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free in {place.parent}: make room, or set HF_HOME to another disk"
+            f"{offer.name} takes {need / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free in {place.parent}: make"
+            " room, or set HF_HOME to another disk"
         )
 
 
@@ -162,7 +179,8 @@ def _check_room(offer: Offer) -> None:
 
 
 def _bring(offer: Offer, file: str, size: int, digest: str) -> None:
-    """Bring a file into the cache's blobs under its sha256, going on where an earlier call stopped. Raises OSError for a full disk."""
+    """Bring a file into the cache's blobs under its sha256, going on where an earlier call stopped. Raises OSError for
+    a full disk."""
     from huggingface_hub.utils import WeakFileLock
 
     partial = _partial(offer, digest)
@@ -204,7 +222,14 @@ def _go_on(offer: Offer, file: str, size: int, partial: Path) -> None:
         try:
             with open(partial, "ab") as out:
                 url = hf_hub_url(offer.name, file, revision=offer.commit)
-                http_get(url, out, resume_size=before, headers=build_hf_headers(), expected_size=size, displayed_filename=file)
+                http_get(
+                    url,
+                    out,
+                    resume_size=before,
+                    headers=build_hf_headers(),
+                    expected_size=size,
+                    displayed_filename=file,
+                )
         except Exception as error:
             broken = broken + 1 if come() == before else 0
             if not _is_network(error) or broken >= 2:
@@ -228,9 +253,14 @@ def _is_network(error: BaseException) -> bool:
 
     if isinstance(error, HfHubHTTPError):
         return False
-    return type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3") or isinstance(
-        error, (ConnectionError, TimeoutError)
-    )
+    return type(error).__module__.split(".")[0] in (
+        "httpx",
+        "httpx2",
+        "httpcore",
+        "httpcore2",
+        "requests",
+        "urllib3",
+    ) or isinstance(error, (ConnectionError, TimeoutError))
 
 
 @contextlib.contextmanager
@@ -243,7 +273,9 @@ def _plainly(name: str, revision: str | None) -> Iterator[None]:
     except StageError:
         raise
     except Exception as error:
-        while isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:  # it only wraps what went wrong
+        while (
+            isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None
+        ):  # it only wraps what went wrong
             error = error.__cause__
         said = _explain(error, name, revision)
         if said is None:
@@ -265,19 +297,28 @@ def _explain(error: BaseException, name: str, revision: str | None) -> StageErro
     if isinstance(error, utils.RevisionNotFoundError):
         return StageError(f"{name} has no revision '{revision}': see {hub}/{name}/commits/main")
     if isinstance(error, utils.RepositoryNotFoundError):
-        return StageError(f"there is no model {name} on {hub}, or it is private: check the name; if it is private, {login}")
+        return StageError(
+            f"there is no model {name} on {hub}, or it is private: check the name; if it is private, {login}"
+        )
     if status in (401, 403):
-        return StageError(f"{hub} does not give {name} to you ({status}): accept its terms at {hub}/{name}, then {login}")
+        return StageError(
+            f"{hub} does not give {name} to you ({status}): accept its terms at {hub}/{name}, then {login}"
+        )
     if status == 404:
         return StageError(f"{hub} has no file that {name} needs: it may have changed in the meantime; try again")
     if status is not None:
         return Unreachable(f"{hub} answers with error {status} for {name}: try again later")
     if isinstance(error, OSError) and error.errno in FULL:
-        return StageError(f"{name} could not be kept in {_repository(name).parent}, {FULL[error.errno]}: make room, or set HF_HOME to another disk")
+        return StageError(
+            f"{name} could not be kept in {_repository(name).parent}, {FULL[error.errno]}: make room, or set HF_HOME to"
+            " another disk"
+        )
     if isinstance(error, PermissionError):
         return StageError(f"{_repository(name).parent} cannot be written into: set HF_HOME to a folder of yours")
     if _is_network(error):
-        return Unreachable(f"{name} does not come from {hub}, there is no connection: try again, what came of it is kept")
+        return Unreachable(
+            f"{name} does not come from {hub}, there is no connection: try again, what came of it is kept"
+        )
     if isinstance(error, OSError):
         return StageError(f"{name} did not come whole ({error}): try again")
     return None

@@ -1,4 +1,5 @@
-"""The shelf of models: which are at hand, those of the package and those that the user installed; getting more, and removing them."""
+"""The shelf of models: which are at hand, those of the package and those that the user installed; getting more, and
+removing them."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stage.config import StageConfig
-from stage.errors import StageError
 from stage.checkpoints import hub
 from stage.checkpoints.paths import home, models
+from stage.config import StageConfig
+from stage.errors import StageError
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,8 @@ NON_COMMERCIAL = "attribution, and no commercial use"
 
 @dataclass(frozen=True)
 class Installed:
-    """A model at hand. parameters: of its decoder. size: bytes of the whole folder. precision: what the decoder is stored in."""
+    """A model at hand. parameters: of its decoder. size: bytes of the whole folder. precision: what the decoder is
+    stored in."""
 
     name: str
     path: Path
@@ -45,7 +47,8 @@ class Installed:
 
 
 def installed() -> list[Installed]:
-    """The models of the package, then those of the user, each by name. One that cannot be read says so in `precision`."""
+    """The models of the package, then those of the user, each by name. One that cannot be read says so in
+    `precision`."""
     return [
         describe(config.parent, shipped)
         for place, shipped in ((PACKAGE, True), (models(), False))
@@ -61,7 +64,17 @@ def describe(folder: Path, shipped: bool = False) -> Installed:
         config = json.loads((folder / "config.json").read_text())
         stage, stems = config["stage"], tuple(config["decoder"]["stems"])
         parameters, precision = _weights(folder / "decoder.safetensors")
-        return Installed(folder.name, folder, stems, parameters, size, precision, stage.get("licence", ""), stage.get("origin", ""), shipped)
+        return Installed(
+            folder.name,
+            folder,
+            stems,
+            parameters,
+            size,
+            precision,
+            stage.get("licence", ""),
+            stage.get("origin", ""),
+            shipped,
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
         return Installed(folder.name, folder, (), 0, size, "damaged", "", "", shipped)
 
@@ -85,7 +98,8 @@ def _weights(path: Path) -> tuple[int, str]:
 
 
 def is_free(licence: str) -> bool:
-    """Whether a licence lets everybody use the weights for everything, as Apache's does. What is not known is not free."""
+    """Whether a licence lets everybody use the weights for everything, as Apache's does. What is not known is not
+    free."""
     return bool(licence) and all(part.strip().lower().startswith(FREE) for part in licence.split(","))
 
 
@@ -100,7 +114,8 @@ def terms(licence: str) -> str:
 
 
 def notice(model: str | Path, config: StageConfig) -> str | None:
-    """A line on the licence of a model, the first time that it is used on this machine; None later, or if it is free."""
+    """A line on the licence of a model, the first time that it is used on this machine; None later, or if it is
+    free."""
     if not config.licence or is_free(config.licence):
         return None
     told, line = home() / "licences-told", f"{config.name}: {config.licence}"
@@ -111,22 +126,38 @@ def notice(model: str | Path, config: StageConfig) -> str | None:
         told.parent.mkdir(parents=True, exist_ok=True)
         with open(told, "a", encoding="utf-8") as file:
             file.write(line + "\n")
-    return f"the weights of {Path(model).name} are under {terms(config.licence)}; what you may do with the music is for that licence to say"
+    return (
+        f"the weights of {Path(model).name} are under {terms(config.licence)}; what you may do with the music is for"
+        " that licence to say"
+    )
 
 
 # ---------------------------------------------------------------- more and fewer
 
 
-def get(name: str, stems: Sequence[str] = (), revision: str | None = None, own: str = "", dtype: torch.dtype | None = None,
-        t5: str = "", agree: Callable[[str], bool] = lambda licence: False, on_share: Callable[[float], None] | None = None) -> Installed:
+def get(
+    name: str,
+    stems: Sequence[str] = (),
+    revision: str | None = None,
+    own: str = "",
+    dtype: torch.dtype | None = None,
+    t5: str = "",
+    agree: Callable[[str], bool] = lambda licence: False,
+    on_share: Callable[[float], None] | None = None,
+) -> Installed:
     """Download a model from the hub, convert it if it is not a STAGE model already, and install it.
 
-    name: OWNER/NAME. stems: what it is to learn, or plays. own: name to install it under, by default the last part of `name` and the
-    stems: musicgen-small-drums. agree: asked with the licence, before anything is downloaded, if the licence is not a free one.
+    name: OWNER/NAME. stems: what it is to learn, or plays. own: name to install it under, by default the last part of
+    `name` and the
+    stems: musicgen-small-drums. agree: asked with the licence, before anything is downloaded, if the licence is not a
+    free one.
     dtype, t5, on_share: as in `stage.checkpoints.convert.convert`. Raises StageError; nothing half-installed is left.
     """
     if not hub.is_name(name):
-        raise StageError(f"'{name}' is no name on the hub: give OWNER/NAME, like facebook/musicgen-small (stage convert takes files and folders)")
+        raise StageError(
+            f"'{name}' is no name on the hub: give OWNER/NAME, like facebook/musicgen-small (stage convert takes files"
+            " and folders)"
+        )
     target = _target(own or "-".join([name.split("/")[1], *(stem.replace("/", "-") for stem in stems)]))
     try:
         offer = hub.look(name, revision)
@@ -135,7 +166,9 @@ def get(name: str, stems: Sequence[str] = (), revision: str | None = None, own: 
         fetched = hub.fetch(name, revision)  # whole in the cache, or nowhere
         offer, licence = None, written(hub.licence(fetched))
     if not is_free(licence) and not agree(licence or "no licence that is told"):
-        raise StageError(f"{name} was not installed: it is under {terms(licence)}. If you accept that, add --accept-licence")
+        raise StageError(
+            f"{name} was not installed: it is under {terms(licence)}. If you accept that, add --accept-licence"
+        )
     fetched = fetched or hub.fetch(name, revision, offer)
     if _is_ours(fetched.path):
         if stems or dtype:
@@ -147,7 +180,16 @@ def get(name: str, stems: Sequence[str] = (), revision: str | None = None, own: 
         options: dict[str, Any] = {"t5": t5} if t5 else {}
         if licence:
             options["licence"] = licence
-        convert(fetched.path, target, stems=stems, name=target.name, origin=f"{name} @ {fetched.commit}", dtype=dtype, on_share=on_share, **options)
+        convert(
+            fetched.path,
+            target,
+            stems=stems,
+            name=target.name,
+            origin=f"{name} @ {fetched.commit}",
+            dtype=dtype,
+            on_share=on_share,
+            **options,
+        )
     return describe(target)
 
 
@@ -158,7 +200,9 @@ def _target(name: str) -> Path:
     if (PACKAGE / name / "config.json").is_file():
         raise StageError(f"'{name}' is a model of the package: choose another --name")
     if (models() / name).exists():
-        raise StageError(f"{name} is installed already: choose another --name, or remove it first (stage models remove {name})")
+        raise StageError(
+            f"{name} is installed already: choose another --name, or remove it first (stage models remove {name})"
+        )
     return models() / name
 
 
@@ -171,13 +215,17 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _copy(fetched: hub.Fetched, target: Path, origin: str, licence: str) -> None:
-    """Install a snapshot that is a STAGE model, with its origin, and with the hub's licence where it has none of its own."""
+    """Install a snapshot that is a STAGE model, with its origin, and with the hub's licence where it has none of its
+    own."""
     from stage.checkpoints.format import whole_folder
 
     size = sum(file.stat().st_size for file in fetched.path.rglob("*") if file.is_file())
     free = shutil.disk_usage(next(folder for folder in target.parents if folder.exists())).free
     if free < size:
-        raise StageError(f"{target} needs {size / 1e9:.1f} GB on disk, and {free / 1e9:.1f} GB are free: make room, or set STAGE_HOME to another disk")
+        raise StageError(
+            f"{target} needs {size / 1e9:.1f} GB on disk, and {free / 1e9:.1f} GB are free: make room, or set"
+            " STAGE_HOME to another disk"
+        )
     with whole_folder(target) as partial:
         shutil.copytree(fetched.path, partial, dirs_exist_ok=True)
         config = json.loads((partial / "config.json").read_text())
@@ -190,7 +238,8 @@ def _copy(fetched: hub.Fetched, target: Path, origin: str, licence: str) -> None
 
 
 def remove(name: str) -> Path:
-    """Delete an installed model; returns where it was. The hub's cache keeps what it was made of. StageError if there is none."""
+    """Delete an installed model; returns where it was. The hub's cache keeps what it was made of. StageError if there
+    is none."""
     found = {model.name: model for model in installed()}
     if name not in found or found[name].shipped and not (models() / name / "config.json").is_file():
         own = ", ".join(model.name for model in found.values() if not model.shipped)

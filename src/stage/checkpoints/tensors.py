@@ -1,4 +1,5 @@
-"""Safetensors files as one mapping from names to tensors, each read when it is asked for; and files written tensor by tensor.
+"""Safetensors files as one mapping from names to tensors, each read when it is asked for; and files written tensor by
+tensor.
 
 So a model is converted in the memory of its largest matrix.
 """
@@ -29,7 +30,9 @@ class Files(Mapping):
         for path in paths:
             try:
                 with safe_open(str(path), "pt") as file:
-                    self.where.update({name.removeprefix(prefix): path for name in file.keys() if name.startswith(prefix)})
+                    self.where.update(
+                        {name.removeprefix(prefix): path for name in file.keys() if name.startswith(prefix)}
+                    )
             except FileNotFoundError:
                 raise StageError(f"{path} is missing") from None
             except (SafetensorError, OSError) as error:
@@ -68,8 +71,12 @@ def safetensors_of(folder: Path) -> list[Path]:
     return [folder / "model.safetensors"]
 
 
-def write(path: Path, made: Mapping[str, tuple[tuple[int, ...], Callable[[], Tensor]]], dtype: torch.dtype,
-          on_share: Callable[[float], None] | None = None) -> None:
+def write(
+    path: Path,
+    made: Mapping[str, tuple[tuple[int, ...], Callable[[], Tensor]]],
+    dtype: torch.dtype,
+    on_share: Callable[[float], None] | None = None,
+) -> None:
     """Write a safetensors file of tensors that are made one after the other: name -> (shape, maker).
 
     The format: length of the header (8 bytes), header in JSON with the place of each tensor, then their bytes.

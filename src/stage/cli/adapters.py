@@ -36,7 +36,8 @@ def show_all() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from stage.checkpoints import adapters, paths as home
+    from stage.checkpoints import adapters
+    from stage.checkpoints import paths as home
 
     folders = adapters.installed()
     typer.echo(f"{len(folders)} installed in {home.adapters()}")
@@ -57,11 +58,14 @@ def info(adapter: AdapterArgument) -> None:
     config = adapters.load(folder).config
     shape = config.shape
     lines = {
-        "name": config.name, "stem": config.stem, "folder": folder,
+        "name": config.name,
+        "stem": config.stem,
+        "folder": folder,
         "base": f"{config.base} (width {shape.dim}, {shape.layers} layers, weights {config.fingerprint})",
         "changes": f"{', '.join(config.layers)}: rank {config.rank}, alpha {config.alpha:g}",
-        "size": f"{_megabytes(folder)} MB", "licence": config.licence or "not said",
-    }  # fmt: skip
+        "size": f"{_megabytes(folder)} MB",
+        "licence": config.licence or "not said",
+    }
     for key, value in lines.items():
         typer.echo(f"{key + ':':<9} {value}")
 
@@ -75,8 +79,8 @@ def merge(
     """Write base and adapter as one plain model that plays the adapter's stem: `stage accompany --model OUT`."""
     from rich.console import Console
 
-    from stage.errors import StageError
     from stage.checkpoints import adapters
+    from stage.errors import StageError
 
     if out.exists():
         raise StageError(f"{out} exists; choose another folder")
@@ -93,8 +97,8 @@ def merge(
 
 def _cells(folder: Path) -> list[str]:
     """An adapter's row of the list; a spoilt one says so."""
-    from stage.errors import StageError
     from stage.checkpoints import adapters
+    from stage.errors import StageError
 
     try:
         config = adapters.describe(folder)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,32 +40,65 @@ A new stem that follows a recording, or just a tempo.
 sampling rate, as long as the chosen part: drop them on a track and they are in time.
 """
 
-app = typer.Typer(help=EXAMPLES, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help=EXAMPLES, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 models = typer.Typer(help="The models at hand; get more from the hub, or remove them.", rich_markup_mode=None)
 train = typer.Typer(help="Train a codec or a decoder from a recipe file.", no_args_is_help=True, rich_markup_mode=None)
 
 StemOption = Annotated[str, typer.Option("--stem", help="Instrument to play: drums or bass with the embedded model.")]
 PromptOption = Annotated[str, typer.Option("--prompt", help='Style in words, like "busy, driving funk".')]
 VariationsOption = Annotated[int, typer.Option("--variations", help="How many to make; each has its own seed.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the first variation. The same seed gives the same stem.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Seed of the first variation. The same seed gives the same stem.")
+]
 FolderOption = Annotated[
-    Optional[Path],
-    typer.Option("--out", "-o", help="Folder for the results; NAME-stage by default. -: the stem, as WAV on standard output while it is made."),
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Folder for the results; NAME-stage by default. -: the stem, as WAV on standard output while it is made.",
+    ),
 ]
-PlayOption = Annotated[bool, typer.Option("--play", help="Hear song and stem while it is made, by ffplay, sox, aplay or $STAGE_PLAYER.")]
-RawOption = Annotated[bool, typer.Option("--raw", help="With -o -: float32, little endian, without a header, in place of WAV.")]
-GainOption = Annotated[Optional[float], typer.Option("--gain", help="dB for --play and -o -; by default what suits a usual stem.")]
+PlayOption = Annotated[
+    bool, typer.Option("--play", help="Hear song and stem while it is made, by ffplay, sox, aplay or $STAGE_PLAYER.")
+]
+RawOption = Annotated[
+    bool, typer.Option("--raw", help="With -o -: float32, little endian, without a header, in place of WAV.")
+]
+GainOption = Annotated[
+    float | None, typer.Option("--gain", help="dB for --play and -o -; by default what suits a usual stem.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
-ModelOption = Annotated[str, typer.Option("--model", help="A model in the package or installed (stage models), or a folder.")]
-PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="float32, float16, bf16, int8 or int4: fewer bits are faster. auto: what suits model and machine.")
+ModelOption = Annotated[
+    str, typer.Option("--model", help="A model in the package or installed (stage models), or a folder.")
 ]
-AdapterOption = Annotated[Optional[list[str]], typer.Option("--adapter", help="An adapter that plays its stem on the model: a name from `stage adapters`, or a folder.")]
-GuidanceOption = Annotated[Optional[float], typer.Option("--guidance", help="How closely to follow the music (1: not pushed).")]
-TextOption = Annotated[Optional[float], typer.Option("--text-guidance", help="How closely to follow the prompt, apart from the music.")]
-TopKOption = Annotated[Optional[int], typer.Option("--top-k", help="Choose among this many of the likeliest codes; 0 for all.")]
-TopPOption = Annotated[Optional[float], typer.Option("--top-p", help="Choose among the codes that reach this probability; 0 for all.")]
-TemperatureOption = Annotated[Optional[float], typer.Option("--temperature", help="Below 1 safer, above 1 wilder.")]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="float32, float16, bf16, int8 or int4: fewer bits are faster. auto: what suits model and machine.",
+    ),
+]
+AdapterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter", help="An adapter that plays its stem on the model: a name from `stage adapters`, or a folder."
+    ),
+]
+GuidanceOption = Annotated[
+    float | None, typer.Option("--guidance", help="How closely to follow the music (1: not pushed).")
+]
+TextOption = Annotated[
+    float | None, typer.Option("--text-guidance", help="How closely to follow the prompt, apart from the music.")
+]
+TopKOption = Annotated[
+    int | None, typer.Option("--top-k", help="Choose among this many of the likeliest codes; 0 for all.")
+]
+TopPOption = Annotated[
+    float | None, typer.Option("--top-p", help="Choose among the codes that reach this probability; 0 for all.")
+]
+TemperatureOption = Annotated[float | None, typer.Option("--temperature", help="Below 1 safer, above 1 wilder.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -83,7 +116,7 @@ def accompany(
     stem: StemOption,
     prompt: PromptOption = "",
     start: Annotated[float, typer.Option(help="Where in the song to begin, in seconds.")] = 0.0,
-    seconds: Annotated[Optional[float], typer.Option(help="How much to accompany; to the end by default.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How much to accompany; to the end by default.")] = None,
     variations: VariationsOption = 1,
     seed: SeedOption = 0,
     out: FolderOption = None,
@@ -91,10 +124,17 @@ def accompany(
     raw: RawOption = False,
     gain: GainOption = None,
     grid: Annotated[
-        Optional[str],
-        typer.Option(help="on: give the model the tracked beats too. off: the sound alone. Or a file of beats, one 'seconds number' a line."),
+        str | None,
+        typer.Option(
+            help=(
+                "on: give the model the tracked beats too. off: the sound alone. Or a file of beats, one 'seconds"
+                " number' a line."
+            )
+        ),
     ] = None,
-    save_grid: Annotated[Optional[Path], typer.Option(help="Also write the beats that were used, to mend and give back with --grid.")] = None,
+    save_grid: Annotated[
+        Path | None, typer.Option(help="Also write the beats that were used, to mend and give back with --grid.")
+    ] = None,
     stream: Annotated[int, typer.Option(help="Which audio stream of a file with several, from 0.")] = 0,
     guidance: GuidanceOption = None,
     text_guidance: TextOption = None,
@@ -108,20 +148,20 @@ def accompany(
 ) -> None:
     """Play a new stem to a recording.
 
-    \b
-      stage accompany song.mp3 --stem drums
-      stage accompany song.wav --stem bass --start 30 --seconds 20 --variations 4 -o ideas
-      stage accompany song.flac --stem drums --save-grid beats.txt
-      stage accompany song.flac --stem drums --grid beats.txt --seed 7
-  stage accompany song.mp3 --stem drums --play
+      \b
+        stage accompany song.mp3 --stem drums
+        stage accompany song.wav --stem bass --start 30 --seconds 20 --variations 4 -o ideas
+        stage accompany song.flac --stem drums --save-grid beats.txt
+        stage accompany song.flac --stem drums --grid beats.txt --seed 7
+    stage accompany song.mp3 --stem drums --play
 
-    For each variation the folder gets NAME.STEM.SEED.wav (the stem), NAME.STEM.SEED.mix.wav
-    (song and stem) and NAME.STEM.SEED.png (waveforms, beats, spectrogram). `-o -` writes the
-    stem to standard output instead, `-o - | ffplay -` say, while it is made.
+      For each variation the folder gets NAME.STEM.SEED.wav (the stem), NAME.STEM.SEED.mix.wav
+      (song and stem) and NAME.STEM.SEED.png (waveforms, beats, spectrogram). `-o -` writes the
+      stem to standard output instead, `-o - | ffplay -` say, while it is made.
     """
     from stage.audio import playback as playing
-    from stage.generation import request
     from stage.cli import results
+    from stage.generation import request
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
     request.check_sampling(**choice)
@@ -131,7 +171,9 @@ def accompany(
     part, rate = results.read_part(song, start, seconds, stream)
 
     def work(player: Stage, on_progress: Progress) -> Accompaniment:
-        asked = dict(variations=variations, seed=seed, grid=beats, sampling=player.sampling(**choice), on_progress=on_progress)
+        asked = dict(
+            variations=variations, seed=seed, grid=beats, sampling=player.sampling(**choice), on_progress=on_progress
+        )
         if ear:
             return ear.hear(player.stream(part, rate, stem, prompt, **asked, gain_db=gain))
         return player.accompany(part, rate, stem, prompt, **asked)
@@ -152,7 +194,9 @@ def click(
     play: PlayOption = False,
     raw: RawOption = False,
     gain: GainOption = None,
-    rate: Annotated[Optional[int], typer.Option(help="Sampling rate of the results in Hz; the model's own by default.")] = None,
+    rate: Annotated[
+        int | None, typer.Option(help="Sampling rate of the results in Hz; the model's own by default.")
+    ] = None,
     guidance: GuidanceOption = None,
     text_guidance: TextOption = None,
     top_k: TopKOption = None,
@@ -173,8 +217,8 @@ def click(
     The results are named like those of `accompany`; the mix has the clicks under the stem.
     """
     from stage.audio import playback as playing
-    from stage.generation import request
     from stage.cli import results
+    from stage.generation import request
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
     request.check_sampling(**choice)
@@ -185,7 +229,9 @@ def click(
     files = results.plan(out, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations, force)
 
     def work(player: Stage, on_progress: Progress) -> Accompaniment:
-        asked = dict(variations=variations, seed=seed, rate=rate, sampling=player.sampling(**choice), on_progress=on_progress)
+        asked = dict(
+            variations=variations, seed=seed, rate=rate, sampling=player.sampling(**choice), on_progress=on_progress
+        )
         if ear:
             return ear.hear(player.stream_click(bpm, stem, meter, bars, prompt, **asked, gain_db=gain))
         return player.click(bpm, stem, meter, bars, prompt, **asked)
@@ -194,8 +240,16 @@ def click(
 
 
 WINGS = {
-    "evaluate": ("stage.cli.evaluate", "evaluate", "Judge a model by the paper's protocols, on any songs, with all controls."),
-    "acceptance": ("stage.cli.acceptance", None, "Measure a model against what is asked of the embedded one, on our corpus."),
+    "evaluate": (
+        "stage.cli.evaluate",
+        "evaluate",
+        "Judge a model by the paper's protocols, on any songs, with all controls.",
+    ),
+    "acceptance": (
+        "stage.cli.acceptance",
+        None,
+        "Measure a model against what is asked of the embedded one, on our corpus.",
+    ),
     "coherence": ("stage.cli.coherence", None, "Validate the coherence scorers on held-out songs."),
     "bench": ("stage.cli.bench", None, "Measure speed, memory and exactness against transformers."),
     "convert": ("stage.cli.models", None, "Turn weights of MusicGen or of STAGE's authors into a model."),
@@ -248,7 +302,8 @@ def shelf(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
-    """The models at hand: name, stems, size, precision, licence and origin. get: more, from the hub; remove: delete one."""
+    """The models at hand: name, stems, size, precision, licence and origin. get: more, from the hub; remove: delete
+    one."""
     if context.invoked_subcommand is None:
         from stage.cli.models import show
 
@@ -282,7 +337,11 @@ def run(args: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("STAGE_DEBUG"):
             raise
-        return _complain(f"unexpected error, please report it ({type(error).__name__}: {error}). STAGE_DEBUG=1 shows where it happened", 1)
+        return _complain(
+            f"unexpected error, please report it ({type(error).__name__}: {error}). STAGE_DEBUG=1 shows where it"
+            " happened",
+            1,
+        )
     if code == STOPPED:  # also typer's own answer to Ctrl-C
         return _complain("stopped; unfinished results were not kept", STOPPED)
     return code if isinstance(code, int) else 0

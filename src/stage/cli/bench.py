@@ -9,7 +9,7 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -19,10 +19,14 @@ from stage.errors import StageError
 def bench(
     steps: Annotated[int, typer.Option(help="Steps to time of each; a ten-second stem has 503.")] = 500,
     variations: Annotated[int, typer.Option(help="How many at once, against one.")] = 8,
-    threads: Annotated[Optional[int], typer.Option(help="Threads; all cores by default.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; all cores by default.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    weights: Annotated[Optional[Path], typer.Option(help="Keep the drawn weights in this folder (4 GB), or use those that are there.")] = None,
-    only: Annotated[Optional[str], typer.Option(help="Only these parts, with commas: steps, peer, many, job, first, quality.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Keep the drawn weights in this folder (4 GB), or use those that are there.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Only these parts, with commas: steps, peer, many, job, first, quality.")
+    ] = None,
 ) -> None:
     """Measure speed, memory and exactness against transformers and the memory's own speed.
 
@@ -52,7 +56,9 @@ def bench(
     print(json.dumps(found))
 
 
-def plan(parts: set[str], weights: str, steps: int, variations: int, threads: int, device: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def plan(
+    parts: set[str], weights: str, steps: int, variations: int, threads: int, device: str
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The measurements as (name, task, arguments); names are those of the JSON line."""
     ours = ("float32", "bf16", "int8", "int4") if device == "cpu" else ("float32", "bf16")
     best = "int8" if device == "cpu" else "bf16"
@@ -69,7 +75,11 @@ def plan(parts: set[str], weights: str, steps: int, variations: int, threads: in
         many = variations if device == "cpu" else max(variations, 64)
         yield f"ours {best} x{many}", "steps", dict(**common, precision=best, variations=many, count=steps)
         if "peer" in parts:
-            yield f"transformers bf16 x{many}", "peer", dict(**common, precision="bf16", variations=many, count=max(5, steps // 5))
+            yield (
+                f"transformers bf16 x{many}",
+                "peer",
+                dict(**common, precision="bf16", variations=many, count=max(5, steps // 5)),
+            )
     if "job" in parts:
         yield f"job {best}", "job", dict(**common, precision=best)
         yield "job embedded", "job", dict(common, weights="embedded", precision="auto")
@@ -111,8 +121,8 @@ def _weights(folder: Path | None, need: bool) -> Iterator[Path | None]:
 def _draw(folder: Path) -> None:
     import torch
 
-    from stage.testing.weights import save_musicgen
     from stage.checkpoints.convert import convert
+    from stage.testing.weights import save_musicgen
 
     if not (folder / "theirs/config.json").is_file():
         save_musicgen(folder / "theirs", "small")
@@ -133,7 +143,12 @@ def machine(threads: int, device: str) -> dict[str, Any]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return {
-        "processor": name if device == "cpu" else torch.cuda.get_device_name(), "threads": threads, "bf16_instructions": native_bf16(),
-        "vnni": has_vnni(), "stage": __version__, "torch": torch.__version__, "transformers": transformers.__version__,
+        "processor": name if device == "cpu" else torch.cuda.get_device_name(),
+        "threads": threads,
+        "bf16_instructions": native_bf16(),
+        "vnni": has_vnni(),
+        "stage": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
         "date": str(datetime.date.today()),
-    }  # fmt: skip
+    }

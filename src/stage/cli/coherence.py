@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -14,22 +14,26 @@ def scorer(
     recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML): recipes/scorer.yaml.")],
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it goes on where it stopped.")],
-    minutes: Annotated[Optional[float], typer.Option(help="Fit the schedule into this many minutes.")] = None,
-    limit: Annotated[Optional[int], typer.Option(help="At most this many songs.")] = None,
-    changes: Annotated[Optional[list[str]], typer.Option("--set", help="Change a value of the recipe: key.sub=value. May be repeated.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Fit the schedule into this many minutes.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most this many songs.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a value of the recipe: key.sub=value. May be repeated.")
+    ] = None,
 ) -> None:
     """Train the offline coherence scorer; songs of a split "train", where there are splits."""
     from rich.progress import Progress
 
     from stage.data import open_songs
     from stage.training.embedded.loop import read_recipe
-
     from stage.training.embedded.scorer import train
 
     settings, songs = read_recipe(recipe, changes), open_songs(data)
     songs = ([song for song in songs if song.split == "train"] or songs)[:limit]
     with Progress() as progress:
-        hearing, learning = progress.add_task("hearing", total=len(songs)), progress.add_task("learning", total=settings["schedule"]["steps"])
+        hearing, learning = (
+            progress.add_task("hearing", total=len(songs)),
+            progress.add_task("learning", total=settings["schedule"]["steps"]),
+        )
 
         def tell(step: int, figures: dict) -> None:
             progress.update(learning, completed=step, description=f"loss {figures['loss']:.2f}")
@@ -41,9 +45,13 @@ def scorer(
 def coherence(
     data: Data,
     trials: Annotated[int, typer.Option(min=10, help="Trials for each stem.")] = 200,
-    weights: Annotated[Optional[Path], typer.Option(help="A scorer of stage train scorer; the package's own by default.")] = None,
-    cocola: Annotated[Optional[Path], typer.Option(help="COCOLA's checkpoint; $STAGE_COCOLA by default, where it is set.")] = None,
-    limit: Annotated[Optional[int], typer.Option(help="At most this many songs.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A scorer of stage train scorer; the package's own by default.")
+    ] = None,
+    cocola: Annotated[
+        Path | None, typer.Option(help="COCOLA's checkpoint; $STAGE_COCOLA by default, where it is set.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="At most this many songs.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses places and wrong contexts.")] = 1,
 ) -> None:
     """Validate the coherence scorers: how often is the right context ranked over a wrong one, on held-out songs?
@@ -54,7 +62,6 @@ def coherence(
     from rich.progress import Progress
 
     from stage.data import open_songs
-
     from stage.evaluation.coherence import scorers
     from stage.evaluation.coherence.validate import table, validate
 
@@ -62,6 +69,11 @@ def coherence(
     songs = ([song for song in songs if song.split in ("heldout", "validation", "test")] or songs)[:limit]
     with Progress() as progress:
         task = progress.add_task("listening", total=None)
-        found = validate(songs, scorers(weights=weights, cocola=cocola), trials, seed,
-                         lambda done, total: progress.update(task, completed=done, total=total))  # fmt: skip
+        found = validate(
+            songs,
+            scorers(weights=weights, cocola=cocola),
+            trials,
+            seed,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
     typer.echo(table(found, len(songs)))

@@ -13,7 +13,9 @@ from stage.corpus.build import build
 
 def corpus(
     out: Annotated[Path, typer.Argument(help="Folder that gets <split>/<song>/song.json and the stems.")],
-    split: Annotated[str, typer.Option(help="train or heldout: they share no progressions, grooves or presets.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="train or heldout: they share no progressions, grooves or presets.")
+    ] = "train",
     songs: Annotated[int, typer.Option(help="How many songs; those that are there already are kept.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same songs.")] = 1,
     seconds: Annotated[float, typer.Option(help="Length of a song.")] = 32.0,

@@ -5,15 +5,24 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 
 def data(
-    path: Annotated[str, typer.Argument(help="Folder of a data set: MoisesDB, MUSDB18 (also HQ), Slakh2100, a corpus, stems, or a prepared set (or its URL).")],
-    kind: Annotated[str, typer.Option(help="auto, prepared, moisesdb, musdb18, musdb18-hq, slakh, corpus or folder.")] = "auto",
+    path: Annotated[
+        str,
+        typer.Argument(
+            help=(
+                "Folder of a data set: MoisesDB, MUSDB18 (also HQ), Slakh2100, a corpus, stems, or a prepared set (or"
+                " its URL)."
+            )
+        ),
+    ],
+    kind: Annotated[
+        str, typer.Option(help="auto, prepared, moisesdb, musdb18, musdb18-hq, slakh, corpus or folder.")
+    ] = "auto",
     examples: Annotated[int, typer.Option(min=0, help="How many problems of each kind to show.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs, with all problems.")] = False,
 ) -> None:
@@ -75,11 +84,15 @@ KNOWN = {
 
 
 def show(about: dict[str, Any], title: str, examples: int, console: Any) -> None:
-    """Print a summary: a line on the whole, a table of the stems, and the problems, counted, each kind with a few examples."""
+    """Print a summary: a line on the whole, a table of the stems, and the problems, counted, each kind with a few
+    examples."""
     from rich.markup import escape
     from rich.table import Table
 
-    console.print(f"{title}: {_plural(about['songs'], 'song')}, {about['hours']:.2f} hours, {_plural(about['artists'], 'artist')} named")
+    console.print(
+        f"{title}: {_plural(about['songs'], 'song')}, {about['hours']:.2f} hours, {_plural(about['artists'], 'artist')}"
+        " named"
+    )
     console.print(f"splits: {escape(_counts(about['splits']))}; Hz: {_counts(about['rates'])}")
     console.print(f"songs with {_counts(about['known'])}")
     table = Table("stem", "songs", "tracks", "hours", "with bleed")

@@ -7,8 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
-from stage.training.finetune.run import finetune
 from stage.training.finetune.recipe import Recipe
+from stage.training.finetune.run import finetune
 
 STOPPED = 130
 """Exit code of a run that a signal stopped, as shells have it."""
@@ -25,11 +25,15 @@ def watch(recipe: Recipe, base: str, data: Path, out: Path) -> int:
         task = bar.add_task("fine-tuning", total=recipe.schedule.steps)
 
         def on_step(step: int, steps: int, figures: dict[str, float]) -> None:
-            said = (f"loss {figures['loss']:.3f} · {figures['samples_per_second']:.1f} examples/s · "
-                    f"{100 * figures['waiting_for_data']:.0f} % waiting for data")
+            said = (
+                f"loss {figures['loss']:.3f} · {figures['samples_per_second']:.1f} examples/s · "
+                f"{100 * figures['waiting_for_data']:.0f} % waiting for data"
+            )
             bar.update(task, completed=step, description=said)
 
-        ended = finetune(recipe, base, data, out, on_step, lambda line: console.print(line, highlight=False, soft_wrap=True))
+        ended = finetune(
+            recipe, base, data, out, on_step, lambda line: console.print(line, highlight=False, soft_wrap=True)
+        )
     if not ended.first:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first process ends the others as it goes
         return 0  # and has the exit code
@@ -38,7 +42,10 @@ def watch(recipe: Recipe, base: str, data: Path, out: Path) -> int:
         print(f"stopped after step {ended.step}, and saved; the same command goes on from there: {command}")
         return STOPPED
     if ended.how == "already":
-        print(f"{out} is finished: {ended.step} steps, {ended.place}. To go on, raise schedule.steps with --set; to begin anew, choose another --out")
+        print(
+            f"{out} is finished: {ended.step} steps, {ended.place}. To go on, raise schedule.steps with --set; to begin"
+            " anew, choose another --out"
+        )
     else:
         print(f"finished after step {ended.step}: {ended.place}")
     return 0

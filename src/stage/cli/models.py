@@ -8,17 +8,22 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, List, Optional
+from typing import Annotated
 
 import typer
 
 from stage.checkpoints.importers.detect import T5
 from stage.errors import StageError
 
-StemsOption = Annotated[Optional[List[str]], typer.Option("--stem", help="What it plays, or is to learn; once for each. None: MusicGen itself.")]
+StemsOption = Annotated[
+    list[str] | None,
+    typer.Option("--stem", help="What it plays, or is to learn; once for each. None: MusicGen itself."),
+]
 NameOption = Annotated[str, typer.Option(help="Name in its card; that of the folder by default.")]
-DtypeOption = Annotated[Optional[str], typer.Option(help="float32 or bf16; as stored by default.")]
-T5Option = Annotated[str, typer.Option("--t5", help="Folder or hub name of T5, for checkpoints that leave it, or its tokenizer, out.")]
+DtypeOption = Annotated[str | None, typer.Option(help="float32 or bf16; as stored by default.")]
+T5Option = Annotated[
+    str, typer.Option("--t5", help="Folder or hub name of T5, for checkpoints that leave it, or its tokenizer, out.")
+]
 
 
 def _dtype(name: str | None):
@@ -49,7 +54,7 @@ def convert(
     name: NameOption = "",
     dtype: DtypeOption = None,
     t5: T5Option = T5,
-    revision: Annotated[Optional[str], typer.Option(help="Branch, tag or commit, for a name on the hub.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit, for a name on the hub.")] = None,
 ) -> None:
     """Turn weights of MusicGen or of STAGE's authors into a folder that --model takes.
 
@@ -58,10 +63,12 @@ def convert(
       stage convert facebook/musicgen-small models/base --stem drums --dtype bf16
       stage convert my-audiocraft-folder models/mine --stem bass --t5 ./t5-base
 
-    The kind is recognised by itself. MusicGen becomes a base for the stems that you name: it has yet to be fine-tuned for them.
+    The kind is recognised by itself. MusicGen becomes a base for the stems that you name: it has yet to be fine-tuned
+    for them.
     """
+    from stage.checkpoints import hub
+    from stage.checkpoints import installed as shelf
     from stage.checkpoints.convert import convert as write
-    from stage.checkpoints import hub, installed as shelf
 
     path, options = Path(source), {}
     if not path.exists() and hub.is_name(source):
@@ -88,8 +95,8 @@ def show(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from stage.checkpoints.paths import models
     from stage.checkpoints.installed import installed
+    from stage.checkpoints.paths import models
 
     found = installed()
     if as_json:
@@ -98,9 +105,14 @@ def show(as_json: bool) -> None:
     table = Table(Column("name", no_wrap=True), "stems", "parameters", "on disk", "stored in", "licence", "from")
     for model in found:
         table.add_row(
-            model.name, ", ".join(model.stems) or "whole music", f"{model.parameters / 1e6:.0f} M", f"{model.size / 1e6:.0f} MB", model.precision,
-            model.licence, "the package" if model.shipped else model.origin,
-        )  # fmt: skip
+            model.name,
+            ", ".join(model.stems) or "whole music",
+            f"{model.parameters / 1e6:.0f} M",
+            f"{model.size / 1e6:.0f} MB",
+            model.precision,
+            model.licence,
+            "the package" if model.shipped else model.origin,
+        )
     Console().print(table)
     typer.echo(f"installed ones are kept in {models()}", err=True)
 
@@ -108,11 +120,15 @@ def show(as_json: bool) -> None:
 def get(
     name: Annotated[str, typer.Argument(help="Name on the hub, like facebook/musicgen-small.")],
     stem: StemsOption = None,
-    own: Annotated[str, typer.Option("--name", help="Name to install it under; musicgen-small-drums, say, by default.")] = "",
-    revision: Annotated[Optional[str], typer.Option(help="Branch, tag or commit; the newest by default.")] = None,
+    own: Annotated[
+        str, typer.Option("--name", help="Name to install it under; musicgen-small-drums, say, by default.")
+    ] = "",
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit; the newest by default.")] = None,
     dtype: DtypeOption = None,
     t5: T5Option = T5,
-    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You have read the licence of the weights and accept it.")] = False,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You have read the licence of the weights and accept it.")
+    ] = False,
 ) -> None:
     """Download a model from the hub, convert it and install it under a name.
 

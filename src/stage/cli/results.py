@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stage import audio
-from stage.generation import request
-from stage.errors import StageError
 from stage.audio.playback import is_pipe
 from stage.beats.grid import BeatGrid
+from stage.errors import StageError
+from stage.generation import request
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from stage.audio.playback import Ear
     from stage.generation.result import Accompaniment
     from stage.pipeline import Stage
-    from stage.audio.playback import Ear
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class Files:
     grid: Path | None = None
 
 
-def plan(folder: Path | None, name: str, stem: str, seed: int, variations: int, force: bool, grid: Path | None = None) -> Files:
+def plan(
+    folder: Path | None, name: str, stem: str, seed: int, variations: int, force: bool, grid: Path | None = None
+) -> Files:
     """Name the results and make sure that they can be written, before minutes are spent on them.
 
     folder: None for NAME-stage, "-" for no files but the grid's: the stem goes to standard output.
@@ -56,12 +58,16 @@ def plan(folder: Path | None, name: str, stem: str, seed: int, variations: int, 
 
 
 def read_part(path: Path, start: float, seconds: float | None, stream: int) -> tuple[np.ndarray, int]:
-    """Read the chosen stretch of a song. Returns (audio [C, N], rate); StageError if it is not all there or too long."""
+    """Read the chosen stretch of a song. Returns (audio [C, N], rate); StageError if it is not all there or too
+    long."""
     request.check_range(start, seconds)
     part, rate = audio.read(path, start, request.SECONDS_RANGE[1] + 1 if seconds is None else seconds, stream)
     length = part.shape[1] / rate
     if seconds is None and length > request.SECONDS_RANGE[1]:
-        raise StageError(f"{path} is longer than the {request.SECONDS_RANGE[1]:g} seconds of one go: choose a part with --start and --seconds")
+        raise StageError(
+            f"{path} is longer than the {request.SECONDS_RANGE[1]:g} seconds of one go: choose a part with --start and"
+            " --seconds"
+        )
     request.check_end(start + length, start + (seconds or length))
     request.check_seconds(length)
     return part, rate
@@ -125,8 +131,14 @@ class Job:
             return work(stage, on_progress)
 
 
-def make(player: Player, work: Callable[[Stage, Callable[[float], None]], Accompaniment], files: Files, force: bool,
-         start: float = 0.0, ear: Ear | None = None) -> None:
+def make(
+    player: Player,
+    work: Callable[[Stage, Callable[[float], None]], Accompaniment],
+    files: Files,
+    force: bool,
+    start: float = 0.0,
+    ear: Ear | None = None,
+) -> None:
     """Load the model, make the music and write the results, while `ear`, if there is one, hears them."""
     with ear or contextlib.nullcontext():
         made = Job().run(player, work)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 Recipe = Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/embedded-decoder.yaml.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder of the run; an interrupted run in it goes on where it stopped.")]
-Minutes = Annotated[Optional[float], typer.Option(help="Fit the schedule into this many minutes.")]
+Out = Annotated[
+    Path, typer.Option("--out", help="Folder of the run; an interrupted run in it goes on where it stopped.")
+]
+Minutes = Annotated[float | None, typer.Option(help="Fit the schedule into this many minutes.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 takes torch's choice.")]
-Changes = Annotated[Optional[list[str]], typer.Option("--set", help="Change a value of the recipe: key.sub=value. May be repeated.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a value of the recipe: key.sub=value. May be repeated.")
+]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 CodecPath = Annotated[Path, typer.Option("--codec", help="codec.safetensors of a codec run.")]
 
@@ -32,8 +36,15 @@ def _threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
-def codec(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")], out: Out,
-          minutes: Minutes = None, threads: Threads = 0, device: Device = "cpu", changes: Changes = None) -> None:
+def codec(
+    recipe: Recipe,
+    corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")],
+    out: Out,
+    minutes: Minutes = None,
+    threads: Threads = 0,
+    device: Device = "cpu",
+    changes: Changes = None,
+) -> None:
     """Train the spectral codec on the stems and mixes of a corpus."""
     from stage.training.embedded.codec import train
     from stage.training.embedded.loop import read_recipe
@@ -42,12 +53,18 @@ def codec(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that
     typer.echo(f"weights: {train(read_recipe(recipe, changes), corpus, out, minutes, device)}")
 
 
-def views(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")], codec: CodecPath, out: Out,
-          splits: Annotated[str, typer.Option(help="Splits, separated by commas.")] = "heldout,train",
-          worker: Annotated[int, typer.Option(help="This process takes every workers-th song, from this one on.")] = 0,
-          workers: Annotated[int, typer.Option(help="How many such processes run at once.")] = 1,
-          limit: Annotated[Optional[int], typer.Option(help="At most this many songs of each split.")] = None,
-          threads: Threads = 0, changes: Changes = None) -> None:
+def views(
+    recipe: Recipe,
+    corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")],
+    codec: CodecPath,
+    out: Out,
+    splits: Annotated[str, typer.Option(help="Splits, separated by commas.")] = "heldout,train",
+    worker: Annotated[int, typer.Option(help="This process takes every workers-th song, from this one on.")] = 0,
+    workers: Annotated[int, typer.Option(help="How many such processes run at once.")] = 1,
+    limit: Annotated[int | None, typer.Option(help="At most this many songs of each split.")] = None,
+    threads: Threads = 0,
+    changes: Changes = None,
+) -> None:
     """Encode views of the songs to tokens (resumable; run several at once with --worker)."""
     from rich.progress import Progress
 
@@ -60,12 +77,28 @@ def views(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that
     with Progress() as progress:
         for split in splits.split(","):
             task = progress.add_task(split, total=None)
-            prepare(settings, corpus, split, out, trained, worker, workers, limit,
-                    on_song=lambda done, total: progress.update(task, completed=done, total=total))
+            prepare(
+                settings,
+                corpus,
+                split,
+                out,
+                trained,
+                worker,
+                workers,
+                limit,
+                on_song=lambda done, total: progress.update(task, completed=done, total=total),
+            )
 
 
-def tracker(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")], out: Out,
-            minutes: Minutes = None, threads: Threads = 0, device: Device = "cpu", changes: Changes = None) -> None:
+def tracker(
+    recipe: Recipe,
+    corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")],
+    out: Out,
+    minutes: Minutes = None,
+    threads: Threads = 0,
+    device: Device = "cpu",
+    changes: Changes = None,
+) -> None:
     """Train the beat network for music without drums; its features are computed first."""
     from stage.training.embedded.loop import read_recipe
     from stage.training.embedded.tracker import train
@@ -74,10 +107,18 @@ def tracker(recipe: Recipe, corpus: Annotated[Path, typer.Option(help="Folder th
     typer.echo(f"weights: {train(read_recipe(recipe, changes), corpus, out, minutes, device)}")
 
 
-def decoder(recipe: Recipe, views: Annotated[Path, typer.Option(help="Folder that stage train views made.")], codec: CodecPath, out: Out,
-            minutes: Minutes = None, threads: Threads = 0, device: Device = "cpu", changes: Changes = None,
-            base: Annotated[Optional[Path], typer.Option(help="state.pt of an earlier run to start from.")] = None,
-            export: Annotated[Optional[Path], typer.Option(help="Write the finished model to this new folder.")] = None) -> None:
+def decoder(
+    recipe: Recipe,
+    views: Annotated[Path, typer.Option(help="Folder that stage train views made.")],
+    codec: CodecPath,
+    out: Out,
+    minutes: Minutes = None,
+    threads: Threads = 0,
+    device: Device = "cpu",
+    changes: Changes = None,
+    base: Annotated[Path | None, typer.Option(help="state.pt of an earlier run to start from.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the finished model to this new folder.")] = None,
+) -> None:
     """Train the decoder on token views, and export the finished model."""
     from stage.training.embedded.decoder import finish, train
     from stage.training.embedded.loop import read_recipe
@@ -94,30 +135,53 @@ def decoder(recipe: Recipe, views: Annotated[Path, typer.Option(help="Folder tha
 def finetune(
     recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/drums.yaml.")],
     base: Annotated[str, typer.Option("--base", help="Model to begin with: embedded, an installed one, or a folder.")],
-    data: Annotated[Path, typer.Option("--data", help="Songs: what stage prepare made, or any data set that it reads, at the model's rate.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", help="Songs: what stage prepare made, or any data set that it reads, at the model's rate."
+        ),
+    ],
     out: Out,
     changes: Changes = None,
-    accelerator: Annotated[Optional[str], typer.Option(help="cpu, cuda, or auto: the GPU if there is one.")] = None,
-    devices: Annotated[Optional[int], typer.Option(min=1, help="GPUs (or CPU processes) on each node.")] = None,
-    nodes: Annotated[Optional[int], typer.Option(min=1, help="Nodes, under SLURM or torchrun.")] = None,
-    strategy: Annotated[Optional[str], typer.Option(help="auto, ddp: the whole model on each device; fsdp: its weights shared out.")] = None,
-    precision: Annotated[Optional[str], typer.Option(help="auto, float32, bf16 or 16.")] = None,
-    cache: Annotated[Optional[str], typer.Option(help="tokens: encode the examples once, before training; none: in every step.")] = None,
-    workers: Annotated[Optional[int], typer.Option(min=0, help="Processes for each device that cut examples.")] = None,
+    accelerator: Annotated[str | None, typer.Option(help="cpu, cuda, or auto: the GPU if there is one.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="GPUs (or CPU processes) on each node.")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Nodes, under SLURM or torchrun.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="auto, ddp: the whole model on each device; fsdp: its weights shared out.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32, bf16 or 16.")] = None,
+    cache: Annotated[
+        str | None, typer.Option(help="tokens: encode the examples once, before training; none: in every step.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes for each device that cut examples.")] = None,
     threads: Threads = 0,
 ) -> int:
     """Fine-tune a decoder on stems, as the paper does: all weights, an adapter, or embeddings and attention.
 
     \b
       stage train finetune recipes/drums.yaml --base musicgen-small --data PREPARED --out runs/drums
-      stage train finetune recipes/lora-drums.yaml --base embedded --data PREPARED --out runs/lora --set optimizer.lr=1e-4
+      stage train finetune recipes/lora-drums.yaml --base embedded --data PREPARED --out runs/lora --set
+      optimizer.lr=1e-4
 
-    Ctrl-C or SIGTERM saves and exits; the same command goes on exactly where it was, after a kill from the last checkpoint.
+    Ctrl-C or SIGTERM saves and exits; the same command goes on exactly where it was, after a kill from the last
+    checkpoint.
     """
     from stage.cli.finetune import watch
     from stage.training.finetune.recipe import read
 
     _threads(threads)
-    given = {"engine.accelerator": accelerator, "engine.devices": devices, "engine.nodes": nodes, "engine.strategy": strategy,
-             "engine.precision": precision, "loader.cache": cache, "loader.workers": workers}
-    return watch(read(recipe, [*(changes or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]), base, data, out)
+    given = {
+        "engine.accelerator": accelerator,
+        "engine.devices": devices,
+        "engine.nodes": nodes,
+        "engine.strategy": strategy,
+        "engine.precision": precision,
+        "loader.cache": cache,
+        "loader.workers": workers,
+    }
+    return watch(
+        read(recipe, [*(changes or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]),
+        base,
+        data,
+        out,
+    )

@@ -51,14 +51,19 @@ def _events(rng: np.random.Generator, song: Song, stem: str, seconds: float) -> 
     return events
 
 
-def _render_stems(song: Song, rng: np.random.Generator, side: int, seconds: float, renderer: Renderer) -> tuple[dict, dict, dict]:
+def _render_stems(
+    song: Song, rng: np.random.Generator, side: int, seconds: float, renderer: Renderer
+) -> tuple[dict, dict, dict]:
     """Audio `[N]`, description and events of each stem that sounds."""
     fonts = sorted(renderer.fonts)
     home = pick(rng, fonts)
     audio, about, played = {}, {}, {}
     for stem in song.notes:
         # every stem has its own generators, so that one stem does not change another's draws
-        own, colour = (np.random.default_rng(s) for s in np.random.SeedSequence([int(rng.integers(2**31)), STEMS.index(stem)]).spawn(2))
+        own, colour = (
+            np.random.default_rng(s)
+            for s in np.random.SeedSequence([int(rng.integers(2**31)), STEMS.index(stem)]).spawn(2)
+        )
         events = _events(own, song, stem, seconds)
         if not events:
             continue
@@ -72,9 +77,14 @@ def _render_stems(song: Song, rng: np.random.Generator, side: int, seconds: floa
         wet = treat(colour, dry, renderer.rate, stem)
         target = 10 ** ((BASE_DB[stem] + level) / 20)
         audio[stem] = wet * (target / max(loudness(wet, renderer.rate), 1e-6))
-        about[stem] = {"soundfont": font, "kit" if bank == 128 else "program": program, "words": [name], "level_db": level,
-                       "style": song.styles.get(stem, song.groove.name if stem == "drums" else None),
-                       "onsets_per_second": round(len({round(e.start, 2) for e in events}) / seconds, 3)}  # fmt: skip
+        about[stem] = {
+            "soundfont": font,
+            "kit" if bank == 128 else "program": program,
+            "words": [name],
+            "level_db": level,
+            "style": song.styles.get(stem, song.groove.name if stem == "drums" else None),
+            "onsets_per_second": round(len({round(e.start, 2) for e in events}) / seconds, 3),
+        }
         played[stem] = events
     if audio:
         peak = max(np.max(np.abs(sum(audio.values()))), max(np.max(np.abs(a)) for a in audio.values()))
@@ -93,8 +103,15 @@ def _chords(song: Song, seconds: float) -> list[dict]:
         if end <= start + 1e-6:
             continue
         sounding = bool(np.any((starts < chord.end - 0.01) & (ends > chord.start + 0.01)))
-        rows.append({"start": round(start, 5), "end": round(end, 5), "name": chord.name if sounding else "N",
-                     "root": chord.root if sounding else None, "pitch_classes": list(chord.pitch_classes) if sounding else []})  # fmt: skip
+        rows.append(
+            {
+                "start": round(start, 5),
+                "end": round(end, 5),
+                "name": chord.name if sounding else "N",
+                "root": chord.root if sounding else None,
+                "pitch_classes": list(chord.pitch_classes) if sounding else [],
+            }
+        )
     return rows
 
 
@@ -115,22 +132,42 @@ def describe(song: Song, about: dict, seconds: float, rng: np.random.Generator) 
     mood = words.moods(rng, song.tempo, song.metre.name, song.mode, overall, song.genre.moods)
     common = {"tempo": song.tempo, "meter": song.metre.name, "feel": song.feel, "genre": song.genre.name, "mood": mood}
     sections = [
-        {"start": round(max(song.seconds(s.start * bar), 0.0), 5), "end": round(min(song.seconds((s.start + s.bars) * bar), seconds), 5), "kind": s.kind}
+        {
+            "start": round(max(song.seconds(s.start * bar), 0.0), 5),
+            "end": round(min(song.seconds((s.start + s.bars) * bar), seconds), 5),
+            "kind": s.kind,
+        }
         for s in song.sections
     ]
     return {
-        "rate": RATE, "samples": int(round(seconds * RATE)), "tempo": song.tempo, "meter": song.metre.name, "feel": song.feel,
-        "swing": song.swing, "genre": song.genre.name, "moods": mood, "key": key, "density": density, "beats": times,
-        "downbeat_numbers": numbers, "chords": _chords(song, seconds),
-        "sections": [s for s in sections if s["end"] > s["start"]], "stems": about,
-        "captions": words.song_captions(rng, density=overall, key=key, instruments=[a["words"][0] for a in about.values()], **common),
+        "rate": RATE,
+        "samples": int(round(seconds * RATE)),
+        "tempo": song.tempo,
+        "meter": song.metre.name,
+        "feel": song.feel,
+        "swing": song.swing,
+        "genre": song.genre.name,
+        "moods": mood,
+        "key": key,
+        "density": density,
+        "beats": times,
+        "downbeat_numbers": numbers,
+        "chords": _chords(song, seconds),
+        "sections": [s for s in sections if s["end"] > s["start"]],
+        "stems": about,
+        "captions": words.song_captions(
+            rng, density=overall, key=key, instruments=[a["words"][0] for a in about.values()], **common
+        ),
         "stem_captions": {
-            s: words.stem_captions(rng, s, density=density[s], instrument=a["words"][0], style=a["style"], **common) for s, a in about.items()
+            s: words.stem_captions(rng, s, density=density[s], instrument=a["words"][0], style=a["style"], **common)
+            for s, a in about.items()
         },
-    }  # fmt: skip
+    }
 
 
-def render_song(split: str, seed: int, index: int, seconds: float, renderer: Renderer) -> tuple[dict, dict[str, np.ndarray]]:
+def render_song(
+    split: str, seed: int, index: int, seconds: float, renderer: Renderer
+) -> tuple[dict, dict[str, np.ndarray]]:
     """Composes and renders song `index`: (song.json as a dict, stem -> float32 audio `[N]`).
 
     It depends on nothing but the arguments and the soundfonts that are installed.
@@ -140,8 +177,16 @@ def render_song(split: str, seed: int, index: int, seconds: float, renderer: Ren
     writing, playing, wording = (np.random.default_rng(s) for s in root.spawn(3))
     song = compose(writing, seconds, side)
     audio, about, played = _render_stems(song, playing, side, seconds, renderer)
-    meta = {"id": song_id(split, seed, index), "seed": [seed, index], "split": split} | describe(song, about, seconds, wording)
-    meta["notes"] = {s: [[round(e.start, 4), round(e.end, 4), e.pitch, e.velocity] for e in sorted(events, key=lambda e: (e.start, e.pitch))] for s, events in played.items()}
+    meta = {"id": song_id(split, seed, index), "seed": [seed, index], "split": split} | describe(
+        song, about, seconds, wording
+    )
+    meta["notes"] = {
+        s: [
+            [round(e.start, 4), round(e.end, 4), e.pitch, e.velocity]
+            for e in sorted(events, key=lambda e: (e.start, e.pitch))
+        ]
+        for s, events in played.items()
+    }
     return meta, audio
 
 
@@ -165,8 +210,16 @@ def _work(job: tuple[str, str, int, int, float]) -> str:
     return meta["id"]
 
 
-def build(root: str | Path, split: str = "train", songs: int = 1000, seed: int = 1, seconds: float = 32.0,
-          workers: int = 1, first: int = 0, progress: bool = True) -> int:  # fmt: skip
+def build(
+    root: str | Path,
+    split: str = "train",
+    songs: int = 1000,
+    seed: int = 1,
+    seconds: float = 32.0,
+    workers: int = 1,
+    first: int = 0,
+    progress: bool = True,
+) -> int:
     """Renders songs `first` .. `first + songs - 1` that are not there yet; returns how many it made.
 
     Finished songs are skipped, so an interrupted build goes on where it was. Raises StageError for a
@@ -182,14 +235,34 @@ def build(root: str | Path, split: str = "train", songs: int = 1000, seed: int =
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StageError(f"Cannot write to {folder}: {error.strerror or error}.") from error
-    jobs = [(str(root), split, seed, i, seconds) for i in range(first, first + songs) if not (folder / song_id(split, seed, i)).is_dir()]
+    jobs = [
+        (str(root), split, seed, i, seconds)
+        for i in range(first, first + songs)
+        if not (folder / song_id(split, seed, i)).is_dir()
+    ]
     if not jobs:
         return 0
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(jobs)), initializer=_start_worker) as pool, Progress(*columns, disable=not progress) as bar:
+    with (
+        context.Pool(min(workers, len(jobs)), initializer=_start_worker) as pool,
+        Progress(*columns, disable=not progress) as bar,
+    ):
         task = bar.add_task(f"{split} songs", total=len(jobs))
         for _ in pool.imap_unordered(_work, jobs):
             bar.advance(task)

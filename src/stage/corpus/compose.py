@@ -68,8 +68,19 @@ def _frame(rng: np.random.Generator, seconds: float) -> Song:
     level = rng.beta(1.1, 1.1)
     density = {s: float(np.clip(0.45 * level + 0.55 * rng.random(), 0.02, 0.98)) for s in STEMS}
     density["drums"] = float(np.clip(rng.random() * 0.85 + 0.15 * level, 0.02, 0.98))
-    return Song(genre, metre, round(tempo, 3), feel, round(swing, 4), int(rng.integers(12)), mode,
-                round(float(rng.uniform(0, 0.5)), 4), first, bars, {s: round(d, 3) for s, d in density.items()})  # fmt: skip
+    return Song(
+        genre,
+        metre,
+        round(tempo, 3),
+        feel,
+        round(swing, 4),
+        int(rng.integers(12)),
+        mode,
+        round(float(rng.uniform(0, 0.5)), 4),
+        first,
+        bars,
+        {s: round(d, 3) for s, d in density.items()},
+    )
 
 
 def _cast(rng: np.random.Generator) -> list[str]:
@@ -105,7 +116,9 @@ def _form(rng: np.random.Generator, song: Song, cast: list[str]) -> list[Section
             section.silent = section.silent | {"lead"}
         sections.append(section)
         at += bars
-        table = {"intro": "vvvc", "verse": "ccbkv", "chorus": "vvkbo", "bridge": "cck", "break": "ccv", "outro": "vk"}[kind]
+        table = {"intro": "vvvc", "verse": "ccbkv", "chorus": "vvkbo", "bridge": "cck", "break": "ccv", "outro": "vk"}[
+            kind
+        ]
         kind = {"v": "verse", "c": "chorus", "b": "bridge", "k": "break", "o": "outro"}[pick(rng, table)]
     return sections
 
@@ -123,9 +136,16 @@ def _harmonise(rng: np.random.Generator, song: Song, side: int) -> None:
             books[kind] = (harmony.progression(rng, song.mode, side, genre.blues), float(pick(rng, rates, weights)))
         steps, bars_each = books[kind]
         song.chords += harmony.lay_out(
-            rng, steps, key=song.key, metre=metre, first_bar=section.start, bars=section.bars, bars_each=bars_each,
-            colour=colour, power=power,
-        )  # fmt: skip
+            rng,
+            steps,
+            key=song.key,
+            metre=metre,
+            first_bar=section.start,
+            bars=section.bars,
+            bars_each=bars_each,
+            colour=colour,
+            power=power,
+        )
 
 
 def _section_at(song: Song, bar: int) -> Section:
@@ -147,7 +167,11 @@ def _play(rng: np.random.Generator, song: Song, cast: list[str], side: int) -> N
     for bar in range(total):
         section = _section_at(song, bar)
         last = bar == section.start + section.bars - 1
-        fill = int(pick(rng, (1, 2, metre.beats), (5, 3, 1))) if last and rng.random() < 0.35 + 0.5 * density["drums"] else 0
+        fill = (
+            int(pick(rng, (1, 2, metre.beats), (5, 3, 1)))
+            if last and rng.random() < 0.35 + 0.5 * density["drums"]
+            else 0
+        )
         takes = {
             "drums": lambda: drummer.bar(section, bar, fill=min(fill, metre.beats), first=bar == section.start),
             "bass": lambda: bassist.bar(bar, song.chords, sorted(song.groove.kick[bar % 2])),
@@ -157,11 +181,17 @@ def _play(rng: np.random.Generator, song: Song, cast: list[str], side: int) -> N
         for stem, take in takes.items():
             if stem in song.notes and section.plays(stem, bar):
                 song.notes[stem] += take()
-    whole = {"pads": lambda: parts.pads(rng, song.chords, metre, density["pads"]),
-             "lead": lambda: parts.melody(rng, song.chords, metre, density["lead"], song.scale, total)}  # fmt: skip
+    whole = {
+        "pads": lambda: parts.pads(rng, song.chords, metre, density["pads"]),
+        "lead": lambda: parts.melody(rng, song.chords, metre, density["lead"], song.scale, total),
+    }
     for stem, take in whole.items():
         if stem in song.notes:
-            song.notes[stem] = [n for n in take() if _section_at(song, int(n.beat // metre.beats)).plays(stem, int(n.beat // metre.beats))]
+            song.notes[stem] = [
+                n
+                for n in take()
+                if _section_at(song, int(n.beat // metre.beats)).plays(stem, int(n.beat // metre.beats))
+            ]
 
 
 def _stops(rng: np.random.Generator, song: Song) -> None:
@@ -176,7 +206,10 @@ def _stops(rng: np.random.Generator, song: Song) -> None:
             if who == "drums" and stem != "drums" or who == f"but {stem}":
                 continue
             kept = [n for n in song.notes[stem] if not begin - 1e-6 <= n.beat < end - 1e-6]
-            song.notes[stem] = [n._replace(length=min(n.length, begin - n.beat)) if n.beat < begin < n.beat + n.length else n for n in kept]
+            song.notes[stem] = [
+                n._replace(length=min(n.length, begin - n.beat)) if n.beat < begin < n.beat + n.length else n
+                for n in kept
+            ]
 
 
 def compose(rng: np.random.Generator, seconds: float, side: int) -> Song:

@@ -46,8 +46,11 @@ PATTERNS = {
         "bossa": Pattern("9.....7.7.....7.", "8..8..8...8..8..", "closed", STICK),
         "samba": Pattern("9..6...68..6...6", "..4..4.4.4..4.4.", "shaker", STICK),
         "latin": Pattern(
-            "9.....6.3.....6.", "....3.......3...", "ticks", STICK,
-            ((CONGAS[0], "..5...5...5...5."), (CONGAS[2], "......7.......99"), (COWBELL, "9...8...8...8..."))
+            "9.....6.3.....6.",
+            "....3.......3...",
+            "ticks",
+            STICK,
+            ((CONGAS[0], "..5...5...5...5."), (CONGAS[2], "......7.......99"), (COWBELL, "9...8...8...8...")),
         ),
         "songo": Pattern("8.....7.......7.", "....6..4....6...", "ticks", SNARE, ((COWBELL, "8.8.8.8.8.8.8.8."),)),
         "onedrop": Pattern("6.....1.9.....1.", "...1....9.....1.", "closed", STICK),
@@ -116,14 +119,20 @@ def draw_groove(rng: np.random.Generator, name: str, metre: Metre, density: floa
 
         def second(first: frozenset[int], text: str) -> frozenset[int]:
             other = bar(text)
-            return frozenset(i for i in first | other if (i in first) == (i in other) or (rng.random() < 0.5) == (i in first))
+            return frozenset(
+                i for i in first | other if (i in first) == (i in other) or (rng.random() < 0.5) == (i in first)
+            )
 
         kick, snare = bar(pattern.kick), bar(pattern.snare)
         groove = Groove(
-            pattern, (kick, second(kick, pattern.kick)), (snare, second(snare, pattern.snare)),
+            pattern,
+            (kick, second(kick, pattern.kick)),
+            (snare, second(snare, pattern.snare)),
             tuple((drum, bar(text)) for drum, text in pattern.extra if rng.random() < 0.3 + 0.7 * density),
-            density, float(rng.uniform(0.2, 1.0)), name,
-        )  # fmt: skip
+            density,
+            float(rng.uniform(0.2, 1.0)),
+            name,
+        )
         if parity(groove.signature()) == side:
             return groove
         density = float(np.clip(density + rng.normal(0, 0.02), 0.02, 0.98))

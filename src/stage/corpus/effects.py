@@ -13,8 +13,16 @@ def shelf(audio: np.ndarray, rate: int, frequency: float, gain_db: float, high: 
     w = 2 * np.pi * frequency / rate
     alpha, cos, root = np.sin(w) / np.sqrt(2), np.cos(w) * (-1 if high else 1), 2 * np.sqrt(a)
     sign = -1 if high else 1
-    b = [a * (a + 1 - (a - 1) * cos + root * alpha), sign * 2 * a * (a - 1 - (a + 1) * cos), a * (a + 1 - (a - 1) * cos - root * alpha)]
-    d = [a + 1 + (a - 1) * cos + root * alpha, sign * -2 * (a - 1 + (a + 1) * cos), a + 1 + (a - 1) * cos - root * alpha]
+    b = [
+        a * (a + 1 - (a - 1) * cos + root * alpha),
+        sign * 2 * a * (a - 1 - (a + 1) * cos),
+        a * (a + 1 - (a - 1) * cos - root * alpha),
+    ]
+    d = [
+        a + 1 + (a - 1) * cos + root * alpha,
+        sign * -2 * (a - 1 + (a + 1) * cos),
+        a + 1 + (a - 1) * cos - root * alpha,
+    ]
     return lfilter((np.array(b) / d[0]).astype(np.float32), (np.array(d) / d[0]).astype(np.float32), audio)
 
 
@@ -53,7 +61,9 @@ def treat(rng: np.random.Generator, audio: np.ndarray, rate: int, stem: str) -> 
     """Random tone, dynamics and room for one stem: float32 `[N]` in, float32 `[N]` out, peak 1."""
     audio = audio.astype(np.float32)
     audio /= np.max(np.abs(audio)) + 1e-9
-    audio = shelf(audio, rate, float(rng.uniform(120, 400)), float(rng.normal(0, 3.0 if stem != "bass" else 1.5)), high=False)
+    audio = shelf(
+        audio, rate, float(rng.uniform(120, 400)), float(rng.normal(0, 3.0 if stem != "bass" else 1.5)), high=False
+    )
     audio = shelf(audio, rate, float(rng.uniform(1500, 6000)), float(rng.normal(0.5, 4.0)), high=True)
     if rng.random() < 0.5:
         audio = compress(audio, rate, float(rng.uniform(-30, -12)), float(rng.uniform(1.5, 5)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,11 +46,19 @@ COMP_RHYTHMS = {
     "waltz": "....9...9...",
 }
 # the same for two beats of six steps
-SIX_BASS = {"sustain": "9.......3...", "eighths": "9.8.8.9.8.8.", "walk": "9...7.9...7.", "riff": "9...5.6.3.4.", "waltz": "9.....7....."}
+SIX_BASS = {
+    "sustain": "9.......3...",
+    "eighths": "9.8.8.9.8.8.",
+    "walk": "9...7.9...7.",
+    "riff": "9...5.6.3.4.",
+    "waltz": "9.....7.....",
+}
 SIX_COMP = {"strum": "9.5.6.8.5.6.", "quarters": "9.....9.....", "block": "9.....3.....", "stabs": "6...5.4.5.3."}
 
 
-def rhythm(rng: np.random.Generator, text: str, six: dict[str, str], style: str, metre: Metre, density: float) -> list[int]:
+def rhythm(
+    rng: np.random.Generator, text: str, six: dict[str, str], style: str, metre: Metre, density: float
+) -> list[int]:
     """Steps of one bar drawn from the chances of a style: `density` scales all but the certain ones."""
     if metre.sub == 6:
         text = six.get(style) or pick(rng, list(six.values()))
@@ -116,7 +124,9 @@ class Bassist:
             pitch = self._pitch(step, step in changes, begin + step / metre.sub, begin + following / metre.sub, chords)
             length = (following - step) / metre.sub * (self.legato if following - step < metre.sub * 2 else 0.95)
             loud = 104 if step == 0 else (94 if step % metre.sub == 0 else 84)
-            notes.append(Note(begin + step / metre.sub, max(length, 0.1), pitch, int(np.clip(loud + rng.normal(0, 5), 30, 127))))
+            notes.append(
+                Note(begin + step / metre.sub, max(length, 0.1), pitch, int(np.clip(loud + rng.normal(0, 5), 30, 127)))
+            )
             self.last = 0.7 * pitch + 0.3 * self.anchor
         return notes
 
@@ -155,7 +165,11 @@ class Comper:
         self.patterns = [rhythm(rng, text, SIX_COMP, style, metre, density) for _ in range(2)]
         self.centre = float(rng.integers(54, 66))
         self.size = int(rng.integers(3, 6))
-        self.legato = float(rng.uniform(0.3, 1.0)) if style not in ("chop", "stabs", "funk16", "offbeats") else float(rng.uniform(0.15, 0.5))
+        self.legato = (
+            float(rng.uniform(0.3, 1.0))
+            if style not in ("chop", "stabs", "funk16", "offbeats")
+            else float(rng.uniform(0.15, 0.5))
+        )
         self.order = pick(rng, ("up", "down", "updown", "random"))
         self.spread = float(rng.uniform(0.008, 0.03)) if guitar else float(rng.uniform(0, 0.008))
 
@@ -213,7 +227,12 @@ class Comper:
             chord = chord_at(chords, beat)
             pitches = self.voicing(chord)
             k, n = (i, len(pitches))
-            index = {"up": k % n, "down": n - 1 - k % n, "updown": min(k % (2 * n - 2), 2 * n - 2 - k % (2 * n - 2)), "random": int(rng.integers(n))}
+            index = {
+                "up": k % n,
+                "down": n - 1 - k % n,
+                "updown": min(k % (2 * n - 2), 2 * n - 2 - k % (2 * n - 2)),
+                "random": int(rng.integers(n)),
+            }
             chosen = [pitches[index[self.order]]]
             if self.style == "pick" and step % metre.sub == 0:
                 chosen = [nearest(chord.bass, 47, 40, 54)]
@@ -243,7 +262,9 @@ def pads(rng: np.random.Generator, chords: Sequence[Chord], metre: Metre, densit
     return notes
 
 
-def melody(rng: np.random.Generator, chords: Sequence[Chord], metre: Metre, density: float, scale: Sequence[int], bars: int) -> list[Note]:
+def melody(
+    rng: np.random.Generator, chords: Sequence[Chord], metre: Metre, density: float, scale: Sequence[int], bars: int
+) -> list[Note]:
     """Phrases of two bars with rests: chord tones on the beats, scale steps between, motifs that return."""
     low = int(rng.integers(57, 65))
     high, pitch = low + 19, float(low + 8)

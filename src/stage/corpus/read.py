@@ -76,7 +76,9 @@ class CorpusSong:
                 file.seek(min(max(first, 0), file.frames))
                 audio = file.read(max(count - skip, 0), dtype="float32")
         except (OSError, soundfile.LibsndfileError) as error:
-            raise StageError(f"{self.folder / stem}.flac cannot be read; delete the song's folder and build it again.") from error
+            raise StageError(
+                f"{self.folder / stem}.flac cannot be read; delete the song's folder and build it again."
+            ) from error
         out[skip : skip + len(audio)] = audio
         return out
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 
@@ -22,12 +22,17 @@ SOUNDFONTS = {
     "MuseScore_General.sf3": ("musescore", "musescore"),
 }
 FOLDERS = (
-    "/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts",
-    "/usr/local/share/soundfonts", "/opt/homebrew/share/soundfonts", "/opt/homebrew/share/sounds/sf2",
-)  # fmt: skip
+    "/usr/share/sounds/sf2",
+    "/usr/share/sounds/sf3",
+    "/usr/share/soundfonts",
+    "/usr/local/share/soundfonts",
+    "/opt/homebrew/share/soundfonts",
+    "/opt/homebrew/share/sounds/sf2",
+)
 INSTALL = (
-    "on Debian or Ubuntu: apt-get install libfluidsynth3 fluid-soundfont-gm musescore-general-soundfont-small "
-    "fluidr3mono-gm-soundfont; on macOS: brew install fluid-synth, and put FluidR3_GM.sf2 into /usr/local/share/soundfonts"
+    "on Debian or Ubuntu: apt-get install libfluidsynth3 fluid-soundfont-gm musescore-general-soundfont-small"
+    " fluidr3mono-gm-soundfont; on macOS: brew install fluid-synth, and put FluidR3_GM.sf2 into"
+    " /usr/local/share/soundfonts"
 )
 
 

@@ -20,7 +20,11 @@ TEMPO = (
     (150, ("upbeat", "fast", "quick")),
     (999, ("fast", "very fast", "high-speed", "rapid")),
 )
-FEEL = {"straight": ("straight", "even", "straight feel"), "swing": ("swinging", "swung", "swing feel"), "shuffle": ("shuffling", "shuffle feel", "shuffled")}
+FEEL = {
+    "straight": ("straight", "even", "straight feel"),
+    "swing": ("swinging", "swung", "swing feel"),
+    "shuffle": ("shuffling", "shuffle feel", "shuffled"),
+}
 PLAYS = {
     "drums": ("drums", "drum part", "beat", "drum groove", "drum track"),
     "bass": ("bass", "bass line", "bass part"),
@@ -30,11 +34,30 @@ PLAYS = {
     "lead": ("lead", "melody", "lead line"),
 }
 STYLE_WORDS = {
-    "walk": "walking", "octave": "octave", "offbeat": "off-beat", "strum": "strummed", "arp": "arpeggiated", "pick": "fingerpicked",
-    "chop": "off-beat skank", "funk16": "sixteenth-note", "power": "power-chord", "block": "block chord", "montuno": "montuno",
-    "sustain": "long-note", "eighths": "eighth-note", "lock": "kick-locked", "bossa": "bossa", "twobeat": "root-fifth", "tumbao": "tumbao",
-    "gallop": "galloping", "boogie": "boogie", "stabs": "stabbing", "waltz": "waltz", "charleston": "charleston", "synth": "sixteenth-note",
-}  # fmt: skip
+    "walk": "walking",
+    "octave": "octave",
+    "offbeat": "off-beat",
+    "strum": "strummed",
+    "arp": "arpeggiated",
+    "pick": "fingerpicked",
+    "chop": "off-beat skank",
+    "funk16": "sixteenth-note",
+    "power": "power-chord",
+    "block": "block chord",
+    "montuno": "montuno",
+    "sustain": "long-note",
+    "eighths": "eighth-note",
+    "lock": "kick-locked",
+    "bossa": "bossa",
+    "twobeat": "root-fifth",
+    "tumbao": "tumbao",
+    "gallop": "galloping",
+    "boogie": "boogie",
+    "stabs": "stabbing",
+    "waltz": "waltz",
+    "charleston": "charleston",
+    "synth": "sixteenth-note",
+}
 
 
 def _scale(table, value: float, rng: np.random.Generator) -> str:
@@ -46,7 +69,9 @@ def pulse(tempo: float, meter: str) -> float:
     return tempo * 1.4 if meter == "6/8" else tempo
 
 
-def moods(rng: np.random.Generator, tempo: float, meter: str, mode: str, density: float, own: tuple[str, ...]) -> list[str]:
+def moods(
+    rng: np.random.Generator, tempo: float, meter: str, mode: str, density: float, own: tuple[str, ...]
+) -> list[str]:
     """Two or three mood words from mode, tempo and density, and from the genre."""
     bright = mode in ("major", "mixolydian")
     quick, full = pulse(tempo, meter) > 112, density > 0.5
@@ -66,8 +91,20 @@ def moods(rng: np.random.Generator, tempo: float, meter: str, mode: str, density
     return chosen
 
 
-def stem_captions(rng: np.random.Generator, stem: str, *, density: float, tempo: float, meter: str, feel: str, genre: str,
-                  mood: list[str], instrument: str, style: str | None, count: int = 5) -> list[str]:  # fmt: skip
+def stem_captions(
+    rng: np.random.Generator,
+    stem: str,
+    *,
+    density: float,
+    tempo: float,
+    meter: str,
+    feel: str,
+    genre: str,
+    mood: list[str],
+    instrument: str,
+    style: str | None,
+    count: int = 5,
+) -> list[str]:
     """Varied descriptions of one stem: density, tempo, genre, mood, instrument."""
     captions = []
     speed = pulse(tempo, meter)
@@ -93,8 +130,19 @@ def stem_captions(rng: np.random.Generator, stem: str, *, density: float, tempo:
     return captions
 
 
-def song_captions(rng: np.random.Generator, *, density: float, tempo: float, meter: str, feel: str, genre: str, mood: list[str],
-                  key: str, instruments: list[str], count: int = 5) -> list[str]:  # fmt: skip
+def song_captions(
+    rng: np.random.Generator,
+    *,
+    density: float,
+    tempo: float,
+    meter: str,
+    feel: str,
+    genre: str,
+    mood: list[str],
+    key: str,
+    instruments: list[str],
+    count: int = 5,
+) -> list[str]:
     """Varied descriptions of the whole song."""
     captions = []
     speed = pulse(tempo, meter)

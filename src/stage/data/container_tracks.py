@@ -15,7 +15,8 @@ TAIL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class StreamTrack(Track):
-    """One audio stream of a file, counted from 0. A crop is decoded from a second before it, and what comes too early is thrown away."""
+    """One audio stream of a file, counted from 0. A crop is decoded from a second before it, and what comes too early
+    is thrown away."""
 
     stream: int = 0
 
@@ -27,14 +28,17 @@ class StreamTrack(Track):
         av.logging.set_level(av.logging.PANIC)
         try:
             with av.open(self.path, metadata_errors="ignore") as container:
-                audio, _, _ = _decode(container, container.streams.audio[self.stream], self.rate, start, start + samples)
+                audio, _, _ = _decode(
+                    container, container.streams.audio[self.stream], self.rate, start, start + samples
+                )
         except (OSError, IndexError, av.FFmpegError) as error:
             raise StageError(f"{self.path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
         return audio.mean(0)
 
 
 def streams(path: str) -> list[StreamTrack]:
-    """The audio streams of a file. Raises StageError that says what is wrong with it; one that is cut off counts as truncated."""
+    """The audio streams of a file. Raises StageError that says what is wrong with it; one that is cut off counts as
+    truncated."""
     import av
 
     av.logging.set_level(av.logging.PANIC)
@@ -48,7 +52,10 @@ def streams(path: str) -> list[StreamTrack]:
                 rate, announced = stream.codec_context.sample_rate, float((stream.duration or 0) * stream.time_base)
                 end = _end(container, stream)
                 if end < (announced - TAIL_SECONDS / 2) * rate:
-                    raise StageError(f"{path} is truncated: stream {number} ends before the announced {announced:.2f} seconds. Fetch it again")
+                    raise StageError(
+                        f"{path} is truncated: stream {number} ends before the announced {announced:.2f} seconds. Fetch"
+                        " it again"
+                    )
                 found.append(StreamTrack(path, rate, end, stream=number))
             return found
     except (OSError, av.FFmpegError) as error:
@@ -56,7 +63,8 @@ def streams(path: str) -> list[StreamTrack]:
 
 
 def _end(container, stream) -> int:
-    """Samples of a stream, counted by decoding the last of it: what is announced may differ by a frame. 0 where nothing is decoded there."""
+    """Samples of a stream, counted by decoding the last of it: what is announced may differ by a frame. 0 where nothing
+    is decoded there."""
     import av
 
     origin, end = stream.start_time or 0, 0

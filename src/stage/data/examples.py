@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stage.errors import MissingExtra, StageError
 from stage.beats.grid import BeatGrid, click_track
-
 from stage.data.song import Song
+from stage.errors import MissingExtra, StageError
 
 TRIES = 64
 """Places looked at for an example in which the target and another stem sound."""
@@ -18,7 +17,8 @@ TRIES = 64
 
 @dataclass(frozen=True)
 class Example:
-    """One example. kind: "mix", "click" or "none" (dropped). target: float32 [1, N]. context: float32 [1, M], M <= N. text: "" where dropped."""
+    """One example. kind: "mix", "click" or "none" (dropped). target: float32 [1, N]. context: float32 [1, M], M <= N.
+    text: "" where dropped."""
 
     song: str
     stem: str
@@ -32,11 +32,16 @@ class Example:
 class CutOptions:
     """How examples are cut; the defaults are the paper's.
 
-    stems: target stems, drawn evenly. seconds: length of the target. crop: the context is a uniform length within, in seconds; it is as long as
-    the target in a share of `whole_context`. click: share of clicks among the contexts, where the song's beats are known; `click_pairs` off
-    leaves them out (the ablation). context_dropout, text_dropout, word_dropout: chances. speed: range of the factor, with chance
-    `speed_probability`; pitch: range in whole semitones, with `pitch_probability`; both change target and context alike. silence: a stem sounds where its
-    peak is above. leave_out: roles that are never in a mix (the paper: vocals and other). tags: genres and moods named in a text, at most.
+    stems: target stems, drawn evenly. seconds: length of the target. crop: the context is a uniform length within, in
+    seconds; it is as long as
+    the target in a share of `whole_context`. click: share of clicks among the contexts, where the song's beats are
+    known; `click_pairs` off
+    leaves them out (the ablation). context_dropout, text_dropout, word_dropout: chances. speed: range of the factor,
+    with chance
+    `speed_probability`; pitch: range in whole semitones, with `pitch_probability`; both change target and context
+    alike. silence: a stem sounds where its
+    peak is above. leave_out: roles that are never in a mix (the paper: vocals and other). tags: genres and moods named
+    in a text, at most.
     """
 
     stems: tuple[str, ...] = ("drums",)
@@ -57,7 +62,15 @@ class CutOptions:
     tags: int = 3
 
     def __post_init__(self) -> None:
-        chances = ("whole_context", "click", "context_dropout", "text_dropout", "word_dropout", "speed_probability", "pitch_probability")
+        chances = (
+            "whole_context",
+            "click",
+            "context_dropout",
+            "text_dropout",
+            "word_dropout",
+            "speed_probability",
+            "pitch_probability",
+        )
         if wrong := [name for name in chances if not 0 <= getattr(self, name) <= 1]:
             raise StageError(f"examples.{wrong[0]} is a chance: choose 0 to 1, not {getattr(self, wrong[0])}")
         if not 0 <= self.silence <= 1:
@@ -69,7 +82,9 @@ class CutOptions:
         if not 0 < self.seconds <= 600:
             raise StageError(f"examples.seconds is {self.seconds:g}: choose more than 0 and at most 600")
         if not 0 < self.crop[0] <= self.crop[1] <= self.seconds:
-            raise StageError(f"examples.crop is a range within the target's {self.seconds:g} seconds, not {list(self.crop)}")
+            raise StageError(
+                f"examples.crop is a range within the target's {self.seconds:g} seconds, not {list(self.crop)}"
+            )
         if not 0.5 <= self.speed[0] <= self.speed[1] <= 2:
             raise StageError(f"examples.speed is a range of factors from 0.5 to 2, not {list(self.speed)}")
         if not -12 <= self.pitch[0] <= self.pitch[1] <= 12:
@@ -77,21 +92,31 @@ class CutOptions:
 
 
 class Cutter:
-    """Cuts example `number` from some songs. It depends on (seed, number) alone, whichever process asks, in whatever order."""
+    """Cuts example `number` from some songs. It depends on (seed, number) alone, whichever process asks, in whatever
+    order."""
 
     def __init__(self, songs: Sequence[Song], options: CutOptions, seed: int):
         """Raises StageError where no song can give an example."""
         self.options, self.seed = options, seed
-        self.songs = {stem: [song for song in songs if stem in song.stems and self._others(song, stem)] for stem in options.stems}
+        self.songs = {
+            stem: [song for song in songs if stem in song.stems and self._others(song, stem)] for stem in options.stems
+        }
         self.stems = [stem for stem in options.stems if self.songs[stem]]
         if not self.stems:
             there = ", ".join(sorted({role for song in songs for role in song.stems})) or "none"
-            raise StageError(f"no song has {' or '.join(options.stems)} and another stem to hear; stems there are: {there}")
-        if options.click_pairs and options.click == 1.0 and all(song.beats is None for group in self.songs.values() for song in group):
+            raise StageError(
+                f"no song has {' or '.join(options.stems)} and another stem to hear; stems there are: {there}"
+            )
+        if (
+            options.click_pairs
+            and options.click == 1.0
+            and all(song.beats is None for group in self.songs.values() for song in group)
+        ):
             raise StageError("the examples want clicks alone, and no song's beats are known: stage prepare finds them")
 
     def __call__(self, number: int) -> Example:
-        """Example `number` >= 0. Raises StageError where a file cannot be read, or where no sounding place was found."""
+        """Example `number` >= 0. Raises StageError where a file cannot be read, or where no sounding place was
+        found."""
         options, rng = self.options, np.random.default_rng([self.seed, number])
         draws = rng.random(10)
         speed = float(rng.uniform(*options.speed)) if draws[0] < options.speed_probability else 1.0
@@ -99,7 +124,11 @@ class Cutter:
         song, stem, start, count, others = self._place(rng, speed)
         size = round(options.seconds * song.rate)
         clicks = options.click_pairs and draws[2] < options.click and song.beats is not None and len(song.beats) > 1
-        crop = size if draws[3] < options.whole_context else round((options.crop[0] + (options.crop[1] - options.crop[0]) * draws[4]) * song.rate)
+        crop = (
+            size
+            if draws[3] < options.whole_context
+            else round((options.crop[0] + (options.crop[1] - options.crop[0]) * draws[4]) * song.rate)
+        )
         target = self._changed(song.read(stem, start, count), song.rate, speed, pitch, size)
         if draws[5] < options.context_dropout:
             kind, context = "none", None
@@ -107,7 +136,10 @@ class Cutter:
             kind, context = "click", self._clicks(song, start, speed, crop)
         else:
             chosen = [role for role in others if rng.random() < 0.5] or [others[rng.integers(len(others))]]
-            kind, context = "mix", self._changed(song.read(chosen, start, count), song.rate, speed, pitch, size)[:, :crop]
+            kind, context = (
+                "mix",
+                self._changed(song.read(chosen, start, count), song.rate, speed, pitch, size)[:, :crop],
+            )
         text = "" if draws[6] < options.text_dropout else self._text(song, rng)
         return Example(song.id, stem, kind, target, context, text)
 
@@ -126,8 +158,10 @@ class Cutter:
             others = [role for role in self._others(song, stem) if self._sounds(song, role, start, count)]
             if others:
                 return song, stem, start, count, others
-        raise StageError(f"{TRIES} places of the songs were looked at, and in none did {' or '.join(self.stems)} and another stem sound "
-                         f"(peak above {self.options.silence:g})")  # fmt: skip
+        raise StageError(
+            f"{TRIES} places of the songs were looked at, and in none did {' or '.join(self.stems)} and another stem"
+            f" sound (peak above {self.options.silence:g})"
+        )
 
     def _sounds(self, song: Song, role: str, start: int, count: int) -> bool:
         if song.sounding is not None and role in song.sounding:  # prepared songs know without being read
@@ -150,7 +184,11 @@ class Cutter:
 
     def _text(self, song: Song, rng: np.random.Generator) -> str:
         """The paper's form, `Genres: a, b. Moods: x.`, with words dropped."""
-        parts = [(title, names[: self.options.tags]) for title, names in (("Genres", song.genres), ("Moods", song.moods)) if names]
+        parts = [
+            (title, names[: self.options.tags])
+            for title, names in (("Genres", song.genres), ("Moods", song.moods))
+            if names
+        ]
         words = " ".join(f"{title}: {', '.join(names)}." for title, names in parts).split()
         return " ".join(word for word, draw in zip(words, rng.random(len(words))) if draw >= self.options.word_dropout)
 

@@ -1,4 +1,5 @@
-"""The beats of a MIDI file, from its tempo map and metres alone: notes are stepped over, so that thousands of files take minutes."""
+"""The beats of a MIDI file, from its tempo map and metres alone: notes are stepped over, so that thousands of files
+take minutes."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stage.errors import StageError
 from stage.beats.grid import BeatGrid
+from stage.errors import StageError
 
 MOST = 20
 """Beats a second that are taken for music rather than for a broken tempo."""
@@ -19,13 +20,16 @@ Metres = list[tuple[int, int, int]]
 def beats(path: Path, seconds: float) -> BeatGrid:
     """The beats that a MIDI file's tempo map and metres tell, those before `seconds`.
 
-    Counted as everywhere here: 6/8 has two dotted-quarter beats a bar. A change of metre begins a bar. 4/4 and 120 BPM where
+    Counted as everywhere here: 6/8 has two dotted-quarter beats a bar. A change of metre begins a bar. 4/4 and 120 BPM
+    where
     nothing is said, as the standard has it. Raises StageError for a file that cannot be read.
     """
     try:
         ticks, tempi, metres = tempo_map(Path(path).read_bytes())
     except (OSError, ValueError, IndexError) as error:
-        why = getattr(error, "strerror", None) or ("it ends within an event" if isinstance(error, IndexError) else error)
+        why = getattr(error, "strerror", None) or (
+            "it ends within an event" if isinstance(error, IndexError) else error
+        )
         raise StageError(f"the beats of {path} cannot be read: {why}") from None
     at = np.array([tick for tick, _ in tempi], np.float64)
     pace = np.array([tempo for _, tempo in tempi], np.float64) / (1e6 * ticks)
@@ -48,9 +52,11 @@ def beats(path: Path, seconds: float) -> BeatGrid:
 
 
 def tempo_map(data: bytes) -> tuple[int, Tempi, Metres]:
-    """(ticks a quarter, tempi as (tick, microseconds a quarter), metres as (tick, above, below)) of a standard MIDI file.
+    """(ticks a quarter, tempi as (tick, microseconds a quarter), metres as (tick, above, below)) of a standard MIDI
+    file.
 
-    Both begin at tick 0 and rise; of two at one tick the later counts. Raises ValueError or IndexError for what is no such file.
+    Both begin at tick 0 and rise; of two at one tick the later counts. Raises ValueError or IndexError for what is no
+    such file.
     """
     if data[:4] != b"MThd" or len(data) < 14:
         raise ValueError("it is no MIDI file")
@@ -70,7 +76,8 @@ def tempo_map(data: bytes) -> tuple[int, Tempi, Metres]:
 
 
 def _walk(data: bytes, place: int, end: int, tempi: dict[int, int], metres: dict[int, tuple[int, int]]) -> None:
-    """Collect what one track says of tempo and metre. The loop is flat, for it runs tens of thousands of times a file."""
+    """Collect what one track says of tempo and metre. The loop is flat, for it runs tens of thousands of times a
+    file."""
     now = running = 0
     while place < end:
         byte = data[place]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stage.data.readers import corpus, folder, moises, musdb, slakh
 from stage.data import prepared
+from stage.data.readers import corpus, folder, moises, musdb, slakh
 from stage.data.readers.gather import at_rate
 from stage.data.readers.places import Place
 from stage.data.song import Problem, Song
@@ -24,8 +24,10 @@ THREADS = 8
 class Reader:
     """How one kind of data set is read.
 
-    looked_for: what its folder must hold, for a person. places: the songs that a folder seems to hold. read: the song of such
-    a place, or None; what is left out it appends to the problems. twin: what two songs that are the same music share, "" if nothing.
+    looked_for: what its folder must hold, for a person. places: the songs that a folder seems to hold. read: the song
+    of such
+    a place, or None; what is left out it appends to the problems. twin: what two songs that are the same music share,
+    "" if nothing.
     """
 
     title: str
@@ -39,7 +41,9 @@ READERS = {
     "moisesdb": Reader("MoisesDB", "moisesdb_v0.1/<track>/data.json", moises.places, moises.read),
     "musdb18": Reader("MUSDB18", "train|test/*.stem.mp4", musdb.mp4_places, musdb.read_mp4),
     "musdb18-hq": Reader("MUSDB18-HQ", "train|test/<song>/mixture.wav", musdb.hq_places, musdb.read_hq),
-    "slakh": Reader("Slakh2100", "train|validation|test/Track*/metadata.yaml", slakh.places, slakh.read, lambda song: song.title),
+    "slakh": Reader(
+        "Slakh2100", "train|validation|test/Track*/metadata.yaml", slakh.places, slakh.read, lambda song: song.title
+    ),
     "corpus": Reader("the corpus", "train|heldout/<song>/song.json", corpus.places, corpus.read),
     "folder": Reader("a folder of stems", "<song>/drums.wav, bass.wav, ...", folder.places, folder.read),
 }
@@ -48,11 +52,15 @@ READERS = {
 KINDS = (PREPARED, *READERS)
 
 
-def open_songs(path: str | Path, kind: str = "auto", rate: int | None = None, problems: list[Problem] | None = None) -> list[Song]:
+def open_songs(
+    path: str | Path, kind: str = "auto", rate: int | None = None, problems: list[Problem] | None = None
+) -> list[Song]:
     """The songs of a data set, sorted by id, to be read at `rate` Hz (at their own by default).
 
-    path: a folder, or the URL of a prepared set. kind: one of `KINDS`; "auto" finds out. What cannot be used is appended to `problems`, and the rest goes on. Only headers
-    and metadata are read: damage further in shows when a crop is read. Raises StageError where there is no such folder, where
+    path: a folder, or the URL of a prepared set. kind: one of `KINDS`; "auto" finds out. What cannot be used is
+    appended to `problems`, and the rest goes on. Only headers
+    and metadata are read: damage further in shows when a crop is read. Raises StageError where there is no such folder,
+    where
     it holds nothing that is known, and where nothing of it can be used.
     """
     problems = [] if problems is None else problems
@@ -68,11 +76,14 @@ def open_songs(path: str | Path, kind: str = "auto", rate: int | None = None, pr
     if not songs:
         why = f": {problems[before].song}: {problems[before].detail}" if len(problems) > before else ""
         raise StageError(f"{path} holds no song that can be used, and {len(problems) - before} that cannot{why}")
-    return sorted((song if rate in (None, song.rate) else at_rate(song, rate) for song in songs), key=lambda song: song.id)
+    return sorted(
+        (song if rate in (None, song.rate) else at_rate(song, rate) for song in songs), key=lambda song: song.id
+    )
 
 
 def recognise(path: str | Path, kind: str = "auto") -> tuple[str, Sequence[Place]]:
-    """(kind, the places of its songs; none are told of a prepared set, which a URL always is). Raises StageError as `open_songs`."""
+    """(kind, the places of its songs; none are told of a prepared set, which a URL always is). Raises StageError as
+    `open_songs`."""
     if kind != "auto" and kind not in KINDS:
         raise StageError(f'there is no kind of data set "{kind}": choose auto, {", ".join(KINDS)}')
     if "://" in str(path):  # an object store holds what was prepared and copied there

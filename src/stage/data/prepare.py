@@ -1,7 +1,10 @@
-"""Songs of any data set, once brought to the model's rate with beats, tags, loudness and silence map, in shards: `stage prepare`.
+"""Songs of any data set, once brought to the model's rate with beats, tags, loudness and silence map, in shards: `stage
+prepare`.
 
-Each song becomes a small tar in OUT/work as soon as it is done, written whole or not at all; what is there is never done again. At
-the end they are put together into shards. Songs are independent, so that processes of one machine, or of a Ray cluster that shares
+Each song becomes a small tar in OUT/work as soon as it is done, written whole or not at all; what is there is never
+done again. At
+the end they are put together into shards. Songs are independent, so that processes of one machine, or of a Ray cluster
+that shares
 the folder, work on them side by side.
 """
 
@@ -23,14 +26,13 @@ from typing import Any
 
 import numpy as np
 
-from stage.errors import StageError
-
 from stage.data import splits
-from stage.parallel import side_by_side
 from stage.data.open import open_songs
 from stage.data.prepared import FORMAT, INDEX, checksum
 from stage.data.song import MAP_SECONDS, Problem, Song
 from stage.data.trackers import choose
+from stage.errors import StageError
+from stage.parallel import side_by_side
 
 WORK = "work"
 SILENT_PEAK = 0.01
@@ -38,12 +40,14 @@ SILENT_PEAK = 0.01
 SHRUNK = 0.6
 """FLAC against 16-bit samples, to guess the room that is needed."""
 TAGGERS = "stage.taggers"
-"""Entry points of packages that name genres and moods: called with (float32 [N], rate), they return {"genres": [...], "moods": [...]}."""
+"""Entry points of packages that name genres and moods: called with (float32 [N], rate), they return {"genres": [...],
+"moods": [...]}."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a prepared set depends on. rate: Hz. tracker: see `stage.data.trackers`. leave_out: roles that are not kept."""
+    """What a prepared set depends on. rate: Hz. tracker: see `stage.data.trackers`. leave_out: roles that are not
+    kept."""
 
     rate: int = 32000
     tracker: str = "auto"
@@ -62,11 +66,24 @@ OnSong = Callable[[int, int, str], None]
 """Told the songs that are done, all songs, and the last one's id."""
 
 
-def prepare(path: Path | str, out: Path, settings: Settings, *, kind: str = "auto", split: str = "auto", held: float = 0.1, workers: int = 1,
-            ray: str | None = None, shard_megabytes: float = 512, limit: int | None = None, on_song: OnSong | None = None) -> list[Problem]:  # fmt: skip
+def prepare(
+    path: Path | str,
+    out: Path,
+    settings: Settings,
+    *,
+    kind: str = "auto",
+    split: str = "auto",
+    held: float = 0.1,
+    workers: int = 1,
+    ray: str | None = None,
+    shard_megabytes: float = 512,
+    limit: int | None = None,
+    on_song: OnSong | None = None,
+) -> list[Problem]:
     """Prepare a data set into the folder `out`; goes on with what is there. Returns what was left out.
 
-    split, held: see `stage.data.splits`. workers: processes. ray: address of a Ray cluster ("local" for one of this machine) instead.
+    split, held: see `stage.data.splits`. workers: processes. ray: address of a Ray cluster ("local" for one of this
+    machine) instead.
     Raises StageError where `out` was prepared otherwise, where the disk is full, or where nothing can be used.
     """
     problems: list[Problem] = []
@@ -74,7 +91,10 @@ def prepare(path: Path | str, out: Path, settings: Settings, *, kind: str = "aut
     _check_settings(out, settings, str(path))
     frozen = splits.assign(songs, splits.read(out), split, held)
     _write(out / splits.FILE, json.dumps(frozen, indent=0, sort_keys=True).encode())
-    problems += [Problem(artist, "artist in several splits", ", ".join(where)) for artist, where in splits.shared_artists(songs, frozen).items()]
+    problems += [
+        Problem(artist, "artist in several splits", ", ".join(where))
+        for artist, where in splits.shared_artists(songs, frozen).items()
+    ]
     packed = {entry["id"] for shard in _shards(out) for entry in shard["songs"]}
     todo = [song for song in songs if song.id not in packed and not _result(out, song).exists()]
     _check_room(out, todo, settings, shard_megabytes)
@@ -166,21 +186,35 @@ def _tar(song: Song, split: str, settings: Settings, problems: list[Problem]) ->
         beats = np.stack([grid.times, grid.numbers.astype(np.float64)], 1) if len(grid) > 1 else None
         if beats is None:
             problems.append(Problem(song.id, "no beats found", "it gives no click pairs"))
-    tempo = song.tempo or (float(60 / np.median(np.diff(beats[:, 0]))) if beats is not None and len(beats) > 1 else None)
+    tempo = song.tempo or (
+        float(60 / np.median(np.diff(beats[:, 0]))) if beats is not None and len(beats) > 1 else None
+    )
     tags = {"genres": list(song.genres), "moods": list(song.moods)}
     if not any(tags.values()):
         tags |= _tagged(mix, song.rate)
     about = {
-        "id": song.id, "artist": song.artist, "title": song.title, "rate": song.rate, "samples": song.samples, "split": split,
-        **tags, "captions": list(song.captions), "tempo": tempo, "key": song.key or key_of(mix, song.rate),
-        "key_from": "data set" if song.key else "profiles", "tracker": tracker, "beats": None if beats is None else np.round(beats, 6).tolist(),
-        "chords": None if song.chords is None else list(song.chords), "scale": scale,
+        "id": song.id,
+        "artist": song.artist,
+        "title": song.title,
+        "rate": song.rate,
+        "samples": song.samples,
+        "split": split,
+        **tags,
+        "captions": list(song.captions),
+        "tempo": tempo,
+        "key": song.key or key_of(mix, song.rate),
+        "key_from": "data set" if song.key else "profiles",
+        "tracker": tracker,
+        "beats": None if beats is None else np.round(beats, 6).tolist(),
+        "chords": None if song.chords is None else list(song.chords),
+        "scale": scale,
         "kinds": {role: sorted({track.kind for track in song.stems[role]} - {""}) for role in stems},
         "bleed": [role for role in stems if any(track.bleed for track in song.stems[role])],
         "loudness": {role: round(max(-70.0, loudness(audio, song.rate)), 2) for role, audio in stems.items()},
         "sounding": {role: _map(audio, song.rate) for role, audio in stems.items()},
-        "print": fingerprint(mix), "files": {_plain(role): role for role in stems},
-    }  # fmt: skip
+        "print": fingerprint(mix),
+        "files": {_plain(role): role for role in stems},
+    }
     return _members(song.id, about, stems, song.rate)
 
 
@@ -192,9 +226,12 @@ def _map(audio: np.ndarray, rate: int) -> list[float]:
 
 
 def fingerprint(mix: np.ndarray, parts: int = 256) -> str:
-    """The same for the same recording at another level: the loudness of 256 equal parts against the loudest, in eighths. mix: float32 [N]."""
+    """The same for the same recording at another level: the loudness of 256 equal parts against the loudest, in
+    eighths. mix: float32 [N]."""
     loud = np.array([np.sqrt(np.mean(np.square(part), dtype=np.float64)) for part in np.array_split(mix, parts)])
-    return hashlib.sha256(np.round(8 * loud / max(1e-9, float(loud.max()))).astype(np.int8).tobytes() + str(len(mix) // 8000).encode()).hexdigest()
+    return hashlib.sha256(
+        np.round(8 * loud / max(1e-9, float(loud.max()))).astype(np.int8).tobytes() + str(len(mix) // 8000).encode()
+    ).hexdigest()
 
 
 def _tagged(mix: np.ndarray, rate: int) -> dict[str, list[str]]:
@@ -210,6 +247,7 @@ def _members(song: str, about: dict[str, Any], stems: dict[str, np.ndarray], rat
 
     key, whole = _key(song), io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+
         def add(name: str, data: bytes) -> None:
             member = tarfile.TarInfo(name)
             member.size = len(data)
@@ -262,7 +300,10 @@ def _check_settings(out: Path, settings: Settings, source: str) -> None:
     if path.exists():
         if (known := json.loads(path.read_text())) != wanted:
             changed = [name for name in wanted if wanted[name] != known.get(name)]
-            raise StageError(f"{out} was begun with {', '.join(f'{name} {known.get(name)}' for name in changed)}: choose another folder, or the same values")
+            raise StageError(
+                f"{out} was begun with {', '.join(f'{name} {known.get(name)}' for name in changed)}: choose another"
+                " folder, or the same values"
+            )
     elif any(out.iterdir()):
         raise StageError(f"{out} holds something else: choose a new folder")
     else:
@@ -271,10 +312,15 @@ def _check_settings(out: Path, settings: Settings, source: str) -> None:
 
 def _check_room(out: Path, songs: Sequence[Song], settings: Settings, megabytes: float) -> None:
     # 16 bits a sample; a song's own file goes when its shard is there, so there is one shard besides
-    needed = 2 * SHRUNK * sum(song.seconds * settings.rate * len(song.stems) for song in songs) + min(megabytes * 1e6, 1e12 * bool(songs))
+    needed = 2 * SHRUNK * sum(song.seconds * settings.rate * len(song.stems) for song in songs) + min(
+        megabytes * 1e6, 1e12 * bool(songs)
+    )
     free = shutil.disk_usage(out).free
     if needed > free:
-        raise StageError(f"{out} needs about {needed / 1e9:.1f} GB for {len(songs)} songs, and {free / 1e9:.1f} GB are free: make room, or use --limit")
+        raise StageError(
+            f"{out} needs about {needed / 1e9:.1f} GB for {len(songs)} songs, and {free / 1e9:.1f} GB are free: make"
+            " room, or use --limit"
+        )
 
 
 def _shards(out: Path) -> list[dict]:
@@ -288,7 +334,8 @@ def _shards(out: Path) -> list[dict]:
 
 
 def _pack(out: Path, songs: Sequence[Song], settings: Settings, megabytes: float, problems: list[Problem]) -> None:
-    """Put the songs' tars into shards, note them in the index, and clean up; a crash in between repeats a shard at most."""
+    """Put the songs' tars into shards, note them in the index, and clean up; a crash in between repeats a shard at
+    most."""
     shards = _shards(out)
     packed = {entry["id"] for shard in shards for entry in shard["songs"]}
     prints = {entry["print"]: entry["id"] for shard in shards for entry in shard["songs"]}
@@ -297,8 +344,14 @@ def _pack(out: Path, songs: Sequence[Song], settings: Settings, megabytes: float
     for song in order:
         if song.id in packed:  # a call that was killed between a shard and this
             _result(out, song).with_suffix(".tar").unlink(missing_ok=True)
-    ready = [(song, place) for song in order if song.id not in packed and (place := _result(out, song).with_suffix(".tar")).exists()]
-    known = [(about["split"] == "train", song.id, song, place, about) for song, place in ready for about in [_about(place)]]
+    ready = [
+        (song, place)
+        for song in order
+        if song.id not in packed and (place := _result(out, song).with_suffix(".tar")).exists()
+    ]
+    known = [
+        (about["split"] == "train", song.id, song, place, about) for song, place in ready for about in [_about(place)]
+    ]
     group: list[tuple[Song, Path, dict]] = []
     # what is held out comes first, so that of two equal songs the one to train on is left out
     for _, _, song, place, about in sorted(known, key=lambda item: item[:2]):
@@ -316,8 +369,12 @@ def _pack(out: Path, songs: Sequence[Song], settings: Settings, megabytes: float
     if group:
         _shard(out, shards, group, settings)
     if not shards:
-        raise StageError(f"nothing of this data set can be used; the first trouble: {problems[0].song}: {problems[0].reason} ({problems[0].detail})"
-                         if problems else "this data set holds no song")  # fmt: skip
+        raise StageError(
+            f"nothing of this data set can be used; the first trouble: {problems[0].song}: {problems[0].reason}"
+            f" ({problems[0].detail})"
+            if problems
+            else "this data set holds no song"
+        )
 
 
 def _leave_out(out: Path, song: Song, problem: Problem, problems: list[Problem]) -> None:
@@ -343,7 +400,13 @@ def _shard(out: Path, shards: list[dict], group: list[tuple[Song, Path, dict]], 
     part, entries = out / f".{name}", []
     with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as whole:
         for song, place, about in group:
-            entry: dict[str, Any] = {"id": song.id, "print": about["print"], "title": _title(about), "split": about["split"], "stems": {}}
+            entry: dict[str, Any] = {
+                "id": song.id,
+                "print": about["print"],
+                "title": _title(about),
+                "split": about["split"],
+                "stems": {},
+            }
             with tarfile.open(place) as tar:
                 for member in tar:
                     whole.addfile(member, tar.extractfile(member))
@@ -356,6 +419,9 @@ def _shard(out: Path, shards: list[dict], group: list[tuple[Song, Path, dict]], 
     digest = checksum(part)
     os.replace(part, out / name)
     shards.append({"name": name, "sha256": digest, "bytes": (out / name).stat().st_size, "songs": entries})
-    _write(out / INDEX, json.dumps({"format": FORMAT, "rate": settings.rate, "settings": asdict(settings), "shards": shards}).encode())
+    _write(
+        out / INDEX,
+        json.dumps({"format": FORMAT, "rate": settings.rate, "settings": asdict(settings), "shards": shards}).encode(),
+    )
     for _, place, _ in group:
         place.unlink(missing_ok=True)

@@ -1,7 +1,9 @@
 """A prepared set on disk or in an object store: tar shards that WebDataset streams and that can be read at any place.
 
-OUT/index.json       {"format", "rate", "settings", "shards": [{name, sha256, bytes, songs: [{id, offset, size, stems: {role: [offset, size]}}]}]}
-OUT/shard-00000.tar  KEY.json (all that is known of a song) and KEY.ROLE.flac (a mono stem of 16 bits) for each song, side by side
+OUT/index.json       {"format", "rate", "settings", "shards": [{name, sha256, bytes, songs: [{id, offset, size, stems:
+{role: [offset, size]}}]}]}
+OUT/shard-00000.tar  KEY.json (all that is known of a song) and KEY.ROLE.flac (a mono stem of 16 bits) for each song,
+side by side
 """
 
 from __future__ import annotations
@@ -14,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from stage.errors import StageError
-
 from stage.data.song import Problem, Song, Track, open_file
+from stage.errors import StageError
 
 INDEX, FORMAT = "index.json", 1
 
@@ -38,7 +39,9 @@ def songs(path: Path | str, problems: list[Problem]) -> list[Song]:
                     file.seek(entry["offset"])
                     found.append(_song(json.loads(file.read(entry["size"])), entry, place))
         except (OSError, ValueError, KeyError) as error:
-            problems.append(Problem(shard["name"], "unreadable shard", f"{place}: {error}; stage prepare makes it again"))
+            problems.append(
+                Problem(shard["name"], "unreadable shard", f"{place}: {error}; stage prepare makes it again")
+            )
     return found
 
 
@@ -50,7 +53,10 @@ def read_index(path: Path | str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise StageError(f"{path} is no prepared set: {INDEX} cannot be read ({error})") from None
     if index.get("format") != FORMAT:
-        raise StageError(f"{path} was prepared by another version of STAGE (format {index.get('format')}, not {FORMAT}): prepare it again")
+        raise StageError(
+            f"{path} was prepared by another version of STAGE (format {index.get('format')}, not {FORMAT}): prepare it"
+            " again"
+        )
     return index
 
 
@@ -71,7 +77,8 @@ def checksum(path: Path) -> str:
 
 
 def stream(url: str) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
-    """Songs one after the other, without seeking: (what is known, role -> float32 [N]). url: a shard, local or in an object store."""
+    """Songs one after the other, without seeking: (what is known, role -> float32 [N]). url: a shard, local or in an
+    object store."""
     import io
     import tarfile
 
@@ -95,10 +102,26 @@ def stream(url: str) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
 
 def _song(about: dict[str, Any], entry: dict[str, Any], place: str) -> Song:
     rate, samples = about["rate"], about["samples"]
-    stems = {role: (Track(place, rate, samples, offset=offset, size=size),) for role, (offset, size) in entry["stems"].items()}
+    stems = {
+        role: (Track(place, rate, samples, offset=offset, size=size),)
+        for role, (offset, size) in entry["stems"].items()
+    }
     beats = None if about["beats"] is None else np.array(about["beats"], np.float64).reshape(-1, 2)
     return Song(
-        about["id"], about["artist"], about["title"], rate, samples, stems, beats, tuple(about["genres"]), tuple(about["moods"]), about["tempo"],
-        about["key"], about["split"], about["chords"], about["loudness"], {role: np.array(m, np.float32) for role, m in about["sounding"].items()},
+        about["id"],
+        about["artist"],
+        about["title"],
+        rate,
+        samples,
+        stems,
+        beats,
+        tuple(about["genres"]),
+        tuple(about["moods"]),
+        about["tempo"],
+        about["key"],
+        about["split"],
+        about["chords"],
+        about["loudness"],
+        {role: np.array(m, np.float32) for role, m in about["sounding"].items()},
         tuple(about["captions"]),
-    )  # fmt: skip
+    )

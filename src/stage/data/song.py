@@ -24,7 +24,8 @@ MAP_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Problem:
-    """What was left out, and why: a whole song, or one of its stems. `reason` is one of few, to be counted; `detail` is for a person."""
+    """What was left out, and why: a whole song, or one of its stems. `reason` is one of few, to be counted; `detail` is
+    for a person."""
 
     song: str
     reason: str
@@ -59,7 +60,10 @@ class Track:
         if first < last:
             audio = self._decode(first, last - first)
             if len(audio) < last - first:
-                raise StageError(f"{self.path} is truncated: it ends at {(first + len(audio)) / self.rate:.2f} of {self.samples / self.rate:.2f} seconds")
+                raise StageError(
+                    f"{self.path} is truncated: it ends at {(first + len(audio)) / self.rate:.2f} of"
+                    f" {self.samples / self.rate:.2f} seconds"
+                )
             if not np.isfinite(audio).all():
                 raise StageError(f"{self.path} is damaged: its samples are not numbers (NaN or infinite)")
             out[first - start : last - start] = audio * np.float32(self.gain)
@@ -70,7 +74,10 @@ class Track:
         import soundfile
 
         try:
-            with open_file(self.path) as raw, soundfile.SoundFile(Part(raw, self.offset, self.size) if self.size else raw) as file:
+            with (
+                open_file(self.path) as raw,
+                soundfile.SoundFile(Part(raw, self.offset, self.size) if self.size else raw) as file,
+            ):
                 file.seek(start)
                 audio = file.read(samples, dtype="float32", always_2d=True)
         except (OSError, soundfile.LibsndfileError) as error:
@@ -78,7 +85,8 @@ class Track:
         return audio[:, 0] if audio.shape[1] == 1 else audio.mean(1)
 
     def read_at(self, rate: int, start: int, samples: int) -> np.ndarray:
-        """`read` at another rate: start and samples count at `rate`. The same as a cut of the whole track resampled at once."""
+        """`read` at another rate: start and samples count at `rate`. The same as a cut of the whole track resampled at
+        once."""
         if rate == self.rate:
             return self.read(start, samples)
         import soxr
@@ -94,7 +102,8 @@ class Track:
 
 
 def open_file(path: str) -> BinaryIO:
-    """A file for reading, on disk or at a URL that fsspec knows (s3://bucket/shard.tar). Raises OSError as `open` does."""
+    """A file for reading, on disk or at a URL that fsspec knows (s3://bucket/shard.tar). Raises OSError as `open`
+    does."""
     if "://" not in str(path):
         return open(path, "rb")
     import fsspec
@@ -147,8 +156,10 @@ class Part(io.RawIOBase):
 class Song:
     """A song. Whoever holds one needs no data set: everything is read through it.
 
-    rate: Hz; samples: length at that rate, of the longest track. stems: role ("drums", "bass", "guitar", "keys", "vocals",
-    "other", ...) -> its tracks. beats: float64 [n, 2], seconds and the place in the bar (1 = downbeat); None where unknown.
+    rate: Hz; samples: length at that rate, of the longest track. stems: role ("drums", "bass", "guitar", "keys",
+    "vocals",
+    "other", ...) -> its tracks. beats: float64 [n, 2], seconds and the place in the bar (1 = downbeat); None where
+    unknown.
     key: like "C# minor". split: the data set's own, None where it has none. chords: [{start, end, root (0..11 or None),
     pitch_classes, name}], seconds; None where unknown. loudness: role -> LUFS. sounding: role -> float32 [m], the
     peak in each 0.1 s. The last two are known of prepared songs only.
@@ -180,14 +191,19 @@ class Song:
         return self.samples / self.rate
 
     def peak(self, role: str, start: int, samples: int) -> float:
-        """The largest peak of a prepared song's role in samples start .. start + samples, from its silence map; at most 0.1 s too wide."""
+        """The largest peak of a prepared song's role in samples start .. start + samples, from its silence map; at most
+        0.1 s too wide."""
         grain = MAP_SECONDS * self.rate
-        return float(self.sounding[role][max(0, int(start / grain)) : math.ceil((start + samples) / grain)].max(initial=0.0))
+        return float(
+            self.sounding[role][max(0, int(start / grain)) : math.ceil((start + samples) / grain)].max(initial=0.0)
+        )
 
     def read(self, roles: str | Iterable[str], start: int, samples: int) -> np.ndarray:
-        """Samples start .. start + samples of the sum of all tracks of these roles: float32 [1, samples] at `self.rate`.
+        """Samples start .. start + samples of the sum of all tracks of these roles: float32 [1, samples] at
+        `self.rate`.
 
-        Only the crop is read; zeros outside the song and for a role that does not play. Raises StageError that names the file that fails.
+        Only the crop is read; zeros outside the song and for a role that does not play. Raises StageError that names
+        the file that fails.
         """
         out = np.zeros((1, samples), np.float32)
         for role in [roles] if isinstance(roles, str) else roles:

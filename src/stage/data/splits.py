@@ -7,9 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from stage.errors import StageError
-
 from stage.data.song import Song
+from stage.errors import StageError
 
 FILE = "splits.json"
 WAYS = ("auto", "own", "artist", "paper")
@@ -20,8 +19,10 @@ PAPER_HELD = 24
 def assign(songs: Sequence[Song], known: dict[str, str], way: str = "auto", held: float = 0.1) -> dict[str, str]:
     """Split of each song by its id; what is `known` stays as it is.
 
-    way: "own": the data set's; "artist": a share `held` of the artists, drawn by a hash of their names, so that it does not depend on the other songs;
-    "paper": the last 24 ids; "auto": the data set's own where every song has one, else by artist. A song without an artist is an artist of its own.
+    way: "own": the data set's; "artist": a share `held` of the artists, drawn by a hash of their names, so that it does
+    not depend on the other songs;
+    "paper": the last 24 ids; "auto": the data set's own where every song has one, else by artist. A song without an
+    artist is an artist of its own.
     Raises StageError for another way, or where the data set has no splits of its own.
     """
     if way not in WAYS:
@@ -43,7 +44,9 @@ def assign(songs: Sequence[Song], known: dict[str, str], way: str = "auto", held
             result[song.id] = "heldout" if song.id in last else "train"
         else:
             result[song.id] = artists.get(_artist(song)) or ("heldout" if _share(_artist(song)) < held else "train")
-    drawn = [song for song in songs if song.id not in known and not (way in ("own", "paper") or (way == "auto" and whole))]
+    drawn = [
+        song for song in songs if song.id not in known and not (way in ("own", "paper") or (way == "auto" and whole))
+    ]
     if held and drawn and "heldout" not in result.values() and len({_artist(song) for song in songs}) > 1:
         # with few artists the draw may miss: the one that was nearest
         nearest = min({_artist(song) for song in drawn} - set(artists), key=_share, default=None)

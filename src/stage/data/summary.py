@@ -19,7 +19,8 @@ SHOWN = 200
 
 @dataclass
 class Summary:
-    """hours, sounding: hours of each role, and of them those in which it sounds. tempi: songs by the lower edge of their ten BPM."""
+    """hours, sounding: hours of each role, and of them those in which it sounds. tempi: songs by the lower edge of
+    their ten BPM."""
 
     songs: int = 0
     hours: dict[str, float] = field(default_factory=dict)
@@ -65,23 +66,33 @@ def lines(summary: Summary, problems: Sequence[Problem]) -> list[str]:
 def write_page(path: Path, title: str, summary: Summary, problems: Sequence[Problem]) -> None:
     """One HTML file that needs nothing else."""
     roles = sorted(summary.hours, key=lambda role: -summary.hours[role])
-    hours = [(role, summary.hours[role], f"{summary.hours[role]:.2f} h, sounding {summary.sounding.get(role, 0.0):.2f} h") for role in roles]
+    hours = [
+        (role, summary.hours[role], f"{summary.hours[role]:.2f} h, sounding {summary.sounding.get(role, 0.0):.2f} h")
+        for role in roles
+    ]
     low, high = (min(summary.tempi), max(summary.tempi)) if summary.tempi else (0, -1)
     tempi = [(f"{t}", summary.tempi[t], str(summary.tempi[t])) for t in range(low, high + 1, TEMPO_STEP)]
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{summary.songs} songs, {summary.with_beats} with beats; "
-        + ", ".join(f"{count} {html.escape(name)}" for name, count in sorted(summary.splits.items())) + "</p>",
+        + ", ".join(f"{count} {html.escape(name)}" for name, count in sorted(summary.splits.items()))
+        + "</p>",
         _bars("Hours of each stem", hours),
         _bars("Tempo (BPM, from)", tempi),
         _bars("Key", [(key, count, str(count)) for key, count in summary.keys.most_common()]),
         _bars("Genre", [(name, count, str(count)) for name, count in summary.genres.most_common(20)]),
         f"<h2>Left out, or told of ({len(problems)})</h2>",
-    ]  # fmt: skip
+    ]
     counts = Counter(p.reason for p in problems)
-    parts.append("<p>" + (", ".join(f"{count} x {html.escape(reason)}" for reason, count in counts.most_common()) or "nothing") + "</p>")
-    rows = "".join(f"<tr><td>{html.escape(p.song)}</td><td>{html.escape(p.stem)}</td><td>{html.escape(p.reason)}</td><td>{html.escape(p.detail)}</td></tr>"
-                   for p in problems[:SHOWN])  # fmt: skip
+    parts.append(
+        "<p>"
+        + (", ".join(f"{count} x {html.escape(reason)}" for reason, count in counts.most_common()) or "nothing")
+        + "</p>"
+    )
+    rows = "".join(
+        f"<tr><td>{html.escape(p.song)}</td><td>{html.escape(p.stem)}</td><td>{html.escape(p.reason)}</td><td>{html.escape(p.detail)}</td></tr>"
+        for p in problems[:SHOWN]
+    )
     if rows:
         parts.append(f"<table><tr><th>song</th><th>stem</th><th>why</th><th></th></tr>{rows}</table>")
     path.write_text(PAGE.format(title=html.escape(title), body="\n".join(parts)), encoding="utf-8")
@@ -91,10 +102,12 @@ def _bars(title: str, rows: Sequence[tuple[str, float, str]]) -> str:
     """Horizontal bars: (name, value, words)."""
     top = float(np.max([value for _, value, _ in rows])) if rows else 0.0
     lines = "".join(
-        f'<div class="row"><span class="name">{html.escape(str(name))}</span><span class="track"><span class="bar" style="width:{100 * value / top if top else 0:.1f}%">'
-        f'</span></span><span class="words">{html.escape(words)}</span></div>' for name, value, words in rows
-    )  # fmt: skip
-    return f"<h2>{html.escape(title)}</h2><div class=\"bars\">{lines or 'nothing known'}</div>"
+        f'<div class="row"><span class="name">{html.escape(str(name))}</span><span class="track"><span class="bar"'
+        f' style="width:{100 * value / top if top else 0:.1f}%"></span></span><span'
+        f' class="words">{html.escape(words)}</span></div>'
+        for name, value, words in rows
+    )
+    return f'<h2>{html.escape(title)}</h2><div class="bars">{lines or "nothing known"}</div>'
 
 
 PAGE = """<!doctype html>

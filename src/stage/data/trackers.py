@@ -1,4 +1,5 @@
-"""Beats for songs that bring none: Beat This! where it and its weights are installed, else the package's own tracker."""
+"""Beats for songs that bring none: Beat This! where it and its weights are installed, else the package's own
+tracker."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stage.errors import StageError
 from stage.beats.grid import BeatGrid
+from stage.errors import StageError
 
 Tracker = Callable[[np.ndarray, int], BeatGrid]
 CHECKPOINT = "beat_this-final0.ckpt"
@@ -27,17 +28,23 @@ def beat_this_weights() -> Path | None:
 
 
 def choose(name: str = "auto") -> tuple[str, Tracker]:
-    """(name, tracker) of "beat-this", "stage", or the best that is here. Raises StageError where Beat This! is asked for and not here."""
+    """(name, tracker) of "beat-this", "stage", or the best that is here. Raises StageError where Beat This! is asked
+    for and not here."""
     if name not in ("auto", "beat-this", "stage"):
         raise StageError(f'beats are tracked by auto, beat-this or stage, not "{name}"')
     if name != "stage" and importlib.util.find_spec("beat_this") and (weights := beat_this_weights()):
         try:
             return "beat-this", beat_this(str(weights))
-        except (ImportError, OSError) as error:  # its package needs torchaudio, which not every build of torch has beside it
+        except (
+            ImportError,
+            OSError,
+        ) as error:  # its package needs torchaudio, which not every build of torch has beside it
             if name == "beat-this":
                 raise StageError(f"Beat This! cannot be loaded: {str(error).splitlines()[0]}") from None
     if name == "beat-this":
-        raise StageError(f"Beat This! is not here: install the package beat_this, and put {CHECKPOINT} where STAGE_BEAT_THIS says")
+        raise StageError(
+            f"Beat This! is not here: install the package beat_this, and put {CHECKPOINT} where STAGE_BEAT_THIS says"
+        )
     from stage.beats.tracker import track
 
     return "stage", track
@@ -58,7 +65,8 @@ def beat_this(weights: str) -> Tracker:
 
 
 def numbered(beats: np.ndarray, downbeats: np.ndarray) -> BeatGrid:
-    """Beats [n] and those of them that are downbeats [m], seconds, as a grid; beats before the first downbeat count back from it."""
+    """Beats [n] and those of them that are downbeats [m], seconds, as a grid; beats before the first downbeat count
+    back from it."""
     beats = np.unique(beats)
     first = np.array([len(downbeats) > 0 and bool(np.abs(downbeats - time).min() < 0.035) for time in beats], bool)
     starts = np.flatnonzero(first)

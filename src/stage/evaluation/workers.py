@@ -27,11 +27,13 @@ class Job:
 
 
 Build = Callable[[int], Sequence[Job]]
-"""Called once in each process, with the threads it may take: the jobs, of which it will be given some keys. To be pickled."""
+"""Called once in each process, with the threads it may take: the jobs, of which it will be given some keys. To be
+pickled."""
 
 
 def share(build: Build, keys: Sequence[str], count: int) -> Iterator[tuple[str, dict]]:
-    """(key, row) of each job as it comes, made by at most `count` processes. Whatever ends this ends the processes too."""
+    """(key, row) of each job as it comes, made by at most `count` processes. Whatever ends this ends the processes
+    too."""
     import torch
 
     count = min(count, len(keys))
@@ -55,7 +57,10 @@ def share(build: Build, keys: Sequence[str], count: int) -> Iterator[tuple[str, 
                 try:
                     key, answer = here.recv()
                 except (EOFError, OSError):
-                    raise StageError("a worker was ended from outside (no memory left?): what was measured is kept, fewer --workers go on") from None
+                    raise StageError(
+                        "a worker was ended from outside (no memory left?): what was measured is kept, fewer --workers"
+                        " go on"
+                    ) from None
                 if isinstance(answer, str):
                     raise StageError(answer)
                 following = next(waiting, None)
@@ -94,7 +99,8 @@ def _deaf() -> Iterator[None]:
 
 
 def _work(pipe: Connection, build: Build, threads: int) -> None:
-    """The life of a worker: it is sent keys until None comes, and answers each with (key, row), or (key, what is wrong)."""
+    """The life of a worker: it is sent keys until None comes, and answers each with (key, row), or (key, what is
+    wrong)."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that a half-written file is taken away
     jobs: dict[str, Job] = {}
     # When the other end is gone, nobody waits for an answer.
@@ -106,5 +112,8 @@ def _work(pipe: Connection, build: Build, threads: int) -> None:
             except StageError as error:
                 answer = str(error)
             except Exception as error:
-                answer = f"{key} failed ({type(error).__name__}: {error}): what was measured is kept. --workers 1 goes on and shows where"
+                answer = (
+                    f"{key} failed ({type(error).__name__}: {error}): what was measured is kept. --workers 1 goes on"
+                    " and shows where"
+                )
             pipe.send((key, answer))

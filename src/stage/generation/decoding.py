@@ -7,9 +7,8 @@ without context does not carry the masked context along.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -78,7 +77,8 @@ class State:
     columns: [V, K, S] int64, what has been generated, as the first branch sees it.
     caches, offsets [branches] int64 (position of column 0), weights [branches]: of the branches.
     stem: 0-d int64. draws: [V, steps, K] float64. logits: [branches, V, K, size], the last prediction.
-    column: [branches, V, K] int64, the last column. step: how the decoder goes on (`stage.models.fast_step`). All tensors are on the decoder's device.
+    column: [branches, V, K] int64, the last column. step: how the decoder goes on (`stage.models.fast_step`). All
+    tensors are on the decoder's device.
     """
 
     known: Tensor
@@ -102,7 +102,9 @@ def branches(contexts: Contexts, text: Tensor | None, sampling: Sampling) -> lis
     has_context, has_text = any(c is not None for c in contexts), text is not None
     if sampling.text_guidance is not None and has_context and has_text:
         c, t = sampling.guidance, sampling.text_guidance
-        return [b for b in ((t, True, True), (c - t, True, False), (1 - c, False, False)) if b[0] or b[1:] == (True, True)]
+        return [
+            b for b in ((t, True, True), (c - t, True, False), (1 - c, False, False)) if b[0] or b[1:] == (True, True)
+        ]
     guidance = sampling.guidance
     if not has_context and has_text and sampling.text_guidance is not None:
         guidance = sampling.text_guidance
@@ -112,8 +114,18 @@ def branches(contexts: Contexts, text: Tensor | None, sampling: Sampling) -> lis
 
 
 @torch.inference_mode()
-def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None, frames: int,
-          seeds: Sequence[int], prompt: Tensor | None = None, sampling: Sampling = Sampling(), hurry: bool = True) -> State:
+def begin(
+    decoder: Decoder,
+    *,
+    stem: int,
+    contexts: Contexts,
+    text: Tensor | None,
+    frames: int,
+    seeds: Sequence[int],
+    prompt: Tensor | None = None,
+    sampling: Sampling = Sampling(),
+    hurry: bool = True,
+) -> State:
     """Prefill. See ``generate`` for the arguments, ``stage.models.fast_step.fast_step`` for ``hurry``."""
     config, device = decoder.config, decoder.device
     known = 0 if prompt is None else prompt.shape[1]
@@ -136,22 +148,32 @@ def begin(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | Non
         offsets.append(int(ready.positions[0, -1]) - known)
         logits.append(first.expand(len(seeds), -1, -1))
     frame = torch.arange(frames + config.codebooks) - 1 - torch.arange(config.codebooks)[:, None]
-    draws = torch.stack([
-        torch.rand(steps, config.codebooks, generator=torch.Generator().manual_seed(int(seed)), dtype=torch.float64)
-        for seed in seeds
-    ])
+    draws = torch.stack(
+        [
+            torch.rand(steps, config.codebooks, generator=torch.Generator().manual_seed(int(seed)), dtype=torch.float64)
+            for seed in seeds
+        ]
+    )
     return State(
-        known=torch.stack(known_cells).to(device), unknown=((frame >= known) & (frame < frames)).to(device),
-        columns=known_cells[0].repeat(len(seeds), 1, 1).to(device), caches=caches,
-        offsets=torch.tensor(offsets, device=device), weights=torch.tensor([b[0] for b in plan], device=device),
-        stem=torch.tensor(stem, device=device), draws=draws.to(device), logits=torch.stack(logits),
-        step=fast_step(decoder, caches, steps, hurry), at=known, steps=steps,
+        known=torch.stack(known_cells).to(device),
+        unknown=((frame >= known) & (frame < frames)).to(device),
+        columns=known_cells[0].repeat(len(seeds), 1, 1).to(device),
+        caches=caches,
+        offsets=torch.tensor(offsets, device=device),
+        weights=torch.tensor([b[0] for b in plan], device=device),
+        stem=torch.tensor(stem, device=device),
+        draws=draws.to(device),
+        logits=torch.stack(logits),
+        step=fast_step(decoder, caches, steps, hurry),
+        at=known,
+        steps=steps,
     )
 
 
 @torch.inference_mode()
 def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
-    """Run the last column through the decoder, unless its prediction is there already, and fill the next. Nothing waits for a GPU."""
+    """Run the last column through the decoder, unless its prediction is there already, and fill the next. Nothing waits
+    for a GPU."""
     if state.done:
         state.logits = state.step(state.column, state.offsets + state.at, state.stem, state.caches)
     chosen = choose(guide(state.logits, state.weights), state.draws[:, state.done], sampling)
@@ -162,13 +184,33 @@ def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
     state.columns[:, :, state.at] = state.column[0]
 
 
-def steps(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,
-          seeds: Sequence[int] = (0,), prompt: Tensor | None = None, sampling: Sampling = Sampling(), hurry: bool = True) -> Iterator[State]:
+def steps(
+    decoder: Decoder,
+    *,
+    stem: int,
+    contexts: Contexts,
+    text: Tensor | None = None,
+    frames: int,
+    seeds: Sequence[int] = (0,),
+    prompt: Tensor | None = None,
+    sampling: Sampling = Sampling(),
+    hurry: bool = True,
+) -> Iterator[State]:
     """Generate column by column: yields the state after each. See ``begin`` for the arguments.
 
     Nothing runs before the first ``next``; whoever drops or closes the iterator frees the caches.
     """
-    state = begin(decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling, hurry=hurry)
+    state = begin(
+        decoder,
+        stem=stem,
+        contexts=contexts,
+        text=text,
+        frames=frames,
+        seeds=seeds,
+        prompt=prompt,
+        sampling=sampling,
+        hurry=hurry,
+    )
     while state.done < state.steps:
         advance(decoder, state, sampling)
         yield state
@@ -184,9 +226,18 @@ def made(state: State, first: int, last: int) -> Tensor:
     return deinterleave(state.columns, 1 + first, last - first)
 
 
-def generate(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | None = None, frames: int,
-             seeds: Sequence[int] = (0,), prompt: Tensor | None = None, sampling: Sampling = Sampling(),
-             on_step: OnStep | None = None) -> Tensor:
+def generate(
+    decoder: Decoder,
+    *,
+    stem: int,
+    contexts: Contexts,
+    text: Tensor | None = None,
+    frames: int,
+    seeds: Sequence[int] = (0,),
+    prompt: Tensor | None = None,
+    sampling: Sampling = Sampling(),
+    on_step: OnStep | None = None,
+) -> Tensor:
     """Generate one variation of a stem for each seed.
 
     stem: index into the model's stems. contexts: codes [K, T] int64 or None for each kind of
@@ -196,7 +247,15 @@ def generate(decoder: Decoder, *, stem: int, contexts: Contexts, text: Tensor | 
     Raises Stopped when ``on_step`` returns False.
     """
     for state in steps(
-        decoder, stem=stem, contexts=contexts, text=text, frames=frames, seeds=seeds, prompt=prompt, sampling=sampling, hurry=False
+        decoder,
+        stem=stem,
+        contexts=contexts,
+        text=text,
+        frames=frames,
+        seeds=seeds,
+        prompt=prompt,
+        sampling=sampling,
+        hurry=False,
     ):
         if on_step is not None and on_step(state.done, state.steps) is False:
             raise Stopped

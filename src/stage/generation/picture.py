@@ -18,7 +18,9 @@ COLUMNS = 1600
 """Points across the picture: enough for its pixels, few enough for an hour of music."""
 
 
-def draw(path: str | os.PathLike, result: Accompaniment, variation: int = 0, name: str = "", force: bool = False) -> None:
+def draw(
+    path: str | os.PathLike, result: Accompaniment, variation: int = 0, name: str = "", force: bool = False
+) -> None:
     """Write a PNG with the waveforms of song and stem over the beat grid and the stem's spectrogram.
 
     Downbeats are drawn stronger; beats are left out where they would be too dense to see.
@@ -72,9 +74,21 @@ def _beats(axes, result: Accompaniment, seconds: float, colour: str) -> None:
     grid = result.grid
     beats, downbeats = grid.times[grid.numbers != 1], grid.downbeats
     if len(grid) <= 200:
-        axes.vlines(beats, 0, 1, transform=axes.get_xaxis_transform(), color=colour, linewidth=0.7, alpha=0.45, linestyle=(0, (3, 2)), zorder=3)
+        axes.vlines(
+            beats,
+            0,
+            1,
+            transform=axes.get_xaxis_transform(),
+            color=colour,
+            linewidth=0.7,
+            alpha=0.45,
+            linestyle=(0, (3, 2)),
+            zorder=3,
+        )
     if len(downbeats) <= 200:
-        axes.vlines(downbeats, 0, 1, transform=axes.get_xaxis_transform(), color=colour, linewidth=1.4, alpha=0.9, zorder=3)
+        axes.vlines(
+            downbeats, 0, 1, transform=axes.get_xaxis_transform(), color=colour, linewidth=1.4, alpha=0.9, zorder=3
+        )
 
 
 def _spectrogram(axes, mono: np.ndarray, rate: int):
@@ -90,10 +104,14 @@ def _spectrogram(axes, mono: np.ndarray, rate: int):
     centres = np.sqrt(edges[1:] * edges[:-1])
     bins = np.fft.rfftfreq(size, 1 / rate)
     # The strongest bin of each band; where bands are narrower than bins, the nearest bin.
-    bands = np.stack([
-        frames[inside].max(0) if (inside := (bins >= low) & (bins < high)).any() else frames[int(np.abs(bins - centre).argmin())]
-        for low, high, centre in zip(edges[:-1], edges[1:], centres)
-    ])
+    bands = np.stack(
+        [
+            frames[inside].max(0)
+            if (inside := (bins >= low) & (bins < high)).any()
+            else frames[int(np.abs(bins - centre).argmin())]
+            for low, high, centre in zip(edges[:-1], edges[1:], centres)
+        ]
+    )
     level = 20 * np.log10(np.maximum(bands / max(float(bands.max()), 1e-9), 1e-5))
     times = np.append(starts, starts[-1] + hop) / rate
     image = axes.pcolormesh(times, edges, level, cmap="magma", vmin=-75, vmax=0, rasterized=True)

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from stage.audio.files import RATES
-from stage.errors import StageError
 from stage.beats.grid import TEMPO_RANGE, beats_per_bar
+from stage.errors import StageError
 
 SECONDS_RANGE = (1.0, 600.0)
 """Shortest and longest stretch that is accompanied in one go; the upper end bounds the memory."""
@@ -38,7 +38,9 @@ def check_seconds(seconds: float) -> None:
     if not seconds >= low:
         raise StageError(f"{seconds:.3g} seconds are too short to follow: at least {low:g} is needed")
     if seconds > high:
-        raise StageError(f"{seconds:.0f} seconds are too long for one go: choose at most {high:g} with --start and --seconds")
+        raise StageError(
+            f"{seconds:.0f} seconds are too long for one go: choose at most {high:g} with --start and --seconds"
+        )
 
 
 def check_rate(rate: int) -> None:
@@ -56,7 +58,10 @@ def click_seconds(bpm: float, meter: str, bars: int) -> float:
         raise StageError(f"{bars} bars cannot be played: choose 1 or more")
     seconds = bars * beats_per_bar(meter) * 60 / bpm
     if seconds > SECONDS_RANGE[1]:
-        raise StageError(f"{bars} bars at {bpm:g} BPM last {seconds:.0f} seconds: choose fewer, for at most {SECONDS_RANGE[1]:g} seconds")
+        raise StageError(
+            f"{bars} bars at {bpm:g} BPM last {seconds:.0f} seconds: choose fewer, for at most {SECONDS_RANGE[1]:g}"
+            " seconds"
+        )
     check_seconds(seconds)
     return seconds
 
@@ -104,4 +109,6 @@ def stretch(audio: np.ndarray, rate: int, start: float, seconds: float | None) -
 def check_end(length: float, wanted: float) -> None:
     """Raise StageError if a range of a recording of `length` seconds reaches to `wanted`, beyond its end."""
     if wanted > length + 0.001:
-        raise StageError(f"the recording ends at {length:.2f} seconds, before {wanted:.2f}: leave out --seconds to go to the end")
+        raise StageError(
+            f"the recording ends at {length:.2f} seconds, before {wanted:.2f}: leave out --seconds to go to the end"
+        )

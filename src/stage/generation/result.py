@@ -40,7 +40,8 @@ class Accompaniment:
 
 
 def finish(order: Order, heard: Heard, stems: np.ndarray, level: bool = True) -> Accompaniment:
-    """The result of an order: stems [V, N] as the model made them, at the song's rate; brought to its level if asked."""
+    """The result of an order: stems [V, N] as the model made them, at the song's rate; brought to its level if
+    asked."""
     if level:
         target = order.target()
         stems = np.stack([limit(match_level(stem, order.rate, target), order.rate) for stem in stems])

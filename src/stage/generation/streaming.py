@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from stage import audio as sound
-from stage.models.codec import Codec, frame_rate
 from stage.beats.grid import BeatGrid
+from stage.models.codec import Codec, frame_rate
 
 CHUNK_SECONDS = 0.5
 """The most that a chunk holds, by default."""
@@ -52,8 +52,10 @@ class Order:
 class Stream(Iterator[np.ndarray]):
     """Chunks of V stems, float32 [V, n] at `rate`, as they are made; `Stage.stream` gives one.
 
-    Nothing runs before the first chunk is asked for; then the beats are tracked (where they are wanted), the recording is
-    encoded, and each chunk is made when it is asked for, so a slow reader is waited for. All chunks together are as long as
+    Nothing runs before the first chunk is asked for; then the beats are tracked (where they are wanted), the recording
+    is
+    encoded, and each chunk is made when it is asked for, so a slow reader is waited for. All chunks together are as
+    long as
     the song. Use it in a `with`, or `close` it, to stop early: everything that the model keeps is freed at once.
 
     order: what was asked. heard: what was found in the recording, empty until the first chunk. gain_db: of all chunks.
@@ -93,7 +95,8 @@ class Stream(Iterator[np.ndarray]):
 def sizes(codec: Codec, most: float) -> Iterator[int]:
     """Frames for each part: as few as can be at first, then twice as many each time, at most `most` seconds.
 
-    The first gives two frames of sound: a resampler keeps some of it, and a player is to have enough until the next comes.
+    The first gives two frames of sound: a resampler keeps some of it, and a player is to have enough until the next
+    comes.
     """
     size, limit = 2, max(1, round(most * frame_rate(codec)))
     yield codec.look_ahead + min(size, limit)
@@ -102,7 +105,9 @@ def sizes(codec: Codec, most: float) -> Iterator[int]:
         size *= 2
 
 
-def chunks(parts: Iterator[torch.Tensor], codec: Codec, device: torch.device, rate: int, samples: int) -> Iterator[np.ndarray]:
+def chunks(
+    parts: Iterator[torch.Tensor], codec: Codec, device: torch.device, rate: int, samples: int
+) -> Iterator[np.ndarray]:
     """Sound of codes as they come.
 
     parts: int64 [V, K, n]. Yields float32 [V, m] at `rate`, m > 0, `samples` in all: what decoding all codes,

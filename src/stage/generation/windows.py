@@ -90,14 +90,22 @@ def stream(
     for index, window in enumerate(plan):
         encoded = _encode(codec, contexts, window, decoder.device)
         own = [window_seed(seed, index) for seed in seeds]
-        # what a variation goes on from is its own, so from the second window on each runs by itself, in step with the others
+        # what a variation goes on from is its own, so from the second window on each runs by itself, in step with the
+        # others
         known = codes[:, :, window.start : window.start + window.known]
         groups = [(own, prompt)] if index == 0 else [([seed], known[v]) for v, seed in enumerate(own)]
         makers = [
             steps(
-                decoder, stem=stem, contexts=encoded, text=text, frames=window.end - window.start,
-                seeds=group, prompt=begun, sampling=sampling, hurry=hurry,
-            )  # fmt: skip
+                decoder,
+                stem=stem,
+                contexts=encoded,
+                text=text,
+                frames=window.end - window.start,
+                seeds=group,
+                prompt=begun,
+                sampling=sampling,
+                hurry=hurry,
+            )
             for group, begun in groups
         ]
 
@@ -109,11 +117,16 @@ def stream(
             yield part
 
 
-def _gather(makers: list[Iterator], window: Window, wanted: Iterator[int], on_step: OnStep) -> Iterator[tuple[int, Tensor]]:
-    """Let the variations of a window advance together: (first frame, its codes and the next ones' [V, K, n]) as they are done."""
+def _gather(
+    makers: list[Iterator], window: Window, wanted: Iterator[int], on_step: OnStep
+) -> Iterator[tuple[int, Tensor]]:
+    """Let the variations of a window advance together: (first frame, its codes and the next ones' [V, K, n]) as they
+    are done."""
     out = window.start + window.known
     need = next(wanted, window.end)
-    if need >= window.end - out:  # nobody waits for the parts: one after the other, so that only one has its caches in memory
+    if (
+        need >= window.end - out
+    ):  # nobody waits for the parts: one after the other, so that only one has its caches in memory
         parts, many = [], len(makers)
         while makers:
             for state in makers[0]:
@@ -138,11 +151,18 @@ def _gather(makers: list[Iterator], window: Window, wanted: Iterator[int], on_st
 
 
 @torch.inference_mode()
-def _encode(codec: Codec, contexts: Sequence[np.ndarray | None], window: Window, device: torch.device) -> list[Tensor | None]:
+def _encode(
+    codec: Codec, contexts: Sequence[np.ndarray | None], window: Window, device: torch.device
+) -> list[Tensor | None]:
     """Codes [K, T] of the stretch of each context that lies in a window; None where it has nothing there."""
-    parts = [np.zeros(0) if context is None else context[window.start * codec.hop : window.end * codec.hop] for context in contexts]
+    parts = [
+        np.zeros(0) if context is None else context[window.start * codec.hop : window.end * codec.hop]
+        for context in contexts
+    ]
     made: list[Tensor | None] = [None] * len(parts)
-    for length in {len(part) for part in parts if len(part)}:  # those of one length together: in a batch they take less time
+    for length in {
+        len(part) for part in parts if len(part)
+    }:  # those of one length together: in a batch they take less time
         which = [i for i, part in enumerate(parts) if len(part) == length]
         together = np.stack([np.asarray(parts[i], np.float32) for i in which])
         for i, codes in zip(which, encode_long(codec, torch.from_numpy(together).to(device)).cpu()):

@@ -17,7 +17,8 @@ SHARED = 32
 class Cache:
     """Static key/value cache of one branch of the guidance.
 
-    A long prefix stands once for all variations (``prefix``), and each variation has columns of its own (``own``), so that
+    A long prefix stands once for all variations (``prefix``), and each variation has columns of its own (``own``), so
+    that
     many variations of one context read it once a step.
 
     prefix: keys [layers, H, d, P], which products read faster so, and values [layers, H, P, d], or None.
@@ -84,7 +85,8 @@ class Cache:
         """What each layer remembers, for one step."""
         fixed = isinstance(self.length, Tensor)
         at = self.length[None] if fixed else torch.tensor([self.length])
-        # a step that is recorded looks at all of the capacity, so that it is always the same; one that is traced need not
+        # a step that is recorded looks at all of the capacity, so that it is always the same; one that is traced need
+        # not
         whole = fixed and not torch.jit.is_tracing()
         masked = torch.arange(self.own.shape[3], device=self.own.device) > self.length if whole else None
         count = None if whole else self.length + 1
@@ -95,8 +97,10 @@ class Cache:
 class Memory(NamedTuple):
     """What one layer of a branch remembers, and where a step finds it.
 
-    own: keys and values [2, V * H, capacity, d]; prefix: keys [H, d, P] and values [H, P, d]; text: keys and values [1, H, L, d].
-    rows: V. at: [1] int64, the column of ``own`` that a step writes. count: how many columns it then looks at; None: all but
+    own: keys and values [2, V * H, capacity, d]; prefix: keys [H, d, P] and values [H, P, d]; text: keys and values [1,
+    H, L, d].
+    rows: V. at: [1] int64, the column of ``own`` that a step writes. count: how many columns it then looks at; None:
+    all but
     those that ``masked`` [capacity] names.
     """
 

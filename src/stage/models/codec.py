@@ -1,4 +1,5 @@
-"""Audio <-> codes: one interface for every codec, chunking so that an hour of audio fits in memory, and sound as codes come."""
+"""Audio <-> codes: one interface for every codec, chunking so that an hour of audio fits in memory, and sound as codes
+come."""
 
 from __future__ import annotations
 
@@ -39,11 +40,13 @@ class Codec(Protocol):
 class DecodeStream(Protocol):
     """Codes in, sound out as early as it is certain; all parts together are what ``decode`` makes of all codes.
 
-    What has been pushed but not come back yet is the codec's look-ahead. The state is the object's own: drop it to stop.
+    What has been pushed but not come back yet is the codec's look-ahead. The state is the object's own: drop it to
+    stop.
     """
 
     def push(self, codes: Tensor) -> Tensor:
-        """codes: [B, K, n] int64, the next frames -> audio [B, m * hop] float32, m frames that are certain now (0 or more)."""
+        """codes: [B, K, n] int64, the next frames -> audio [B, m * hop] float32, m frames that are certain now (0 or
+        more)."""
         ...
 
     def finish(self) -> Tensor:

@@ -1,8 +1,10 @@
 """The context encoder: what a mix means at each of its moments, heard with its past and its future.
 
 The decoder's own attention runs forward only, and a small one learns hardly any beat from a mix's tokens. These dilated
-convolutions see the whole context (as trackers of beats do: Davies, Böck, EUSIPCO 2019). What they found is added, before the
-first layer, to the context's columns and to the target's columns of the same moment, which share their positions. Part of the
+convolutions see the whole context (as trackers of beats do: Davies, Böck, EUSIPCO 2019). What they found is added,
+before the
+first layer, to the context's columns and to the target's columns of the same moment, which share their positions. Part
+of the
 embedded model; the released STAGE models have none.
 """
 
@@ -13,7 +15,8 @@ from torch.nn import functional as F
 
 
 class ContextEncoder(nn.Module):
-    """Residual convolutions of 5 columns whose dilation doubles from layer to layer; adds nothing before it is trained."""
+    """Residual convolutions of 5 columns whose dilation doubles from layer to layer; adds nothing before it is
+    trained."""
 
     def __init__(self, dim: int, width: int, layers: int, dropout: float = 0.1) -> None:
         super().__init__()
@@ -21,7 +24,9 @@ class ContextEncoder(nn.Module):
         self.enter_norm = nn.LayerNorm(dim)
         self.enter = nn.Linear(dim, width)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
-        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, 5, padding=2 * 2**i, dilation=2**i) for i in range(layers))
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(width, width, 5, padding=2 * 2**i, dilation=2**i) for i in range(layers)
+        )
         self.mixers = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
         self.leave_norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, dim)
@@ -32,7 +37,8 @@ class ContextEncoder(nn.Module):
     def forward(self, x: Tensor, heard: Tensor, positions: Tensor, moments: int) -> tuple[Tensor, Tensor]:
         """Listen to the context's columns x [B, S, D].
 
-        heard: [B, S] bool, the columns that are there, the others count as silence. positions: [B, S] int64, below ``moments``.
+        heard: [B, S] bool, the columns that are there, the others count as silence. positions: [B, S] int64, below
+        ``moments``.
         Returns what to add to x, and what to add to the target's columns by their positions, [B, moments, D].
         """
         there = heard[..., None].to(x.dtype)

@@ -9,16 +9,16 @@ the guidance and then goes column by column over the rows of all branches togeth
 from __future__ import annotations
 
 import math
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stage.config import DecoderConfig
-from stage.prefix import Row, target_states
 from stage.models.cache import Cache, Memory
 from stage.models.context_encoder import ContextEncoder
+from stage.prefix import Row, target_states
 
 
 def sinusoids(positions: Tensor, dim: int) -> Tensor:
@@ -99,8 +99,16 @@ class Layer(nn.Module):
         """x plus the feed-forward part."""
         return x + self.down(F.gelu(self.up(self.ffn_norm(x))))
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, mask: Tensor | None, text: Tensor | None, over: Tensor | None) -> Tensor:
-        """Whole rows [B, S, D], as training sees them. mask: [B, 1, S, S] bool, None: causal alone; over: [B, 1, 1, L], of the text."""
+    def forward(
+        self,
+        x: Tensor,
+        turn: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None,
+        text: Tensor | None,
+        over: Tensor | None,
+    ) -> Tensor:
+        """Whole rows [B, S, D], as training sees them. mask: [B, 1, S, S] bool, None: causal alone; over: [B, 1, 1, L],
+        of the text."""
         q, k, v = (part.transpose(1, 2) for part in self.project(x, turn))
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         x = x + self.self_out(y.transpose(1, 2).flatten(2))
@@ -109,9 +117,11 @@ class Layer(nn.Module):
         return self.feed(x)
 
     def step(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, branches: list[Memory]) -> Tensor:
-        """One more column for every branch: x [branches * V, D]; what the branches remember grows by it. turn: of ``Decoder.step_turn``.
+        """One more column for every branch: x [branches * V, D]; what the branches remember grows by it. turn: of
+        ``Decoder.step_turn``.
 
-        Written for few kernels and few views: a step is hundreds of them, each of which takes longer to call than to run.
+        Written for few kernels and few views: a step is hundreds of them, each of which takes longer to call than to
+        run.
         """
         rows, heads, d = branches[0].rows, self.heads, self.head_dim
         count = len(branches) * rows
@@ -177,7 +187,8 @@ class Decoder(nn.Module):
     def enter(self, sequence: Row) -> tuple[Tensor, Tensor | None]:
         """Embedded columns [B, S, D] of whole rows, with what the context encoder found.
 
-        Also returns what it adds to a column of the target at each position, [B, P, D], or None where there is nothing to hear.
+        Also returns what it adds to a column of the target at each position, [B, P, D], or None where there is nothing
+        to hear.
         """
         x = self.embed_columns(sequence.columns, sequence.positions, sequence.segments)
         if not self.config.context_layers:
@@ -187,7 +198,9 @@ class Decoder(nn.Module):
         if not len(columns):
             return x, None
         mix = slice(int(columns[0]), int(columns[-1]) + 1)
-        found, moment = self.context(x[:, mix], heard[:, mix], sequence.positions[:, mix], int(sequence.positions.max()) + 1)
+        found, moment = self.context(
+            x[:, mix], heard[:, mix], sequence.positions[:, mix], int(sequence.positions.max()) + 1
+        )
         target = sequence.attend & (sequence.segments < len(self.config.stems))
         same = moment.gather(1, sequence.positions[..., None].expand_as(x)) * target[..., None]
         return x + F.pad(found, (0, 0, mix.start, x.shape[1] - mix.stop)) + same, moment
@@ -200,7 +213,8 @@ class Decoder(nn.Module):
         return cos[:, :, None].to(self.embed.dtype), sin[:, :, None].to(self.embed.dtype)
 
     def step_turn(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
-        """``turn`` for ``Layer.step``, at positions [N]: what queries (and their scale), keys and values are multiplied with, and
+        """``turn`` for ``Layer.step``, at positions [N]: what queries (and their scale), keys and values are multiplied
+        with, and
         what their other halves are: [N, 3 * H, d] each. None with sinusoids."""
         if self.config.positions != "rotary":
             return None
@@ -244,7 +258,9 @@ class Decoder(nn.Module):
         logits = torch.bmm(states.flatten(1, 2), self.head.transpose(1, 2))
         return logits.view(*states.shape[:3], -1).transpose(0, 1), mask
 
-    def prefill(self, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None) -> tuple[Tensor, Cache]:
+    def prefill(
+        self, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None
+    ) -> tuple[Tensor, Cache]:
         """Run one row without masked columns (B = 1). Returns logits of its last column [1, K, V] and the cache.
 
         text: [1, L, D] projected, or None. The cache's cross-attention is computed once, here.
@@ -278,7 +294,9 @@ class Decoder(nn.Module):
         """
         branches, rows = len(caches), caches[0].rows
         position = position.repeat_interleave(rows)
-        x = self.embed_columns(columns.flatten(0, 1)[:, :, None], position[:, None], segment.expand(branches * rows, 1))[:, 0]
+        x = self.embed_columns(
+            columns.flatten(0, 1)[:, :, None], position[:, None], segment.expand(branches * rows, 1)
+        )[:, 0]
         if self.config.context_layers:
             x = x + torch.cat([self._heard(cache, at).expand(rows, -1) for cache, at in zip(caches, position[::rows])])
         turn = self.step_turn(position)
@@ -289,7 +307,8 @@ class Decoder(nn.Module):
         return self.logits(self.norm(x)[:, None]).view(branches, rows, self.config.codebooks, -1)
 
     def _heard(self, cache: Cache, at: Tensor) -> Tensor:
-        """What the context encoder adds to a column at this position (0-d int64): [D], zero behind the context's end."""
+        """What the context encoder adds to a column at this position (0-d int64): [D], zero behind the context's
+        end."""
         if cache.moment is None:
             return self.embed.new_zeros(self.config.dim)
         moments = cache.moment.shape[1]

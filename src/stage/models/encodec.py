@@ -12,7 +12,6 @@ from stage.errors import StageError
 from stage.models.codec import Sliding
 from stage.models.text import quiet
 
-
 ENCODED = 100
 """Frames whose samples are encoded at a time."""
 
@@ -62,7 +61,8 @@ class EncodecCodec:
         return self.model.quantizer.encode(latent, self.bandwidth).transpose(0, 1)
 
     def _latent(self, audio: Tensor) -> Tensor:
-        """What the encoder makes of audio [B, T * hop]: [B, D, T]. Its convolutions go over ``ENCODED`` frames at a time, which is
+        """What the encoder makes of audio [B, T * hop]: [B, D, T]. Its convolutions go over ``ENCODED`` frames at a
+        time, which is
         the same, in a tenth of the memory, and quicker, since what they hand on fits the processor's caches."""
         before, lstm, after = _parts(self.model.encoder.layers)
         sliding = Sliding(lambda x, start: before(x.transpose(1, 2).flatten(1)[:, None]), *_reach(before))
@@ -82,7 +82,8 @@ class EncodecCodec:
 
 
 class EncodecStream:
-    """``DecodeStream`` of an EnCodec: convolutions slide over their neighbours, the LSTM between them carries its state."""
+    """``DecodeStream`` of an EnCodec: convolutions slide over their neighbours, the LSTM between them carries its
+    state."""
 
     def __init__(self, codec: EncodecCodec):
         if codec.model.config.norm_type != "weight_norm":
@@ -126,7 +127,8 @@ def _parts(layers: nn.ModuleList) -> tuple[nn.Sequential, nn.LSTM, nn.Sequential
 
 
 def _reach(layers: nn.Sequential) -> tuple[int, int]:
-    """Frames before and after a frame on which these layers' output for it depends: of a decoder `scale` samples, of an encoder one column."""
+    """Frames before and after a frame on which these layers' output for it depends: of a decoder `scale` samples, of an
+    encoder one column."""
     from transformers.models.encodec.modeling_encodec import EncodecConv1d, EncodecConvTranspose1d
 
     parts = [part for part in layers.modules() if isinstance(part, (EncodecConv1d, EncodecConvTranspose1d))]

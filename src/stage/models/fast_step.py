@@ -74,7 +74,12 @@ class _Traceable(nn.Module):
         self.held = [decoder, kinds]  # in a list, so that it is no child
         for i, weight in enumerate((*decoder.parameters(), *decoder.buffers())):
             self.register_buffer(f"weight{i}", weight)
-        packed = (value for module in decoder.modules() for value in vars(module).values() if isinstance(value, torch.ScriptObject))
+        packed = (
+            value
+            for module in decoder.modules()
+            for value in vars(module).values()
+            if isinstance(value, torch.ScriptObject)
+        )
         for i, weight in enumerate(packed):
             setattr(self, f"packed{i}", weight)
 
@@ -82,7 +87,9 @@ class _Traceable(nn.Module):
         """lengths: [branches] int64. tensors: those of all caches, one after the other."""
         decoder, kinds = self.held
         left = iter(tensors)
-        return decoder.step(columns, position, segment, [Cache.of(kind, length, left) for kind, length in zip(kinds, lengths.clone())])
+        return decoder.step(
+            columns, position, segment, [Cache.of(kind, length, left) for kind, length in zip(kinds, lengths.clone())]
+        )
 
 
 _traces: WeakKeyDictionary[Decoder, dict[tuple, torch.jit.ScriptModule | None]] = WeakKeyDictionary()
@@ -90,13 +97,17 @@ _traces: WeakKeyDictionary[Decoder, dict[tuple, torch.jit.ScriptModule | None]] 
 _tracing = Lock()
 
 
-def trace(decoder: Decoder, inputs: Sequence[Tensor], kinds: Sequence[tuple[bool | int, ...]]) -> torch.jit.ScriptModule | None:
-    """A decoder's step over caches of these kinds, for any lengths of theirs. None, and a warning, where PyTorch cannot.
+def trace(
+    decoder: Decoder, inputs: Sequence[Tensor], kinds: Sequence[tuple[bool | int, ...]]
+) -> torch.jit.ScriptModule | None:
+    """A decoder's step over caches of these kinds, for any lengths of theirs. None, and a warning, where PyTorch
+    cannot.
 
     inputs: of ``_Traceable.forward``. The step is made, over caches that are to be given it again.
     """
     with _tracing, warnings.catch_warnings():
-        # nothing newer of PyTorch's runs on a CPU without Python or a compiler for C++; and what a trace takes for constant is
+        # nothing newer of PyTorch's runs on a CPU without Python or a compiler for C++; and what a trace takes for
+        # constant is
         warnings.simplefilter("ignore")
         profiling = torch._C._jit_set_profiling_executor(False)  # the other one looks at every new length again
         try:
@@ -112,7 +123,8 @@ def trace(decoder: Decoder, inputs: Sequence[Tensor], kinds: Sequence[tuple[bool
 
 
 def traced(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool) -> Step:
-    """``Decoder.step`` that is traced in the course of a generation of so many steps, or was so by one before it. hurry: see ``fast_step``."""
+    """``Decoder.step`` that is traced in the course of a generation of so many steps, or was so by one before it.
+    hurry: see ``fast_step``."""
     kinds = tuple(cache.kind for cache in caches)
     known = _traces.setdefault(decoder, {})
     key, done = (kinds, decoder.embed.dtype), 0
@@ -137,7 +149,8 @@ def traced(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool) -
 
 
 def fast_step(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool = True) -> Step:
-    """The quickest way to step a decoder so many times over these caches; ``Decoder.step`` itself where nothing is to be gained.
+    """The quickest way to step a decoder so many times over these caches; ``Decoder.step`` itself where nothing is to
+    be gained.
 
     hurry: someone waits for what the first steps make, more than for all of it.
     """

@@ -59,7 +59,9 @@ class AdapterConfig:
         if isinstance(self.alpha, bool) or not isinstance(self.alpha, (int, float)) or not 0 < self.alpha < math.inf:
             raise ValueError(f"alpha is a number above 0, not {self.alpha!r}")
         if not self.layers or set(self.layers) - set(MATRICES):
-            raise ValueError(f"layers are some of {', '.join(MATRICES)}, not {', '.join(map(str, self.layers)) or 'none'}")
+            raise ValueError(
+                f"layers are some of {', '.join(MATRICES)}, not {', '.join(map(str, self.layers)) or 'none'}"
+            )
 
     @property
     def scale(self) -> float:
@@ -68,7 +70,8 @@ class AdapterConfig:
 
 
 def fingerprint(decoder: Decoder) -> str:
-    """16 hex digits of a decoder's norms, rounded to bf16: the same in every precision, another after another training."""
+    """16 hex digits of a decoder's norms, rounded to bf16: the same in every precision, another after another
+    training."""
     norms = [norm.weight for layer in decoder.layers for norm in (layer.self_norm, layer.cross_norm, layer.ffn_norm)]
     with torch.no_grad():
         rounded = torch.cat([w.reshape(-1) for w in (*norms, decoder.norm.weight)]).to("cpu", torch.bfloat16)
@@ -127,8 +130,18 @@ class Adapter(nn.Module):
         self.layers = nn.ModuleList(nn.ModuleDict(one) for one in deltas)
 
 
-def new_adapter(decoder: Decoder, stem: str, name: str = "", base: str = "", like: str | None = None, rank: int = 16,
-                alpha: float | None = None, layers: tuple[str, ...] = ATTENTION, licence: str = "", seed: int = 0) -> Adapter:
+def new_adapter(
+    decoder: Decoder,
+    stem: str,
+    name: str = "",
+    base: str = "",
+    like: str | None = None,
+    rank: int = 16,
+    alpha: float | None = None,
+    layers: tuple[str, ...] = ATTENTION,
+    licence: str = "",
+    seed: int = 0,
+) -> Adapter:
     """An adapter to train on this decoder; it changes nothing yet.
 
     stem: what it will play. name: the stem's by default. base: the model's name. alpha: the rank by default.
@@ -139,8 +152,17 @@ def new_adapter(decoder: Decoder, stem: str, name: str = "", base: str = "", lik
     if like is not None and like not in stems:
         raise StageError(f'an adapter can begin as a stem that the base plays ({", ".join(stems)}), not as "{like}"')
     try:
-        config = AdapterConfig(name or stem, stem, base, fingerprint(decoder), decoder.config, rank,
-                               float(rank) if alpha is None else alpha, layers, licence)
+        config = AdapterConfig(
+            name or stem,
+            stem,
+            base,
+            fingerprint(decoder),
+            decoder.config,
+            rank,
+            float(rank) if alpha is None else alpha,
+            layers,
+            licence,
+        )
     except (ValueError, TypeError) as error:
         raise StageError(f"no such adapter can be made: {error}") from None
     with torch.random.fork_rng(devices=[]):
@@ -192,7 +214,9 @@ class Voice(Decoder):
         config = self.config
         named = columns == config.separator(0)
         # tokens that close a context stand behind the stems, of which the base has another number
-        tokens = torch.where(columns > config.separator(0), columns + (self.base_stems - 1), columns).masked_fill(named, config.pad)
+        tokens = torch.where(columns > config.separator(0), columns + (self.base_stems - 1), columns).masked_fill(
+            named, config.pad
+        )
         offsets = torch.arange(config.codebooks, device=columns.device) * self.embed.shape[1]
         rows = F.embedding(tokens.transpose(1, 2) + offsets, self.embed.flatten(0, 1))
         x = torch.where(named.transpose(1, 2)[..., None], self.adapter.separator.to(rows.dtype), rows).sum(2)
@@ -206,7 +230,10 @@ class Voice(Decoder):
 
 def _borrow(own: nn.Module, base: nn.Module, leave: set[str] = frozenset()) -> None:
     """Put the parameters, buffers and children of a module into another of the same kind."""
-    for name, tensor in (*base._parameters.items(), *base.named_children()):  # a parameter is None where its weights are packed
+    for name, tensor in (
+        *base._parameters.items(),
+        *base.named_children(),
+    ):  # a parameter is None where its weights are packed
         if name not in leave:
             setattr(own, name, tensor)
     for name, buffer in base.named_buffers(recurse=False):
@@ -234,7 +261,9 @@ def merge(base: Decoder, adapter: Adapter) -> Decoder:
     for i, deltas in enumerate(adapter.layers):
         for name, delta in deltas.items():
             old = weights[f"layers.{i}.{name}.weight"]
-            weights[f"layers.{i}.{name}.weight"] = (old.float() + scale * (delta.b.float() @ delta.a.float()).to(old.device)).to(old.dtype)
+            weights[f"layers.{i}.{name}.weight"] = (
+                old.float() + scale * (delta.b.float() @ delta.a.float()).to(old.device)
+            ).to(old.dtype)
     with torch.device("meta"):
         merged = Decoder(config)
     merged.load_state_dict(weights, assign=True)

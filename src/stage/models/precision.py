@@ -1,12 +1,14 @@
 """Low-precision weights: the decoder's matrices in 16, 8 or 4 bits, through torch's own CPU kernels.
 
-A step of generation multiplies few rows by every weight, so it takes as long as the weights take to come from memory; fewer bits
+A step of generation multiplies few rows by every weight, so it takes as long as the weights take to come from memory;
+fewer bits
 are read faster. Which kernel is the fastest for them depends on the processor (``kernels``), what is stored does not:
 
 - float16: as it is, multiplied in float32. Exact for models whose files hold float16, as the embedded one's does.
 - bf16: as it is; float16 on processors that multiply that faster.
 - int8: one scale for each output (symmetric, LLM.int8's absmax, arXiv 2208.07339, section 2).
-- int4: a scale and an offset for each group of inputs of an output (GPTQ's grouping, arXiv 2210.17323, section 4, rounded to nearest).
+- int4: a scale and an offset for each group of inputs of an output (GPTQ's grouping, arXiv 2210.17323, section 4,
+rounded to nearest).
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ def has_vnni() -> bool:
 
 
 def has_fbgemm() -> bool:
-    """Whether PyTorch has FBGEMM here (on x86), which multiplies float32 with weights in float16, and bytes with bytes."""
+    """Whether PyTorch has FBGEMM here (on x86), which multiplies float32 with weights in float16, and bytes with
+    bytes."""
     return "fbgemm" in torch.backends.quantized.supported_engines
 
 
@@ -78,7 +81,8 @@ def compute_dtype(precision: str, device: torch.device | str) -> torch.dtype:
 
 
 class LowLinear(nn.Module):
-    """A linear layer without bias whose weights are packed: [..., in_features] -> [..., out_features], in the dtype of its input."""
+    """A linear layer without bias whose weights are packed: [..., in_features] -> [..., out_features], in the dtype of
+    its input."""
 
     def __init__(self, weight: Tensor):
         super().__init__()
@@ -98,7 +102,8 @@ class LowLinear(nn.Module):
 
 
 class Float16Linear(LowLinear):
-    """Weights in float16, products and sums in float32. They can be had back, and gradients pass through (to no weights)."""
+    """Weights in float16, products and sums in float32. They can be had back, and gradients pass through (to no
+    weights)."""
 
     def __init__(self, weight: Tensor):
         super().__init__(weight)
@@ -116,14 +121,17 @@ class Float16Linear(LowLinear):
 
 
 class Bf16Linear(LowLinear):
-    """Weights in bf16: for processors that multiply neither it by instructions of their own (these take ``nn.Linear``) nor float16."""
+    """Weights in bf16: for processors that multiply neither it by instructions of their own (these take ``nn.Linear``)
+    nor float16."""
 
     def __init__(self, weight: Tensor):
         super().__init__(weight)
         self.register_buffer("weight", weight.to(torch.bfloat16), persistent=False)
 
     def rows(self, x: Tensor) -> Tensor:
-        if len(x) > MANY:  # without bf16 instructions float32 products are quicker once the weights are not what they wait for
+        if (
+            len(x) > MANY
+        ):  # without bf16 instructions float32 products are quicker once the weights are not what they wait for
             return F.linear(x.float(), self.weight.float())
         return F.linear(x.to(torch.bfloat16), self.weight)
 
@@ -154,7 +162,8 @@ class Int8Linear(LowLinear):
 
 
 class Int8RowsLinear(LowLinear):
-    """Weights in int8, and each row of activations in bytes with a scale of its own: for x86 processors that do not multiply bf16.
+    """Weights in int8, and each row of activations in bytes with a scale of its own: for x86 processors that do not
+    multiply bf16.
 
     Those without VNNI add two products in 16 bits, which hold them if the activations have 7.
     """
@@ -164,7 +173,9 @@ class Int8RowsLinear(LowLinear):
         packed, scale = quantize_int8(weight)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch is about to rename these
-            whole = torch._make_per_channel_quantized_tensor(packed, scale.double(), torch.zeros(len(scale), dtype=torch.int64), 0)
+            whole = torch._make_per_channel_quantized_tensor(
+                packed, scale.double(), torch.zeros(len(scale), dtype=torch.int64), 0
+            )
             self.packed = torch.ops.quantized.linear_prepack(whole, None)
         self.peak = 127 if has_vnni() else 63
         self.tiny = torch.tensor(1e-12)  # a silent row is divided by it
@@ -173,11 +184,14 @@ class Int8RowsLinear(LowLinear):
         """x [..., in_features] float32 -> [..., out_features] float32."""
         scale = x.abs().amax(-1, True)  # a tenth of the time of vector_norm's maximum
         scale = torch.add(self.tiny, scale, alpha=1 / self.peak)
-        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x / scale, 1.0, self.peak + 1, self.packed).mul_(scale)
+        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            x / scale, 1.0, self.peak + 1, self.packed
+        ).mul_(scale)
 
 
 def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """weight [N, K] -> (0..15 int32 [N, K], scale and offset [K / GROUP, N, 2] float32): weight is about (q - 8) * scale + offset."""
+    """weight [N, K] -> (0..15 int32 [N, K], scale and offset [K / GROUP, N, 2] float32): weight is about (q - 8) *
+    scale + offset."""
     groups = weight.float().unflatten(1, (-1, GROUP))
     low, high = groups.amin(-1), groups.amax(-1)
     scale = ((high - low) / 15).clamp(min=1e-12).to(torch.bfloat16).float()
@@ -196,7 +210,9 @@ class Int4Linear(LowLinear):
         self.register_buffer("scales", scales.to(torch.bfloat16), persistent=False)
 
     def rows(self, x: Tensor) -> Tensor:
-        return torch.ops.aten._weight_int4pack_mm_for_cpu(x.to(torch.bfloat16).contiguous(), self.weight, GROUP, self.scales)
+        return torch.ops.aten._weight_int4pack_mm_for_cpu(
+            x.to(torch.bfloat16).contiguous(), self.weight, GROUP, self.scales
+        )
 
 
 def pack(weight: Tensor, precision: str, device: torch.device | str = "cpu") -> nn.Module:
@@ -233,7 +249,8 @@ def replace(decoder: Decoder, path: str, weight: Tensor, precision: str, device:
 
 
 def lower(decoder: Decoder, precision: str) -> Decoder:
-    """Pack the decoder's matrices, in place. They can no longer be trained, and from fewer than 16 bits not be saved."""
+    """Pack the decoder's matrices, in place. They can no longer be trained, and from fewer than 16 bits not be
+    saved."""
     if precision != "float32":
         weights = dict(decoder.named_parameters())
         for parameter, path in matrices(decoder).items():
@@ -242,7 +259,8 @@ def lower(decoder: Decoder, precision: str) -> Decoder:
 
 
 def plain_weights(decoder: Decoder) -> dict[str, Tensor]:
-    """A decoder's weights under the names and in the shapes that they have when nothing is packed; float16 comes out as float32.
+    """A decoder's weights under the names and in the shapes that they have when nothing is packed; float16 comes out as
+    float32.
 
     Raises StageError where they are in fewer bits.
     """

@@ -123,7 +123,8 @@ class SpectralCodec(nn.Module):
         self.codebooks, self.codebook_size = c.codebooks, c.codebook_size
         # a frame sees 3 frames per block on either side, and the windows that reach over its edge
         self.margin = 3 * max(c.encoder_blocks, c.decoder_blocks) + 8
-        # decoding: 3 frames a block, 1 of the convolution before, 1 whose window reaches over the edge; 0.8 s as shipped
+        # decoding: 3 frames a block, 1 of the convolution before, 1 whose window reaches over the edge; 0.8 s as
+        # shipped
         self.look_ahead, self.recurrent = 3 * c.decoder_blocks + 2, False
         self.per_frame = c.hop // c.output_hop
         features = self.per_frame * c.short_bands + c.keys

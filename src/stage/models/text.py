@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-
 
 
 class TextEncoder(Protocol):
@@ -63,8 +62,10 @@ class HashedText(nn.Module):
                 ids.extend(self.pieces(row[i]) if i < len(row) else [])
         device = self.table.weight.device
         bags = nn.functional.embedding_bag(
-            torch.tensor(ids, dtype=torch.int64, device=device), self.table.weight,
-            torch.tensor(offsets, device=device), mode="mean",
+            torch.tensor(ids, dtype=torch.int64, device=device),
+            self.table.weight,
+            torch.tensor(offsets, device=device),
+            mode="mean",
         )
         mask = torch.tensor([[i < len(row) for i in range(length)] for row in words], device=device)
         return bags.view(len(words), length, self.dim), mask
@@ -89,7 +90,10 @@ class T5Text:
 
         file = Path(path, "model.safetensors")
         with quiet():
-            model, tokenizer = T5EncoderModel.from_pretrained(path, use_safetensors=True), AutoTokenizer.from_pretrained(path)
+            model, tokenizer = (
+                T5EncoderModel.from_pretrained(path, use_safetensors=True),
+                AutoTokenizer.from_pretrained(path),
+            )
         return cls(model, tokenizer, file if file.is_file() else None)
 
     def save_pretrained(self, path: str) -> None:
@@ -109,7 +113,8 @@ class T5Text:
         return hidden, mask & ~empty[:, None]
 
     def _rest(self) -> None:
-        """Map the file anew: pages that were read come back to the system, and are read again when they are asked for."""
+        """Map the file anew: pages that were read come back to the system, and are read again when they are asked
+        for."""
         from safetensors.torch import load_file
 
         own = next(self.model.parameters())
@@ -128,6 +133,7 @@ def _version(file: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return about.st_ino, about.st_size, about.st_mtime_ns
+
 
 @contextmanager
 def quiet() -> Iterator[None]:

@@ -15,13 +15,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from stage.config import DecoderConfig
-from stage.generation.decoding import Sampling, begin, generate, guide
-from stage.errors import StageError
-from stage.models.decoder import Decoder, blank_text
-from stage.prefix import loss, row, training_row
 from stage.checkpoints.importers.authors import decoder_names
 from stage.checkpoints.importers.names import gather
+from stage.config import DecoderConfig
+from stage.errors import StageError
+from stage.generation.decoding import Sampling, begin, generate, guide
+from stage.models.decoder import Decoder, blank_text
+from stage.prefix import loss, row, training_row
 
 LOGITS, LOSS = 1e-3, 1e-4  # the agreement to expect in float32
 
@@ -101,11 +101,16 @@ def _generation(decoder: Decoder, data: dict[str, Tensor]) -> dict[str, tuple[fl
         want = data[f"{case}_greedy_codes"].long()
         for i in range(len(want)):
             contexts = {
-                "with_context": [data[f"context_{i}"]], "text_only": [None], "continuation": [data["continuation_context"][i]],
+                "with_context": [data[f"context_{i}"]],
+                "text_only": [None],
+                "continuation": [data["continuation_context"][i]],
             }[case]
             arguments = dict(
-                stem=0, contexts=[None if c is None else c.long() for c in contexts],
-                text=data["text"][i][data["text_mask"][i]], frames=want.shape[-1], sampling=greedy,
+                stem=0,
+                contexts=[None if c is None else c.long() for c in contexts],
+                text=data["text"][i][data["text_mask"][i]],
+                frames=want.shape[-1],
+                sampling=greedy,
                 prompt=data["continuation_prompt"][i].long() if case == "continuation" else None,
             )
             state = begin(decoder, seeds=(0,), **arguments)

@@ -1,4 +1,5 @@
-"""Models of drawn weights in the layout of MusicGen, at any size: what speed is measured on, and what converters are tested with."""
+"""Models of drawn weights in the layout of MusicGen, at any size: what speed is measured on, and what converters are
+tested with."""
 
 from __future__ import annotations
 
@@ -17,10 +18,21 @@ DECODERS = {
 """Decoders by the names of MusicGen's bases; tiny ones are for tests."""
 T5_BASE = dict(vocab_size=32128, d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12)
 CODEC = dict(
-    sampling_rate=32000, audio_channels=1, num_filters=64, upsampling_ratios=[8, 5, 4, 4], codebook_size=2048, codebook_dim=128, hidden_size=128,
-    target_bandwidths=[2.2], norm_type="weight_norm", use_causal_conv=False, num_lstm_layers=2, normalize=False, chunk_length_s=None,
+    sampling_rate=32000,
+    audio_channels=1,
+    num_filters=64,
+    upsampling_ratios=[8, 5, 4, 4],
+    codebook_size=2048,
+    codebook_dim=128,
+    hidden_size=128,
+    target_bandwidths=[2.2],
+    norm_type="weight_norm",
+    use_causal_conv=False,
+    num_lstm_layers=2,
+    normalize=False,
+    chunk_length_s=None,
     use_conv_shortcut=False,
-)  # fmt: skip
+)
 TINY_T5 = dict(vocab_size=32, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
 TINY_CODEC = CODEC | dict(num_filters=4, codebook_size=32, codebook_dim=16, hidden_size=16, target_bandwidths=[1.0])
 
@@ -30,23 +42,27 @@ def tokenizer() -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(["<pad>", "</s>", "<unk>", *WORDS])}, unk_token="<unk>"))
+    made = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(["<pad>", "</s>", "<unk>", *WORDS])}, unk_token="<unk>")
+    )
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
 
 def random_musicgen(size: str = "tiny", seed: int = 0, audio_channels: int = 1) -> Any:
-    """A ``transformers.MusicgenForConditionalGeneration`` with drawn weights, codec and text encoder included, float32."""
+    """A ``transformers.MusicgenForConditionalGeneration`` with drawn weights, codec and text encoder included,
+    float32."""
     from transformers import EncodecConfig, MusicgenConfig, MusicgenForConditionalGeneration, T5Config
     from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
 
     tiny = size == "tiny"
     decoder = MusicgenDecoderConfig(**DECODERS[size], audio_channels=audio_channels, num_codebooks=4 * audio_channels)
     config = MusicgenConfig(
-        text_encoder=T5Config(**(TINY_T5 if tiny else T5_BASE)).to_dict(), audio_encoder=EncodecConfig(**(TINY_CODEC if tiny else CODEC)).to_dict(),
+        text_encoder=T5Config(**(TINY_T5 if tiny else T5_BASE)).to_dict(),
+        audio_encoder=EncodecConfig(**(TINY_CODEC if tiny else CODEC)).to_dict(),
         decoder=decoder.to_dict(),
-    )  # fmt: skip
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = MusicgenForConditionalGeneration(config).eval()

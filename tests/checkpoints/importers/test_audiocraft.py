@@ -5,13 +5,13 @@ import pickle
 
 import pytest
 import torch
-from helpers.foreign_files import audiocraft_folder, codec_state
 
+from helpers.foreign_files import audiocraft_folder, codec_state
 from stage import Stage
-from stage.testing.weights import TINY_CODEC, TINY_T5, tokenizer
-from stage.checkpoints.importers import audiocraft, seanet
 from stage.checkpoints.convert import convert
+from stage.checkpoints.importers import audiocraft, seanet
 from stage.errors import StageError
+from stage.testing.weights import TINY_CODEC, TINY_T5, tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -78,14 +78,17 @@ def lacking(folder):
     torch.save(opened, folder / audiocraft.DECODER)
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (cut, "not whole"),
-    (lacking, r"missing are transformer.layers.1.cross_attention"),
-    (lambda f: torch.save({"weights": {}}, f / audiocraft.DECODER), "best_state"),
-    (lambda f: torch.save([1], f / audiocraft.DECODER), "not a state"),
-    (lambda f: torch.save({}, f / audiocraft.CODEC), "neither"),
-    (lambda f: torch.save({"pretrained": "/nowhere/at/all"}, f / audiocraft.CODEC), "names the codec"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (cut, "not whole"),
+        (lacking, r"missing are transformer.layers.1.cross_attention"),
+        (lambda f: torch.save({"weights": {}}, f / audiocraft.DECODER), "best_state"),
+        (lambda f: torch.save([1], f / audiocraft.DECODER), "not a state"),
+        (lambda f: torch.save({}, f / audiocraft.CODEC), "neither"),
+        (lambda f: torch.save({"pretrained": "/nowhere/at/all"}, f / audiocraft.CODEC), "names the codec"),
+    ],
+)
 def test_a_spoilt_folder_says_what_is_wrong(tmp_path, t5, spoil, message):
     audiocraft_folder(tmp_path / "craft")
     spoil(tmp_path / "craft")

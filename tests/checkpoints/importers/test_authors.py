@@ -1,19 +1,20 @@
-"""The authors' STAGE checkpoints: through the converter, against the conformance vectors, and refused where they are not whole."""
+"""The authors' STAGE checkpoints: through the converter, against the conformance vectors, and refused where they are
+not whole."""
 
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from helpers.foreign_files import authors_state, codec_state, drawn, save_authors, t5_state, tiny_codec
 
+from helpers.foreign_files import authors_state, codec_state, drawn, save_authors, t5_state, tiny_codec
 from stage import Stage
-from stage.testing.weights import tokenizer
-from stage.checkpoints.importers import authors, seanet
-from stage.testing.conformance import check, compare, drawn_decoder
 from stage.checkpoints.convert import convert
+from stage.checkpoints.importers import authors, seanet
 from stage.config import DecoderConfig
 from stage.errors import StageError
+from stage.testing.conformance import check, compare, drawn_decoder
+from stage.testing.weights import tokenizer
 
 REFERENCE = Path(__file__).parents[2] / "vectors/reference_a.safetensors"
 TINY = DecoderConfig(dim=128, layers=2, heads=2, ffn_dim=256, text_dim=16, codebook_size=32)
@@ -56,7 +57,9 @@ def test_the_conformance_vectors_hold_through_the_converter(tmp_path, t5, monkey
     weights = {name: tensor.clone() for name, tensor in decoder.state_dict().items()}
     state = authors_state(decoder.config, weights)
     file = save_authors(tmp_path / "stage-drums.safetensors", state)
-    with pytest.raises(StageError, match="width|wide|text"):  # T5 here is 16 wide, the vectors' text is projected already: 128
+    with pytest.raises(
+        StageError, match="width|wide|text"
+    ):  # T5 here is 16 wide, the vectors' text is projected already: 128
         convert(file, tmp_path / "refused", t5=t5)
     narrow = {**state, f"{authors.TEXT}output_proj.weight": torch.zeros(128, 16)}
     convert(save_authors(tmp_path / "stage-drums-16.safetensors", narrow), tmp_path / "out", t5=t5)
@@ -66,15 +69,30 @@ def test_the_conformance_vectors_hold_through_the_converter(tmp_path, t5, monkey
         assert difference <= limit, name
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (lambda w: w.pop("lm.decoder.attn_layers.layers.4.1.to_q.weight"), r"missing are lm.decoder.attn_layers.layers.4.1.to_q.weight"),
-    (lambda w: [w.pop(n) for n in list(w) if ".layers.5." in n and n.startswith("lm.")], r"layers.5.0.0.weight; .* "),
-    (lambda w: [w.pop(n) for n in list(w) if n.startswith("encodec_model.")], "encodec_model.*missing are encoder.layers.0.conv.bias"),
-    (lambda w: w.pop("encodec_model.quantizer.vq.layers.3._codebook.embed"), "quantizer.layers.3.codebook.embed"),
-    (lambda w: [w.pop(n) for n in list(w) if "t5." in n], "t5.*missing are"),
-    (lambda w: w.pop(f"{authors.TEXT}output_proj.bias"), "output_proj.bias"),
-    (lambda w: w.update({"lm.decoder.attn_layers.layers.0.1.to_q.weight": torch.zeros(64, 128)}), r"\[\[64, 128\], \[128, 128\], \[128, 128\]\]"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (
+            lambda w: w.pop("lm.decoder.attn_layers.layers.4.1.to_q.weight"),
+            r"missing are lm.decoder.attn_layers.layers.4.1.to_q.weight",
+        ),
+        (
+            lambda w: [w.pop(n) for n in list(w) if ".layers.5." in n and n.startswith("lm.")],
+            r"layers.5.0.0.weight; .* ",
+        ),
+        (
+            lambda w: [w.pop(n) for n in list(w) if n.startswith("encodec_model.")],
+            "encodec_model.*missing are encoder.layers.0.conv.bias",
+        ),
+        (lambda w: w.pop("encodec_model.quantizer.vq.layers.3._codebook.embed"), "quantizer.layers.3.codebook.embed"),
+        (lambda w: [w.pop(n) for n in list(w) if "t5." in n], "t5.*missing are"),
+        (lambda w: w.pop(f"{authors.TEXT}output_proj.bias"), "output_proj.bias"),
+        (
+            lambda w: w.update({"lm.decoder.attn_layers.layers.0.1.to_q.weight": torch.zeros(64, 128)}),
+            r"\[\[64, 128\], \[128, 128\], \[128, 128\]\]",
+        ),
+    ],
+)
 def test_a_partial_file_is_refused_with_the_names(tmp_path, t5, spoil, message):
     state = authors_state(TINY, drawn(TINY))
     spoil(state)
@@ -86,7 +104,9 @@ def test_a_partial_file_is_refused_with_the_names(tmp_path, t5, spoil, message):
 
 def test_parts_that_do_not_belong_together_are_refused(tmp_path, t5, monkeypatch):
     file = save_authors(tmp_path / "stage-drums.safetensors", authors_state(TINY, drawn(TINY)))
-    monkeypatch.setattr("stage.models.encodec.EncodecCodec.codebooks", property(lambda self: 2, lambda self, value: None), raising=False)
+    monkeypatch.setattr(
+        "stage.models.encodec.EncodecCodec.codebooks", property(lambda self: 2, lambda self, value: None), raising=False
+    )
     with pytest.raises(StageError, match="4 codebooks of 32, and its codec has 2 of 32"):
         convert(file, tmp_path / "out", t5=t5)
 
@@ -118,7 +138,11 @@ def test_a_file_of_full_size_is_converted_in_little_memory(tmp_path, t5):
         "convert(Path(sys.argv[1]), Path(sys.argv[2]), t5=sys.argv[3])\n"
         "print(json.dumps([before, peak_bytes()]))"
     )
-    done = subprocess.run([sys.executable, "-c", source, tmp_path / "stage-drums.safetensors", tmp_path / "out", t5], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", source, tmp_path / "stage-drums.safetensors", tmp_path / "out", t5],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     before, peak = json.loads(done.stdout)
     assert (peak - before) / 1e9 < 1.6  # GB: codec and T5 (0.7), read twice; never the decoder's 1.7

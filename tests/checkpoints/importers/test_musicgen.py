@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stage import Stage
-from stage.testing.weights import random_musicgen, save_musicgen, tokenizer
-from stage.checkpoints.importers import musicgen
 from stage.checkpoints.convert import convert, read
-from stage.generation.decoding import Sampling, generate
+from stage.checkpoints.importers import musicgen
 from stage.errors import StageError
+from stage.generation.decoding import Sampling, generate
+from stage.testing.weights import random_musicgen, save_musicgen, tokenizer
 
 FRAMES = 20
 
@@ -46,7 +46,14 @@ def test_text_only_music_is_that_of_transformers(theirs, plain, prompt, guidance
     with torch.inference_mode():
         embeddings, mask = plain.text.encode([prompt])
         text = plain.decoder.text_projection(embeddings[0][mask[0]])
-    got = generate(plain.decoder, stem=0, contexts=[], text=text, frames=want.shape[1], sampling=Sampling(guidance=guidance, temperature=0))[0]
+    got = generate(
+        plain.decoder,
+        stem=0,
+        contexts=[],
+        text=text,
+        frames=want.shape[1],
+        sampling=Sampling(guidance=guidance, temperature=0),
+    )[0]
     assert want.shape == got.shape == (4, want.shape[1]) and want.shape[1] >= FRAMES - 4
     assert torch.equal(got, want)
     assert len(want.unique()) > 5  # not one code over and over
@@ -71,11 +78,18 @@ def test_a_base_has_room_for_its_stems(theirs, tmp_path):
         assert table.shape == (32 + 3, 64)
         assert torch.equal(table[:32], old[f"decoder.model.decoder.embed_tokens.{k}.weight"][:32])
         assert (table[32] == 0).all() and table[33:].std() > 0.05 and not torch.equal(table[33], table[34])
-    assert torch.equal(stage.decoder.layers[1].qkv.weight[64:128], old["decoder.model.decoder.layers.1.self_attn.k_proj.weight"])
+    assert torch.equal(
+        stage.decoder.layers[1].qkv.weight[64:128], old["decoder.model.decoder.layers.1.self_attn.k_proj.weight"]
+    )
     assert torch.equal(stage.decoder.text_projection.weight, old["enc_to_dec_proj.weight"])
     assert stage.stems == ("drums", "bass") and stage.config.origin == "facebook/musicgen-tiny"
     card = (tmp_path / "base/README.md").read_text()
-    assert "license: CC-BY-NC-4.0" in card and "no commercial use" in card and "facebook/musicgen-tiny" in card and "Fine-tune" in card
+    assert (
+        "license: CC-BY-NC-4.0" in card
+        and "no commercial use" in card
+        and "facebook/musicgen-tiny" in card
+        and "Fine-tune" in card
+    )
     made = stage.click(120, "bass", bars=1, seed=1)
     assert made.stems.shape == (1, 64000)
 
@@ -127,20 +141,35 @@ def configured(change):
 LAYER = "decoder.model.decoder.layers.1."
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (weights(lambda w: w.pop(LAYER + "fc1.weight")), r"missing are .*layers.1.fc1.weight"),
-    (weights(lambda w: [w.pop(name) for name in list(w) if name.startswith(LAYER)]), r"and 11 more"),
-    (weights(lambda w: w.update({LAYER + "fc2.weight": torch.zeros(64, 99)})), r"fc2.weight: \[\[64, 99\]\], not \[64, 128\]"),
-    (weights(lambda w: w.pop("audio_encoder.encoder.layers.0.conv.bias")), "audio_encoder.*encoder.layers.0.conv.bias"),
-    (weights(lambda w: w.pop("text_encoder.encoder.block.1.layer.0.SelfAttention.q.weight")), "text_encoder.*block.1"),
-    (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-1000]), "not a whole safetensors"),
-    (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
-    (lambda f: (f / "tokenizer.json").unlink(), "no tokenizer"),
-    (configured(lambda c: c["decoder"].update(audio_channels=2)), "stereo"),
-    (configured(lambda c: c["decoder"].update(num_hidden_layers=3)), "layers.2"),
-    (configured(lambda c: c.update(model_type="bert")), "model of the kind bert"),
-    (lambda f: (f / "config.json").write_text("{"), "no checkpoint that is known"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (weights(lambda w: w.pop(LAYER + "fc1.weight")), r"missing are .*layers.1.fc1.weight"),
+        (weights(lambda w: [w.pop(name) for name in list(w) if name.startswith(LAYER)]), r"and 11 more"),
+        (
+            weights(lambda w: w.update({LAYER + "fc2.weight": torch.zeros(64, 99)})),
+            r"fc2.weight: \[\[64, 99\]\], not \[64, 128\]",
+        ),
+        (
+            weights(lambda w: w.pop("audio_encoder.encoder.layers.0.conv.bias")),
+            "audio_encoder.*encoder.layers.0.conv.bias",
+        ),
+        (
+            weights(lambda w: w.pop("text_encoder.encoder.block.1.layer.0.SelfAttention.q.weight")),
+            "text_encoder.*block.1",
+        ),
+        (
+            lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-1000]),
+            "not a whole safetensors",
+        ),
+        (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (lambda f: (f / "tokenizer.json").unlink(), "no tokenizer"),
+        (configured(lambda c: c["decoder"].update(audio_channels=2)), "stereo"),
+        (configured(lambda c: c["decoder"].update(num_hidden_layers=3)), "layers.2"),
+        (configured(lambda c: c.update(model_type="bert")), "model of the kind bert"),
+        (lambda f: (f / "config.json").write_text("{"), "no checkpoint that is known"),
+    ],
+)
 def test_what_does_not_fit_is_told_in_a_line_and_nothing_is_left(theirs, tmp_path, spoil, message):
     folder = changed(theirs, tmp_path, spoil)
     with pytest.raises(StageError, match=message) as error:
@@ -177,11 +206,11 @@ def test_a_full_disk_leaves_nothing(theirs, tmp_path, monkeypatch):
 @pytest.mark.parametrize("size, parameters", [("medium", 1.8e9), ("large", 3.2e9)])
 def test_the_larger_bases_fit_by_shape(size, parameters):
     """Names and shapes of transformers' own model at full size, none of its weights made."""
-    from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
     from transformers import MusicgenForCausalLM
+    from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
 
-    from stage.testing.weights import DECODERS
     from stage.checkpoints.importers.detect import Foreign, base_config
+    from stage.testing.weights import DECODERS
 
     with torch.device("meta"):
         model = MusicgenForCausalLM(MusicgenDecoderConfig(**DECODERS[size]))
@@ -189,7 +218,9 @@ def test_the_larger_bases_fit_by_shape(size, parameters):
     dim = DECODERS[size]["hidden_size"]
     tensors |= {"proj.weight": torch.empty(dim, 768, device="meta"), "proj.bias": torch.empty(dim, device="meta")}
     config = base_config(("drums",), dim=dim, layers=48, heads=dim // 64, ffn_dim=4 * dim)
-    table = musicgen.decoder_names(config, prefix="") | {f"text_projection.{end}": [f"proj.{end}"] for end in ("weight", "bias")}
+    table = musicgen.decoder_names(config, prefix="") | {
+        f"text_projection.{end}": [f"proj.{end}"] for end in ("weight", "bias")
+    }
     foreign = Foreign(size, config, table, tensors, None, None, base=True)
     foreign.check(size, lambda name: tensors[name].shape)
     assert sum(torch.Size(shape).numel() for shape in foreign.shapes().values()) > 0.95 * parameters

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+
 from helpers import data_sets as sets
 from helpers.data_sets import RATE, heard, write
-
 from stage.data import open_songs
 from stage.data.readers.folder import extra_names
 from stage.data.roles import Names, plain
@@ -16,14 +16,38 @@ from stage.errors import StageError
 @pytest.mark.parametrize(
     "name, role",
     [
-        ("drums", "drums"), ("01_Kick In", "drums"), ("Bass Drum", "drums"), ("DRUM_MIX", "drums"), ("OH-L", "drums"), ("HiHat", "drums"),
-        ("Toms_02", "drums"), ("Midnight Ride - Bass", "bass"),
-        ("bass", "bass"), ("BassGuitar DI", "bass"), ("synth bass", "bass"), ("Song - Bass (take 2)", "bass"),
-        ("Gtr L", "guitar"), ("lead guitar", "guitar"), ("AcousticGuitar", "guitar"), ("Piano", "keys"), ("KEYS 2", "keys"), ("Synth", "keys"),
-        ("synth pad", "pads"), ("Lead", "lead"), ("lead vocals", "vocals"), ("BackingVox3", "vocals"), ("violins", "strings"), ("Sax", "wind"),
-        ("shaker", "percussion"), ("ukulele", "plucked"), ("fx", "other"), ("Full Mix", None), ("click", None), ("Guitar backing track", "guitar"),
+        ("drums", "drums"),
+        ("01_Kick In", "drums"),
+        ("Bass Drum", "drums"),
+        ("DRUM_MIX", "drums"),
+        ("OH-L", "drums"),
+        ("HiHat", "drums"),
+        ("Toms_02", "drums"),
+        ("Midnight Ride - Bass", "bass"),
+        ("bass", "bass"),
+        ("BassGuitar DI", "bass"),
+        ("synth bass", "bass"),
+        ("Song - Bass (take 2)", "bass"),
+        ("Gtr L", "guitar"),
+        ("lead guitar", "guitar"),
+        ("AcousticGuitar", "guitar"),
+        ("Piano", "keys"),
+        ("KEYS 2", "keys"),
+        ("Synth", "keys"),
+        ("synth pad", "pads"),
+        ("Lead", "lead"),
+        ("lead vocals", "vocals"),
+        ("BackingVox3", "vocals"),
+        ("violins", "strings"),
+        ("Sax", "wind"),
+        ("shaker", "percussion"),
+        ("ukulele", "plucked"),
+        ("fx", "other"),
+        ("Full Mix", None),
+        ("click", None),
+        ("Guitar backing track", "guitar"),
     ],
-)  # fmt: skip
+)
 def test_names_tell_roles(name, role):
     assert Names().role(name) == (True, role)
 
@@ -35,7 +59,10 @@ def test_a_part_of_a_word_tells_nothing(name):
 
 def test_the_users_names_go_first():
     names = Names({"drums": ["Schlagzeug", "tr*"], "kazoo": ["kazoo"], None: ["lead guitar"], "keys": ["Nord Stage"]})
-    assert names.role("01 schlagzeug") == (True, "drums") and names.role("TR808") == names.role("trx 2") == (True, "drums")
+    assert names.role("01 schlagzeug") == (True, "drums") and names.role("TR808") == names.role("trx 2") == (
+        True,
+        "drums",
+    )
     assert names.role("Kazoos") == (True, "kazoo")
     assert names.role("Lead Guitar") == (True, None) and names.role("rhythm guitar") == (True, "guitar")
     assert names.role("NordStage_L") == (True, "keys")
@@ -45,7 +72,11 @@ def test_the_users_names_go_first():
 
 def test_a_title_that_all_names_share_tells_no_stem():
     names = Names()
-    assert names.roles(["Guitar Town - Bass", "Guitar Town - Drums", "Guitar Town - Mix"]) == [(True, "bass"), (True, "drums"), (True, None)]
+    assert names.roles(["Guitar Town - Bass", "Guitar Town - Drums", "Guitar Town - Mix"]) == [
+        (True, "bass"),
+        (True, "drums"),
+        (True, None),
+    ]
     assert names.roles(["Guitar Lead L", "Guitar Rhythm"]) == [(True, "guitar")] * 2
     assert names.roles(["Kick In", "Kick Out"]) == [(True, "drums")] * 2
     assert names.roles(["Guitar Town - Bass"]) == [(True, "guitar")] and names.roles([]) == []
@@ -65,8 +96,17 @@ def test_songs_are_found_at_any_depth(tmp_path):
     assert not problems
     assert (first.id, first.artist, first.title, first.split) == ("A Band - First", "A Band", "First", "train")
     assert (second.id, second.artist, second.title, second.split) == ("Someone - Second", "Someone", "Second", "test")
-    assert (third.id, third.artist, third.title, third.split, list(third.stems)) == ("Third", "", "Third", None, ["keys"])
-    assert [track.kind for track in second.stems["drums"]] == ["kick", "snare"] and set(second.stems) == {"drums", "guitar"}
+    assert (third.id, third.artist, third.title, third.split, list(third.stems)) == (
+        "Third",
+        "",
+        "Third",
+        None,
+        ["keys"],
+    )
+    assert [track.kind for track in second.stems["drums"]] == ["kick", "snare"] and set(second.stems) == {
+        "drums",
+        "guitar",
+    }
     whole = sum(heard(tmp_path / "test" / "Someone - Second" / "Drums" / f"{name}.wav") for name in ("kick", "snare"))
     np.testing.assert_allclose(second.read("drums", 2000, 700)[0], whole[2000:2700], atol=1e-6)
     (alone,) = open_songs(tmp_path / "Third")
@@ -103,7 +143,9 @@ def test_unknown_names_are_told_and_can_be_added(tmp_path):
     problems = []
     (song,) = open_songs(tmp_path, problems=problems)
     assert set(song.stems) == {"bass"} and len(song.stems["bass"]) == 2
-    assert [(problem.song, problem.reason, problem.stem) for problem in problems] == [("song", "stem name unknown", "Schlagzeug")]
+    assert [(problem.song, problem.reason, problem.stem) for problem in problems] == [
+        ("song", "stem name unknown", "Schlagzeug")
+    ]
     assert "stems.yaml" in problems[0].detail
     (tmp_path / "stems.yaml").write_text("drums: [schlagzeug, batterie]\nignore: rough*\n")
     (song,) = open_songs(tmp_path, problems=(later := []))
@@ -116,10 +158,13 @@ def test_unknown_names_are_told_and_can_be_added(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("drums: 7", "needs a list"), ("drums: ['*']", "needs a list"), ("Big Drums: [x]", "small letters"), ("- drums", "must be a table"),
+        ("drums: 7", "needs a list"),
+        ("drums: ['*']", "needs a list"),
+        ("Big Drums: [x]", "small letters"),
+        ("- drums", "must be a table"),
         ("drums: [", "not YAML"),
     ],
-)  # fmt: skip
+)
 def test_a_table_of_names_that_cannot_be_used_stops(tmp_path, text, message):
     (tmp_path / "stems.yaml").write_text(text)
     with pytest.raises(StageError, match=message):
@@ -128,21 +173,33 @@ def test_a_table_of_names_that_cannot_be_used_stops(tmp_path, text, message):
 
 def test_what_the_user_tells_of_a_song(tmp_path):
     write(tmp_path / "song" / "drums.wav", 1)
-    (tmp_path / "song" / "song.yaml").write_text("artist: Me\ntempo: 98.5\nkey: C# minor\ngenres: [dub, reggae]\nmoods: calm\nsplit: test\n")
+    (tmp_path / "song" / "song.yaml").write_text(
+        "artist: Me\ntempo: 98.5\nkey: C# minor\ngenres: [dub, reggae]\nmoods: calm\nsplit: test\n"
+    )
     (tmp_path / "song" / "beats.txt").write_text("# tapped\n0.1 4\n0.6 1\n")
     (song,) = open_songs(tmp_path)
     assert (song.artist, song.title, song.tempo, song.key, song.genres, song.moods, song.split) == (
-        "Me", "song", 98.5, "C# minor", ("dub", "reggae"), ("calm",), "test")  # fmt: skip
+        "Me",
+        "song",
+        98.5,
+        "C# minor",
+        ("dub", "reggae"),
+        ("calm",),
+        "test",
+    )
     assert song.beats.tolist() == [[0.1, 4], [0.6, 1]]
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("tempp: 98", "is tempo meant"), ("tempo: fast", "tempo cannot be 'fast'"), ("tempo: 9000", "tempo cannot be 9000"),
-        ("genres: {a: b}", "genres cannot be"), ("[", "not YAML"),
+        ("tempp: 98", "is tempo meant"),
+        ("tempo: fast", "tempo cannot be 'fast'"),
+        ("tempo: 9000", "tempo cannot be 9000"),
+        ("genres: {a: b}", "genres cannot be"),
+        ("[", "not YAML"),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_told_and_the_song_stays(tmp_path, text, message):
     write(tmp_path / "song" / "drums.wav", 1)
     (tmp_path / "song" / "song.yaml").write_text(text)
@@ -150,4 +207,6 @@ def test_what_makes_no_sense_is_told_and_the_song_stays(tmp_path, text, message)
     problems = []
     (song,) = open_songs(tmp_path, problems=problems)
     assert song.tempo is None and song.beats is None
-    assert [problem.reason for problem in problems] == ["bad metadata", "beats unreadable"] and message in problems[0].detail
+    assert [problem.reason for problem in problems] == ["bad metadata", "beats unreadable"] and message in problems[
+        0
+    ].detail

@@ -1,4 +1,5 @@
-"""Each data set, on a miniature of its real layout: roles, tracks, tags, beats, and crops that are cuts of the whole."""
+"""Each data set, on a miniature of its real layout: roles, tracks, tags, beats, and crops that are cuts of the
+whole."""
 
 import json
 import shutil
@@ -6,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 import soxr
+
 from helpers import data_sets as sets
 from helpers.data_sets import RATE, UUIDS, heard
-
 from stage.data import open_songs
 from stage.data.midi import beats, tempo_map
 from stage.errors import StageError
@@ -21,7 +22,8 @@ def one(root, **options):
 
 
 def check_crops(song, role, whole, tolerance=1e-6, before=0):
-    """Crops of a role are cuts of `whole` (float32 [N] at the song's rate, from `before` samples before the song), zeros beyond."""
+    """Crops of a role are cuts of `whole` (float32 [N] at the song's rate, from `before` samples before the song),
+    zeros beyond."""
     rng = np.random.default_rng(3)
     padded = np.pad(whole, (500, song.samples + 3000))[before:]
     starts = [-300, 0, 1, song.samples - 700, *rng.integers(0, song.samples - 1000, 6)]
@@ -39,10 +41,26 @@ def test_moisesdb_stems_become_roles_and_tracks_add_up(tmp_path):
     folder = sets.moises(tmp_path)
     song, problems = one(tmp_path)
     assert not problems
-    assert (song.id, song.artist, song.title, song.genres, song.split) == (UUIDS[0], "The Miniatures", "Small", ("singer songwriter",), None)
+    assert (song.id, song.artist, song.title, song.genres, song.split) == (
+        UUIDS[0],
+        "The Miniatures",
+        "Small",
+        ("singer songwriter",),
+        None,
+    )
     # The stem name that occurs twice and the other keys are one role; the click track is no stem.
-    assert {role: len(tracks) for role, tracks in song.stems.items()} == {"drums": 3, "percussion": 1, "bass": 1, "keys": 3, "vocals": 2}
-    assert [(track.kind, track.bleed) for track in song.stems["drums"]] == [("snare drum", False), ("kick drum", False), ("overheads", True)]
+    assert {role: len(tracks) for role, tracks in song.stems.items()} == {
+        "drums": 3,
+        "percussion": 1,
+        "bass": 1,
+        "keys": 3,
+        "vocals": 2,
+    }
+    assert [(track.kind, track.bleed) for track in song.stems["drums"]] == [
+        ("snare drum", False),
+        ("kick drum", False),
+        ("overheads", True),
+    ]
     assert song.rate == RATE and song.samples == RATE + 441 * 10 + 441  # the longest
     parts = [heard(path) for path in sorted((folder / "drums").iterdir())]
     whole = np.zeros(song.samples, np.float32)
@@ -74,7 +92,10 @@ def test_moisesdb_metadata_that_do_not_fit_leave_the_song_out(tmp_path):
     (sets.moises(tmp_path, UUIDS[2]) / "data.json").unlink()
     problems = []
     assert [song.id for song in open_songs(tmp_path, problems=problems)] == [UUIDS[0]]
-    assert [(problem.song, problem.reason) for problem in problems] == [(UUIDS[1], "bad metadata"), (UUIDS[2], "no metadata")]
+    assert [(problem.song, problem.reason) for problem in problems] == [
+        (UUIDS[1], "bad metadata"),
+        (UUIDS[2], "no metadata"),
+    ]
     assert "not of MoisesDB v0.1" in problems[0].detail and str(broken) in problems[0].detail
 
 
@@ -93,7 +114,12 @@ def test_musdb_hq(tmp_path):
     problems = []
     first, second = open_songs(tmp_path, problems=problems)
     assert not problems
-    assert (first.id, first.artist, first.title, first.split) == ("A Band - A Song - Live", "A Band", "A Song - Live", "train")
+    assert (first.id, first.artist, first.title, first.split) == (
+        "A Band - A Song - Live",
+        "A Band",
+        "A Song - Live",
+        "train",
+    )
     assert second.split == "test" and set(second.stems) == {"drums", "bass", "other", "vocals"}
     check_crops(first, "bass", heard(folder / "bass.wav"))
     assert [song.split for song in open_songs(tmp_path / "test")] == ["test"]
@@ -103,7 +129,8 @@ def test_crops_at_another_rate_are_cuts_of_the_whole_resampled(tmp_path):
     folder = sets.musdb_hq(tmp_path, "train", "A - B", samples=2 * RATE)
     song, _ = one(tmp_path, rate=32000)
     assert (song.rate, song.samples) == (32000, 64000)
-    # With silence around it: a song that begins at full level rings before its first sample, and a crop there hears that.
+    # With silence around it: a song that begins at full level rings before its first sample, and a crop there hears
+    # that.
     around = soxr.resample(np.pad(heard(folder / "drums.wav"), 4410), RATE, 32000, quality="HQ")
     check_crops(song, "drums", around, tolerance=2e-5, before=3200)
 
@@ -114,7 +141,12 @@ def test_musdb_mp4_on_a_real_recording(tmp_path):
     path.parent.mkdir()
     shutil.copy(stempeg.example_stem_path(), path)
     song, problems = one(tmp_path)
-    assert not problems and (song.artist, song.title, song.split, song.rate) == ("The Easton Ellises", "Falcon 69", "train", RATE)
+    assert not problems and (song.artist, song.title, song.split, song.rate) == (
+        "The Easton Ellises",
+        "Falcon 69",
+        "train",
+        RATE,
+    )
     assert list(song.stems) == ["drums", "bass", "other", "vocals"]
     for stream, role in ((1, "drums"), (4, "vocals")):
         whole = sets.decoded(path, stream)
@@ -146,7 +178,11 @@ def test_musdb_mp4_with_other_streams_or_cut_off_is_left_out(tmp_path):
     problems = []
     assert [song.id for song in open_songs(tmp_path, problems=problems)] == ["A - Good"]
     assert [(problem.song[0], problem.reason) for problem in problems] == [
-        ("B", "wrong number of streams"), ("C", "file empty"), ("D", "file truncated"), ("E", "file unreadable")]  # fmt: skip
+        ("B", "wrong number of streams"),
+        ("C", "file empty"),
+        ("D", "file truncated"),
+        ("E", "file unreadable"),
+    ]
 
 
 # ---------------------------------------------------------------- Slakh2100
@@ -157,7 +193,13 @@ def test_slakh(tmp_path, extension):
     folder = sets.slakh(tmp_path, "validation", "Track00001", extension=extension)
     song, problems = one(tmp_path)
     assert not problems and (song.id, song.split) == ("Track00001", "validation")
-    assert {role: len(tracks) for role, tracks in song.stems.items()} == {"keys": 2, "drums": 1, "bass": 1, "strings": 1, "guitar": 1}
+    assert {role: len(tracks) for role, tracks in song.stems.items()} == {
+        "keys": 2,
+        "drums": 1,
+        "bass": 1,
+        "strings": 1,
+        "guitar": 1,
+    }
     np.testing.assert_allclose(song.beats[:, 0], 0.5 * np.arange(8), atol=1e-9)
     assert song.beats[:, 1].tolist() == [1, 2, 3, 4] * 2 and song.tempo == pytest.approx(120)
     check_crops(song, "keys", sum(heard(folder / "stems" / f"{key}.{extension}") for key in ("S00", "S06")))
@@ -175,7 +217,10 @@ def test_slakh_duplicates_and_what_redux_omits_are_left_out(tmp_path):
     sets.slakh(tmp_path, "omitted", "Track00003", uuid="c")
     problems = []
     assert [song.id for song in open_songs(tmp_path, problems=problems)] == ["Track00001"]
-    assert sorted((problem.song, problem.reason) for problem in problems) == [("Track00002", "duplicate"), ("Track00003", "duplicate")]
+    assert sorted((problem.song, problem.reason) for problem in problems) == [
+        ("Track00002", "duplicate"),
+        ("Track00003", "duplicate"),
+    ]
 
 
 def test_slakh_without_beats_or_with_a_stem_missing_stays(tmp_path):
@@ -186,7 +231,10 @@ def test_slakh_without_beats_or_with_a_stem_missing_stays(tmp_path):
     assert song.beats is None and song.tempo is None
     # One of the two keys is gone: its rest alone would be a wrong target.
     assert "keys" not in song.stems and {"drums", "bass"} <= set(song.stems)
-    assert sorted((problem.reason, problem.stem) for problem in problems) == [("beats unreadable", ""), ("file missing", "keys")]
+    assert sorted((problem.reason, problem.stem) for problem in problems) == [
+        ("beats unreadable", ""),
+        ("file missing", "keys"),
+    ]
 
 
 def test_slakh_metadata_that_cannot_be_read(tmp_path):
@@ -195,7 +243,10 @@ def test_slakh_metadata_that_cannot_be_read(tmp_path):
     (sets.slakh(tmp_path, "train", "Track00003") / "metadata.yaml").unlink()
     problems = []
     assert [song.id for song in open_songs(tmp_path, problems=problems)] == ["Track00001"]
-    assert [(problem.song, problem.reason) for problem in problems] == [("Track00002", "bad metadata"), ("Track00003", "no metadata")]
+    assert [(problem.song, problem.reason) for problem in problems] == [
+        ("Track00002", "bad metadata"),
+        ("Track00003", "no metadata"),
+    ]
 
 
 def test_a_tempo_map_with_changes_of_tempo_and_metre(tmp_path):
@@ -213,13 +264,20 @@ def test_the_tempo_map_is_what_another_reader_finds(tmp_path):
     rng = np.random.default_rng(7)
     for number in range(20):
         tempi = [(float(quarter), float(rng.uniform(40, 200))) for quarter in rng.integers(0, 4000, 6)]
-        metres = [(int(quarter), int(rng.integers(1, 13)), int(2 ** rng.integers(1, 4))) for quarter in rng.integers(0, 90, 3)]
+        metres = [
+            (int(quarter), int(rng.integers(1, 13)), int(2 ** rng.integers(1, 4))) for quarter in rng.integers(0, 90, 3)
+        ]
         path = sets.midi(tmp_path / f"{number}.mid", tempi, metres, ticks=int(rng.choice([96, 220, 480])))
         file = mido.MidiFile(path)
-        # What stands between: a system exclusive message, a long text, other channel messages with and without running status.
-        file.tracks[1][:0] = [mido.Message("sysex", data=range(100)), mido.MetaMessage("text", text="x" * 300),
-                              mido.Message("program_change", program=3), mido.Message("pitchwheel", pitch=77, time=200),
-                              mido.MetaMessage("set_tempo", tempo=444444, time=20000)]  # fmt: skip
+        # What stands between: a system exclusive message, a long text, other channel messages with and without running
+        # status.
+        file.tracks[1][:0] = [
+            mido.Message("sysex", data=range(100)),
+            mido.MetaMessage("text", text="x" * 300),
+            mido.Message("program_change", program=3),
+            mido.Message("pitchwheel", pitch=77, time=200),
+            mido.MetaMessage("set_tempo", tempo=444444, time=20000),
+        ]
         file.save(path)
         found = {"set_tempo": {0: (500000,)}, "time_signature": {0: (4, 4)}}
         for track in mido.MidiFile(path).tracks:

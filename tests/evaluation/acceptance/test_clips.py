@@ -2,11 +2,18 @@ import numpy as np
 import pytest
 
 from helpers.clips import RATE, write_corpus
+from stage.beats.grid import BeatGrid
 from stage.corpus.read import songs
 from stage.errors import StageError
-from stage.evaluation.acceptance.clips import Truth, click_clips, harmonic_overlap, mix_clips, tempo_distance, wrong_partners
+from stage.evaluation.acceptance.clips import (
+    Truth,
+    click_clips,
+    harmonic_overlap,
+    mix_clips,
+    tempo_distance,
+    wrong_partners,
+)
 from stage.evaluation.figures.harmony import Chord
-from stage.beats.grid import BeatGrid
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from rich.console import Console
 from helpers.clips import Session, write_corpus
 from stage.corpus.read import songs
 from stage.errors import StageError
-from stage.evaluation.acceptance.clips import Material, Settings
 from stage.evaluation.acceptance import run
+from stage.evaluation.acceptance.clips import Material, Settings
 from stage.evaluation.acceptance.pictures import draw
 from stage.evaluation.acceptance.report import WIDTH, print_report, report, to_json, to_markdown
 
@@ -129,7 +129,9 @@ def test_table_json_and_pictures(good, material):
     assert "pass" in text and "wrong context" in text and ">= 0.85" in text
     assert "\u2026" not in text
     assert to_markdown(result).count("\n| ") == 1 + len(result.criteria)
-    data = json.loads(to_json(result, SETTINGS, {"name": "session"}), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    data = json.loads(
+        to_json(result, SETTINGS, {"name": "session"}), parse_constant=lambda name: pytest.fail(f"{name} is not JSON")
+    )
     assert data["conditions"]["click"]["right context"]["in_chord"] is None
     pictures = draw(result, rows, material, out)
     assert [path.name for path in pictures] == ["onsets.png", "conditions.png", "stems.png"]

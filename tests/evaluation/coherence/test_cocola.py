@@ -14,7 +14,8 @@ from stage.evaluation.coherence.efficientnet import EfficientNet
 
 
 def drawn(shapes: dict[str, torch.Tensor], seed: int = 0) -> dict[str, torch.Tensor]:
-    """Weights through which a picture is still seen at the end: small norms would shrink it to nothing beside the biases."""
+    """Weights through which a picture is still seen at the end: small norms would shrink it to nothing beside the
+    biases."""
     generator = torch.Generator().manual_seed(seed)
     state = {}
     for name, value in shapes.items():
@@ -53,7 +54,9 @@ def test_the_network_is_the_packages():
         heard = torch.randn(2, 2, 64, 501, generator=torch.Generator().manual_seed(1))
         expected = theirs(heard)
         assert expected.shape == (2, 1280, 1, 1)
-        assert (expected[0] - expected[1]).abs().mean() > 0.1 * expected.std() > 0, "drawn weights that hear nothing would prove nothing"
+        assert (expected[0] - expected[1]).abs().mean() > 0.1 * expected.std() > 0, (
+            "drawn weights that hear nothing would prove nothing"
+        )
         torch.testing.assert_close(ours(heard), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
@@ -92,7 +95,10 @@ def test_settings_of_the_authors_own_types_do_not_hinder(checkpoint, tmp_path, m
         here.setitem(sys.modules, "contrastive_model", package)
         here.setitem(sys.modules, kinds.__name__, kinds)
         weights = torch.load(checkpoint, weights_only=True)["state_dict"]
-        torch.save({"state_dict": weights, "hyper_parameters": {"embedding_mode": kinds.EmbeddingMode.RANDOM}}, tmp_path / "typed.ckpt")
+        torch.save(
+            {"state_dict": weights, "hyper_parameters": {"embedding_mode": kinds.EmbeddingMode.RANDOM}},
+            tmp_path / "typed.ckpt",
+        )
     assert set(cocola.read(tmp_path / "typed.ckpt")) == set(weights)
 
 
@@ -110,7 +116,13 @@ def test_partial_wrong_and_dangerous_files_are_refused(checkpoint, tmp_path):
             return (print, ("executed",))
 
     torch.save(Danger(), tmp_path / "danger.ckpt")
-    for name, message in (("partial", "lacks similarity.w"), ("odd", "other shapes: similarity.w"), ("none", "no state dict"), ("text", "cannot be read"),
-                          ("danger", "cannot be read"), ("missing", "no COCOLA checkpoint at")):  # fmt: skip
+    for name, message in (
+        ("partial", "lacks similarity.w"),
+        ("odd", "other shapes: similarity.w"),
+        ("none", "no state dict"),
+        ("text", "cannot be read"),
+        ("danger", "cannot be read"),
+        ("missing", "no COCOLA checkpoint at"),
+    ):
         with pytest.raises(StageError, match=message):
             cocola.load(tmp_path / f"{name}.ckpt")

@@ -1,22 +1,27 @@
-"""The offline scorer hears whether a stem fits: shipped weights on songs of another making, and a miniature training."""
+"""The offline scorer hears whether a stem fits: shipped weights on songs of another making, and a miniature
+training."""
 
 import numpy as np
 import pytest
 import torch
-from helpers.miniatures import band
-from helpers.clips import write_corpus
 
+from helpers.clips import write_corpus
+from helpers.miniatures import band
 from stage.cli import app as cli
 from stage.data import open_songs
 from stage.errors import StageError
 from stage.evaluation.coherence import scorers, spectra
-from stage.training.embedded.scorer import hear, train
 from stage.evaluation.coherence.validate import interval, validate
+from stage.training.embedded.scorer import hear, train
 
 RECIPE = {
-    "seed": 1, "batch": {"rows": 4, "transpose": 0.5, "mask": 0.2, "noise": 0.05}, "optimizer": {"lr": 1e-3, "weight_decay": 0.01},
-    "schedule": {"steps": 12, "warmup": 2}, "log_every": 1, "save_every": 5,
-}  # fmt: skip
+    "seed": 1,
+    "batch": {"rows": 4, "transpose": 0.5, "mask": 0.2, "noise": 0.05},
+    "optimizer": {"lr": 1e-3, "weight_decay": 0.01},
+    "schedule": {"steps": 12, "warmup": 2},
+    "log_every": 1,
+    "save_every": 5,
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +71,9 @@ def test_a_training_goes_on_and_learns(tmp_path, songs):
 def test_the_command_prints_a_table(tmp_path, capsys):
     assert cli.run(["coherence", "--data", str(band(tmp_path, songs=3, seconds=16.0)), "--trials", "10"]) == 0
     said = capsys.readouterr().out
-    assert "| scorer, stem (3 songs) | another song |" in said and "| ours, drums | " in said and "| ours, bass | " in said
+    assert (
+        "| scorer, stem (3 songs) | another song |" in said and "| ours, drums | " in said and "| ours, bass | " in said
+    )
 
 
 def test_intervals_of_shares():

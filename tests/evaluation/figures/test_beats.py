@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from stage.evaluation.figures import beats
 from stage.beats.grid import BeatGrid, click_track
+from stage.evaluation.figures import beats
 
 RATE = 32000
 GRID = BeatGrid.regular(120, 4, 8, start=0.25)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from stage.beats.grid import BeatGrid
 from stage.errors import StageError
+from stage.evaluation.embeddings import load as embeddings
 from stage.evaluation.embeddings import musicnn
 from stage.evaluation.figures import distances
-from stage.evaluation.embeddings import load as embeddings
 from stage.evaluation.protocol import figures
-from stage.beats.grid import BeatGrid
 
 
 def test_beats_that_are_right_late_twice_as_fast_or_missing():
@@ -18,7 +18,11 @@ def test_beats_that_are_right_late_twice_as_fast_or_missing():
     late = figures.beats(truth, truth.shift(0.1), 10.0)
     assert late["f_measure"] == 0 and late["mean_error"] == pytest.approx(0.1) and late["emd"] == pytest.approx(0.1)
     fast = figures.beats(truth, BeatGrid.regular(240, 4, 10.0), 10.0)
-    assert fast["cmlt"] == 0 and fast["amlt"] == pytest.approx(1, abs=0.05) and fast["tempo_difference"] == pytest.approx(0, abs=1e-6)
+    assert (
+        fast["cmlt"] == 0
+        and fast["amlt"] == pytest.approx(1, abs=0.05)
+        and fast["tempo_difference"] == pytest.approx(0, abs=1e-6)
+    )
     assert fast["f_measure"] == pytest.approx(2 / 3, abs=0.02)
     off = figures.beats(truth, BeatGrid.regular(130, 4, 10.0), 10.0)
     assert off["tempo_difference"] == pytest.approx(10) and off["f_measure"] < 0.5
@@ -114,7 +118,9 @@ def test_encodec_from_a_folder(monkeypatch, tmp_path):
     from transformers import EncodecConfig, EncodecModel
 
     torch.manual_seed(0)
-    EncodecModel(EncodecConfig(sampling_rate=16000, num_filters=4, hidden_size=16, codebook_dim=16, upsampling_ratios=[4, 4])).save_pretrained(tmp_path / "encodec")
+    EncodecModel(
+        EncodecConfig(sampling_rate=16000, num_filters=4, hidden_size=16, codebook_dim=16, upsampling_ratios=[4, 4])
+    ).save_pretrained(tmp_path / "encodec")
     monkeypatch.setenv("STAGE_ENCODEC", str(tmp_path / "encodec"))
     embeddings.load.cache_clear()
     made = embeddings.load("encodec")(chord(60, seconds=6.0), 16000)
@@ -136,8 +142,21 @@ def test_clap_from_a_folder_scores_sounds_and_words(monkeypatch, tmp_path):
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     tokenizer = RobertaTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
     torch.manual_seed(0)
-    text = {"vocab_size": len(words), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "projection_dim": 16}
-    heard = {"hidden_size": 16 * 8, "patch_embeds_hidden_size": 16, "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 1, 1], "projection_dim": 16}
+    text = {
+        "vocab_size": len(words),
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "projection_dim": 16,
+    }
+    heard = {
+        "hidden_size": 16 * 8,
+        "patch_embeds_hidden_size": 16,
+        "depths": [1, 1, 1, 1],
+        "num_attention_heads": [1, 1, 1, 1],
+        "projection_dim": 16,
+    }
     ClapModel(ClapConfig(text_config=text, audio_config=heard, projection_dim=16)).save_pretrained(tmp_path / "clap")
     ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(tmp_path / "clap")
     tokenizer.save_pretrained(tmp_path / "clap")

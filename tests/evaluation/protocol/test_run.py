@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers.miniatures import band
 
-from stage.cli import app as cli
+from helpers.miniatures import band
 from stage.audio.files import read, write
+from stage.cli import app as cli
 from stage.errors import StageError
-from stage.evaluation.protocol import report, run as wing
+from stage.evaluation.protocol import report
+from stage.evaluation.protocol import run as wing
 from stage.evaluation.protocol.clips import Plan, clips
 from stage.evaluation.protocol.run import Task, run
 
@@ -40,9 +41,17 @@ def task(tmp_path, monkeypatch):
 
 def test_clips_are_the_papers(task):
     made = clips(task.songs(), PLAN)
-    assert [clip.kind for clip in made].count("mix") == 6 and [clip.bpm for clip in made if clip.kind == "click"] == [100, 101, 102]
-    assert [(a.id, a.start, a.first, a.partner) for a in made] == [(b.id, b.start, b.first, b.partner) for b in clips(task.songs(), PLAN)]
-    assert {clip.song.id for clip in made if clip.song} == {f"Artist {i} - Song {i}" for i in (1, 2, 3)}  # the last by id are held out
+    assert [clip.kind for clip in made].count("mix") == 6 and [clip.bpm for clip in made if clip.kind == "click"] == [
+        100,
+        101,
+        102,
+    ]
+    assert [(a.id, a.start, a.first, a.partner) for a in made] == [
+        (b.id, b.start, b.first, b.partner) for b in clips(task.songs(), PLAN)
+    ]
+    assert {clip.song.id for clip in made if clip.song} == {
+        f"Artist {i} - Song {i}" for i in (1, 2, 3)
+    }  # the last by id are held out
     by_id = {clip.id: clip for clip in made}
     for clip in made:
         partner = by_id[clip.partner]
@@ -54,9 +63,16 @@ def test_clips_are_the_papers(task):
 def test_what_is_right_scores_and_what_is_wrong_does_not(task, tmp_path):
     made, rows = run(task, tmp_path / "out")
     lines = {(line["kind"], line["condition"]): line for line in report.summary(rows)}
-    assert set(lines) == {(kind, name) for kind in ("mix", "click") for name in ("model", "no context", "wrong context", "no text", "true")} - {("click", "no text"), ("click", "true")}
+    assert set(lines) == {
+        (kind, name)
+        for kind in ("mix", "click")
+        for name in ("model", "no context", "wrong context", "no text", "true")
+    } - {("click", "no text"), ("click", "true")}
     mix = {name: line["figures"] for (kind, name), line in lines.items() if kind == "mix"}
-    assert mix["model"]["f_measure"][0] == pytest.approx(mix["true"]["f_measure"][0], abs=0.05) and mix["true"]["f_measure"][0] > 0.8
+    assert (
+        mix["model"]["f_measure"][0] == pytest.approx(mix["true"]["f_measure"][0], abs=0.05)
+        and mix["true"]["f_measure"][0] > 0.8
+    )
     assert mix["wrong context"]["f_measure"][0] < mix["true"]["f_measure"][0] - 0.2
     assert lines["mix", "no context"]["clips"] == 2 and lines["mix", "model"]["clips"] == 6
     assert "coherence ours" in mix["true"] and rows[0]["tracker"] == "BeatNet"
@@ -96,27 +112,81 @@ def test_stems_of_another_system_stand_in_the_same_table(task, tmp_path):
 
 def test_the_command_writes_tables_and_a_page(task, tmp_path, capsys):
     out = tmp_path / "out"
-    arguments = ["evaluate", "known", "--data", task.data[0], "--stem", "drums", "--songs", "3", "--passes", "2", "--clicks", "2", "--seconds", "6",
-                 "--controls", "1", "--embedding", "musicnn", "-o", str(out)]  # fmt: skip
+    arguments = [
+        "evaluate",
+        "known",
+        "--data",
+        task.data[0],
+        "--stem",
+        "drums",
+        "--songs",
+        "3",
+        "--passes",
+        "2",
+        "--clicks",
+        "2",
+        "--seconds",
+        "6",
+        "--controls",
+        "1",
+        "--embedding",
+        "musicnn",
+        "-o",
+        str(out),
+    ]
     assert cli.run(arguments) == 0
     said = capsys.readouterr().out
     assert "| true | 6 |" in said and "wrong context" in said and "BeatNet" in said
     results = json.loads((out / "results.json").read_text())
-    assert results["about"]["tracker"] == "BeatNet" and {line["embedding"] for line in results["quality"]} == {"musicnn"}
+    assert results["about"]["tracker"] == "BeatNet" and {line["embedding"] for line in results["quality"]} == {
+        "musicnn"
+    }
     table = list(csv.DictReader((out / "results.csv").open()))
-    assert {row["figure"] for row in table} >= {"f_measure", "cmlt", "amlt", "emd", "fad musicnn", "kad musicnn", "coherence ours"}
+    assert {row["figure"] for row in table} >= {
+        "f_measure",
+        "cmlt",
+        "amlt",
+        "emd",
+        "fad musicnn",
+        "kad musicnn",
+        "coherence ours",
+    }
     tex = (out / "results.tex").read_text()
     assert tex.startswith(r"\begin{tabular}") and tex.count(r"\\") == 1 + len(results["summary"])
     page = (out / "report.html").read_text()
-    assert page.count("<section>") == 8 and "http" not in page.replace("http://www.w3.org", "") and page.count("<audio") > 16
+    assert (
+        page.count("<section>") == 8
+        and "http" not in page.replace("http://www.w3.org", "")
+        and page.count("<audio") > 16
+    )
 
 
 def test_wrong_input_is_one_line(task, tmp_path, capsys):
     wrong = {
-        ("--system", "theirs"): "NAME=", ("--baseline", "true=embedded"): "another name", ("--stem", "kazoo"): "kazoo", ("--embedding", "vgish"): "choose musicnn",
-    }  # fmt: skip
+        ("--system", "theirs"): "NAME=",
+        ("--baseline", "true=embedded"): "another name",
+        ("--stem", "kazoo"): "kazoo",
+        ("--embedding", "vgish"): "choose musicnn",
+    }
     for extra, message in wrong.items():
-        assert cli.run(["evaluate", "embedded", "--data", task.data[0], "-o", str(tmp_path / "o"), "--clicks", "0", "--stem", "drums", *extra]) == 2
+        assert (
+            cli.run(
+                [
+                    "evaluate",
+                    "embedded",
+                    "--data",
+                    task.data[0],
+                    "-o",
+                    str(tmp_path / "o"),
+                    "--clicks",
+                    "0",
+                    "--stem",
+                    "drums",
+                    *extra,
+                ]
+            )
+            == 2
+        )
         assert message in capsys.readouterr().err
 
 

@@ -10,8 +10,8 @@ import torch
 import yaml
 
 from stage.errors import StageError
-from stage.training.embedded.muon import orthogonal
 from stage.training.embedded.loop import Schedule, read_recipe
+from stage.training.embedded.muon import orthogonal
 
 pytest.importorskip("tensorboard")
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -29,16 +29,31 @@ def corpus(tmp_path_factory) -> Path:
             rng, time = np.random.default_rng(i), np.arange(12 * 32000) / 32000
             beats = [round(0.2 + 0.5 * n, 3) for n in range(23)]
             hits = sum(np.exp(-30 * np.maximum(time - b, 0)) * (time >= b) for b in beats)
-            stems = {"drums": 0.2 * hits * rng.standard_normal(len(time)), "bass": 0.2 * np.sin(2 * np.pi * (60 + 10 * i) * time),
-                     "keys": 0.1 * np.sin(2 * np.pi * (300 + 50 * i) * time)}
+            stems = {
+                "drums": 0.2 * hits * rng.standard_normal(len(time)),
+                "bass": 0.2 * np.sin(2 * np.pi * (60 + 10 * i) * time),
+                "keys": 0.1 * np.sin(2 * np.pi * (300 + 50 * i) * time),
+            }
             for name, audio in stems.items():
                 soundfile.write(folder / f"{name}.flac", audio, 32000, subtype="PCM_16")
-            (folder / "song.json").write_text(json.dumps({
-                "id": folder.name, "rate": 32000, "samples": len(time), "stems": {n: {} for n in stems}, "beats": beats,
-                "downbeat_numbers": [n % 4 + 1 for n in range(23)], "genre": "rock", "moods": ["calm"], "captions": ["a calm song"],
-                "chords": [{"start": 0.0, "end": 12.0, "name": "C", "root": 0, "pitch_classes": [0, 4, 7]}],
-                "stem_captions": {"drums": ["plain drums"], "bass": ["low bass"]}, "density": {n: 0.5 for n in stems},
-            }))
+            (folder / "song.json").write_text(
+                json.dumps(
+                    {
+                        "id": folder.name,
+                        "rate": 32000,
+                        "samples": len(time),
+                        "stems": {n: {} for n in stems},
+                        "beats": beats,
+                        "downbeat_numbers": [n % 4 + 1 for n in range(23)],
+                        "genre": "rock",
+                        "moods": ["calm"],
+                        "captions": ["a calm song"],
+                        "chords": [{"start": 0.0, "end": 12.0, "name": "C", "root": 0, "pitch_classes": [0, 4, 7]}],
+                        "stem_captions": {"drums": ["plain drums"], "bass": ["low bass"]},
+                        "density": {n: 0.5 for n in stems},
+                    }
+                )
+            )
     return root
 
 
@@ -99,7 +114,20 @@ def test_the_beat_network_learns_and_goes_on(corpus, tmp_path):
 
     from stage.training.embedded.tracker import train
 
-    changes = ["model.width=16", "model.layers=4", "frames=200", "batch=4", "data.views=2", "log_every=1", "save_every=10", "dropout=0.0", "data.drums=1", "data.keep=1", "schedule.warmup=2", "optimizer.lr=0.005"]
+    changes = [
+        "model.width=16",
+        "model.layers=4",
+        "frames=200",
+        "batch=4",
+        "data.views=2",
+        "log_every=1",
+        "save_every=10",
+        "dropout=0.0",
+        "data.drums=1",
+        "data.keep=1",
+        "schedule.warmup=2",
+        "optimizer.lr=0.005",
+    ]
     recipe = read_recipe(RECIPES / "tracker.yaml", [*changes, "schedule.steps=40"])
     train(recipe, corpus, tmp_path)
     losses = [line["loss"] for line in lines(tmp_path) if "loss" in line]

@@ -6,18 +6,34 @@ import numpy as np
 import pytest
 import torch
 
+from stage.beats.grid import BeatGrid
 from stage.config import DecoderConfig
 from stage.errors import StageError
-from stage.beats.grid import BeatGrid
 from stage.training.embedded.token_examples import Examples
 from stage.training.embedded.token_views import tracked
 
 RATE, FRAMES = 25.0, 200
-CONFIG = DecoderConfig(dim=32, layers=1, heads=1, codebooks=2, codebook_size=512, stems=("drums", "bass"), contexts=("grid", "mix"),
-                       restart=True, positions="rotary")
+CONFIG = DecoderConfig(
+    dim=32,
+    layers=1,
+    heads=1,
+    codebooks=2,
+    codebook_size=512,
+    stems=("drums", "bass"),
+    contexts=("grid", "mix"),
+    restart=True,
+    positions="rotary",
+)
 RECIPE = {
-    "batch": {"columns": 300, "seconds": [2], "whole_context": 0.5, "clean_grid": 1.0, "hide": 0.5,
-              "layouts": {"click": 1, "mix": 1, "both": 1, "none": 1}, "stems": {"drums": 1, "bass": 1}},
+    "batch": {
+        "columns": 300,
+        "seconds": [2],
+        "whole_context": 0.5,
+        "clean_grid": 1.0,
+        "hide": 0.5,
+        "layouts": {"click": 1, "mix": 1, "both": 1, "none": 1},
+        "stems": {"drums": 1, "bass": 1},
+    },
     "text": {"dropout": 0.0, "word_dropout": 0.0, "tags": 0.0, "stem": 1.0},
 }
 
@@ -28,9 +44,23 @@ def view(number: int) -> dict:
     beats = torch.stack([torch.arange(16) * 0.5 + 0.1 * number, torch.arange(16) % 4 + 1.0], 1)
     chords = torch.tensor([[i * 2.0, i * 2 + 2.0, i] + [float(p == i) for p in range(12)] for i in range(4)])
     mix = (time.int() + 200).to(torch.uint16)
-    return {"stem.drums": time, "stem.bass": time, "mix.drums": mix, "mix.bass": mix, "click": time, "grid": time, "beats": beats, "chords": chords,
-            "meta": {"captions": ["a song"], "stem_captions": {"drums": ["drums"], "bass": ["bass"]}, "genre": "rock",
-                     "moods": ["calm"], "density": {"drums": 0.1 * number, "bass": 0.5}}}
+    return {
+        "stem.drums": time,
+        "stem.bass": time,
+        "mix.drums": mix,
+        "mix.bass": mix,
+        "click": time,
+        "grid": time,
+        "beats": beats,
+        "chords": chords,
+        "meta": {
+            "captions": ["a song"],
+            "stem_captions": {"drums": ["drums"], "bass": ["bass"]},
+            "genre": "rock",
+            "moods": ["calm"],
+            "density": {"drums": 0.1 * number, "bass": 0.5},
+        },
+    }
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +118,9 @@ def test_part_of_some_targets_is_hidden_but_never_of_a_context(examples):
             assert torch.equal(row[shown], wanted[: len(row)][shown])
             hidden += not bool(shown.all())
     assert 0.2 < hidden / sum(len(examples.batch(n).target) for n in range(30)) < 0.8
-    assert all(bool((examples.batch(n, layout="none").sequence.columns[:, 0, 2:] != CONFIG.pad).all()) for n in range(5))
+    assert all(
+        bool((examples.batch(n, layout="none").sequence.columns[:, 0, 2:] != CONFIG.pad).all()) for n in range(5)
+    )
 
 
 def test_the_density_is_told_where_there_is_a_prompt(examples):
@@ -101,7 +133,10 @@ def test_the_density_is_told_where_there_is_a_prompt(examples):
 def test_every_layout_cuts_the_same_examples(examples):
     """So that the loss with a context and without one are of the same music."""
     first = examples.batch(7, layout="none", rows=4, frames=50, stem="bass").target
-    assert all(torch.equal(first, examples.batch(7, layout=layout, rows=4, frames=50, stem="bass").target) for layout in ("click", "mix", "both"))
+    assert all(
+        torch.equal(first, examples.batch(7, layout=layout, rows=4, frames=50, stem="bass").target)
+        for layout in ("click", "mix", "both")
+    )
 
 
 def test_batches_can_be_drawn_again(examples):

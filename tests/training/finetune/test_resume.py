@@ -1,12 +1,14 @@
-"""A run that is killed goes on as if nothing had happened: losses and weights to the last digit, in one process and in two."""
+"""A run that is killed goes on as if nothing had happened: losses and weights to the last digit, in one process and in
+two."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from helpers.fake_songs import run, small_base, write_songs
 from safetensors.torch import load_file
+
+from helpers.fake_songs import run, small_base, write_songs
 
 pytest.importorskip("lightning_fabric")
 RECIPE = """
@@ -40,7 +42,9 @@ def go(place: Path, name: str, *changes: str, **how) -> Path:
 def lines(folder: Path) -> list[dict]:
     """Figures without the time that they took."""
     read = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("time", "samples_per_second", "waiting_for_data")} for line in read]
+    return [
+        {k: v for k, v in line.items() if k not in ("time", "samples_per_second", "waiting_for_data")} for line in read
+    ]
 
 
 @pytest.fixture(scope="module")

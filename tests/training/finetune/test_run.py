@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.fake_songs import small_base, write_songs
 from safetensors.torch import load_file
 
+from helpers.fake_songs import small_base, write_songs
 from stage.cli import app as cli
 from stage.errors import StageError
 from stage.pipeline import Stage
-from stage.training.finetune import checkpoints, run as loop
+from stage.training.finetune import checkpoints
+from stage.training.finetune import run as loop
 from stage.training.finetune.recipe import Keep, Recipe, read
 
 pytest.importorskip("lightning_fabric")
@@ -46,7 +47,9 @@ def recipe(place: Path, *changes: str) -> Recipe:
 
 
 def train(place: Path, out: Path, *changes: str, base: str = "base", **how) -> loop.Ended:
-    return loop.finetune(recipe(place, *changes), str(place / base), place / "songs", out, tell=lambda line: None, **how)
+    return loop.finetune(
+        recipe(place, *changes), str(place / base), place / "songs", out, tell=lambda line: None, **how
+    )
 
 
 def losses(out: Path, name: str = "loss") -> list[float]:
@@ -61,8 +64,19 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_one_example_is_learnt_by_heart(place, tmp_path):
-    train(place, tmp_path / "run", "loader.cache=tokens", "loader.cached_examples=1", "schedule.steps=60", "optimizer.lr=0.01",
-          "batch.size=1", "examples.context_dropout=0", "examples.text_dropout=0", "optimizer.clip_norm=1", "schedule.kind=cosine")  # fmt: skip
+    train(
+        place,
+        tmp_path / "run",
+        "loader.cache=tokens",
+        "loader.cached_examples=1",
+        "schedule.steps=60",
+        "optimizer.lr=0.01",
+        "batch.size=1",
+        "examples.context_dropout=0",
+        "examples.text_dropout=0",
+        "optimizer.clip_norm=1",
+        "schedule.kind=cosine",
+    )
     found = losses(tmp_path / "run")
     assert len(found) == 60 and found[0] > 2.5 and np.mean(found[-3:]) < 0.5 * found[0]
 
@@ -81,9 +95,14 @@ def test_all_weights(place, tmp_path):
     known = json.loads((tmp_path / "run" / "run.json").read_text())
     assert known["starts"][0]["versions"]["torch"] == torch.__version__ and known["songs"]["held out"] == ["heldout-50"]
     assert "CC-BY-NC-4.0" in (ended.place / "README.md").read_text()
-    assert read(tmp_path / "run" / "recipe.yaml") == recipe(place, "every.listen=3", "every.validate=2", "track.tensorboard=true")
+    assert read(tmp_path / "run" / "recipe.yaml") == recipe(
+        place, "every.listen=3", "every.validate=2", "track.tensorboard=true"
+    )
     heard = sorted(path.name for path in (tmp_path / "run" / "listen" / "step-00000003").iterdir())
-    assert [name for name in heard if name.endswith("png")] == ["drums-click-heldout-50.png", "drums-mix-heldout-50.png"] and len(heard) == 8
+    assert [name for name in heard if name.endswith("png")] == [
+        "drums-click-heldout-50.png",
+        "drums-mix-heldout-50.png",
+    ] and len(heard) == 8
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     assert Stage.from_pretrained(str(ended.place)).generate_audio({}, "drums", seconds=0.5).shape == (1, 16000)
 
@@ -101,7 +120,11 @@ def test_embeddings_and_attention(place, tmp_path):
     ended = train(place, tmp_path / "run", "learn.parameters=embeddings+attention")
     old, new = weights(place / "base"), weights(ended.place)
     moved = {name for name in old if not torch.equal(old[name], new[name])}
-    parts = [f"layers.{i}.{part}" for i in range(2) for part in ("self_norm.weight", "self_norm.bias", "qkv.weight", "self_out.weight")]
+    parts = [
+        f"layers.{i}.{part}"
+        for i in range(2)
+        for part in ("self_norm.weight", "self_norm.bias", "qkv.weight", "self_out.weight")
+    ]
     assert moved == {"embed", *parts}
 
 
@@ -182,12 +205,17 @@ def test_held_out_songs_are_those_of_the_data_or_the_last_ones():
     from stage.training.finetune.validation import split
 
     def songs(*splits: str | None) -> list[Song]:
-        return [Song(id=f"{9 - i}", stems={"drums": []} if i else {"bass": []}, split=name) for i, name in enumerate(splits)]
+        return [
+            Song(id=f"{9 - i}", stems={"drums": []} if i else {"bass": []}, split=name) for i, name in enumerate(splits)
+        ]
 
     def ids(parts: tuple[list, list]) -> tuple[str, str]:
         return "".join(s.id for s in parts[0]), "".join(s.id for s in parts[1])
 
-    assert ids(split(songs("train", "train", "test", "valid", "train", None), ["drums"], 2)) == ("58", "6")  # never the test songs, if it can be helped
+    assert ids(split(songs("train", "train", "test", "valid", "train", None), ["drums"], 2)) == (
+        "58",
+        "6",
+    )  # never the test songs, if it can be helped
     assert ids(split(songs(None, None, None, None, None), ["drums"], 1)) == ("567", "8")
     assert ids(split(songs(None, None, None), ["drums"], 24)) == ("7", "8")  # half at the most
 
@@ -201,7 +229,9 @@ def test_a_loss_that_is_no_number_stops_with_a_report(place, tmp_path):
         stage.decoder.layers[1].up.weight[0, 0] = float("nan")
     stage.save_pretrained(str(tmp_path / "spoilt"))
     with pytest.raises(StageError, match=r"no number in step 1 \(songs: train-.*layers.1.up.weight") as error:
-        loop.finetune(recipe(place), str(tmp_path / "spoilt"), place / "songs", tmp_path / "run", tell=lambda line: None)
+        loop.finetune(
+            recipe(place), str(tmp_path / "spoilt"), place / "songs", tmp_path / "run", tell=lambda line: None
+        )
     report = json.loads((tmp_path / "run" / "nan-step-1-process-0.json").read_text())
     assert str(tmp_path / "run") in str(error.value) and report["weights that are not finite"] == ["layers.1.up.weight"]
     assert len(report["passes"][0]["songs"]) == 2 and report["passes"][0]["losses of the codebooks"] == ["nan", "nan"]
@@ -209,7 +239,17 @@ def test_a_loss_that_is_no_number_stops_with_a_report(place, tmp_path):
 
 
 def test_a_signal_saves_and_the_command_goes_on(place, tmp_path, capsys, monkeypatch):
-    arguments = ["train", "finetune", str(place / "recipe.yaml"), "--base", str(place / "base"), "--data", str(place / "songs"), "--out", str(tmp_path / "run")]
+    arguments = [
+        "train",
+        "finetune",
+        str(place / "recipe.yaml"),
+        "--base",
+        str(place / "base"),
+        "--data",
+        str(place / "songs"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
     whole = train(place, tmp_path / "whole", "schedule.steps=5")
     advance = loop.Run.advance
 
@@ -221,10 +261,15 @@ def test_a_signal_saves_and_the_command_goes_on(place, tmp_path, capsys, monkeyp
     monkeypatch.setattr(loop.Run, "advance", disturbed)
     monkeypatch.setattr("sys.argv", ["stage", *arguments, "--set", "schedule.steps=5"])
     assert cli.run([*arguments, "--set", "schedule.steps=5"]) == 130
-    assert "stopped after step 3, and saved; the same command goes on from there: stage train finetune" in capsys.readouterr().out
+    assert (
+        "stopped after step 3, and saved; the same command goes on from there: stage train finetune"
+        in capsys.readouterr().out
+    )
     assert cli.run([*arguments, "--set", "schedule.steps=5"]) == 0
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
-    assert (tmp_path / "run" / "model" / "decoder.safetensors").read_bytes() == (whole.place / "decoder.safetensors").read_bytes()
+    assert (tmp_path / "run" / "model" / "decoder.safetensors").read_bytes() == (
+        whole.place / "decoder.safetensors"
+    ).read_bytes()
     capsys.readouterr()
     assert cli.run([*arguments, "--set", "schedule.steps=5"]) == 0
     assert "is finished: 5 steps" in capsys.readouterr().out

@@ -1,4 +1,5 @@
-"""audiocraft's MusicGen: ``state_dict.bin`` (decoder) and ``compression_state_dict.bin`` (codec), read without executing pickles."""
+"""audiocraft's MusicGen: ``state_dict.bin`` (decoder) and ``compression_state_dict.bin`` (codec), read without
+executing pickles."""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stage.config import DecoderConfig
-from stage.errors import StageError
-from stage.models.encodec import EncodecCodec
 from stage.checkpoints.importers.detect import Foreign, base_config, t5_at
 from stage.checkpoints.importers.names import require
 from stage.checkpoints.importers.seanet import encodec
+from stage.config import DecoderConfig
+from stage.errors import StageError
+from stage.models.encodec import EncodecCodec
 
 DECODER, CODEC = "state_dict.bin", "compression_state_dict.bin"
 PROJECTION = "condition_provider.conditioners.description.output_proj"
@@ -65,26 +66,42 @@ def read(folder: Path, stems: Sequence[str], t5: str) -> Foreign:
     require(["emb.0.weight", "transformer.layers.0.linear1.weight", f"{PROJECTION}.weight"], weights, title)
     tables = [name for name in weights if re.fullmatch(r"emb\.\d+\.weight", name)]
     if len(tables) != 4:
-        raise StageError(f"{folder} has {len(tables)} codebooks: the mono MusicGen with 4 is supported, not the stereo one")
+        raise StageError(
+            f"{folder} has {len(tables)} codebooks: the mono MusicGen with 4 is supported, not the stereo one"
+        )
     rows, dim = weights["emb.0.weight"].shape
     if dim % 64:
         raise StageError(f"{folder} is not MusicGen: its width {dim} is no multiple of 64")
     config = base_config(
-        tuple(stems), dim=dim, layers=1 + max(int(found[1]) for n in weights if (found := re.match(r"transformer\.layers\.(\d+)\.", n))),
-        heads=dim // 64, ffn_dim=weights["transformer.layers.0.linear1.weight"].shape[0], codebooks=len(tables), codebook_size=rows - 1,
+        tuple(stems),
+        dim=dim,
+        layers=1 + max(int(found[1]) for n in weights if (found := re.match(r"transformer\.layers\.(\d+)\.", n))),
+        heads=dim // 64,
+        ffn_dim=weights["transformer.layers.0.linear1.weight"].shape[0],
+        codebooks=len(tables),
+        codebook_size=rows - 1,
         text_dim=weights[f"{PROJECTION}.weight"].shape[1],
-    )  # fmt: skip
+    )
     text = t5_at(t5)
-    made = Foreign("MusicGen of audiocraft", config, decoder_names(config), weights, _codec(folder / CODEC), text, base=True)
+    made = Foreign(
+        "MusicGen of audiocraft", config, decoder_names(config), weights, _codec(folder / CODEC), text, base=True
+    )
     made.check(title, lambda name: weights[name].shape)
     if text.dim != config.text_dim:
-        raise StageError(f"{t5} is {text.dim} wide, and {title} was trained with a text encoder of {config.text_dim}: give that one with --t5")
+        raise StageError(
+            f"{t5} is {text.dim} wide, and {title} was trained with a text encoder of {config.text_dim}: give that one"
+            " with --t5"
+        )
     return made
 
 
 def _split(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """With the queries, and the keys and values, of each cross-attention as tensors of their own."""
-    stacks = {name: name.removesuffix(".in_proj_weight") for name in weights if name.endswith(".cross_attention.in_proj_weight")}
+    stacks = {
+        name: name.removesuffix(".in_proj_weight")
+        for name in weights
+        if name.endswith(".cross_attention.in_proj_weight")
+    }
     for name, stem in stacks.items():
         third = weights[name].shape[0] // 3
         weights[f"{stem}.q"], weights[f"{stem}.kv"] = weights[name][:third], weights[name][third:]
@@ -103,7 +120,9 @@ def _codec(file: Path) -> EncodecCodec:
     try:
         return EncodecCodec.from_pretrained(name.removeprefix("//pretrained/"))
     except (OSError, ValueError) as error:
-        raise StageError(f"{file} names the codec {name}, which could not be had ({str(error).splitlines()[0]})") from None
+        raise StageError(
+            f"{file} names the codec {name}, which could not be had ({str(error).splitlines()[0]})"
+        ) from None
 
 
 def _open(file: Path) -> dict[str, Any]:
@@ -111,7 +130,10 @@ def _open(file: Path) -> dict[str, Any]:
     try:
         opened = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise StageError(f"{file} holds more than plain tensors, or is not whole; it was not run ({str(error).strip().splitlines()[0]})") from None
+        raise StageError(
+            f"{file} holds more than plain tensors, or is not whole; it was not run"
+            f" ({str(error).strip().splitlines()[0]})"
+        ) from None
     if not isinstance(opened, dict):
         raise StageError(f"{file} is not a state of audiocraft")
     return opened

@@ -1,4 +1,5 @@
-"""The authors' released STAGE checkpoints: one safetensors file with decoder (``lm.``), T5, its projection, and codec."""
+"""The authors' released STAGE checkpoints: one safetensors file with decoder (``lm.``), T5, its projection, and
+codec."""
 
 from __future__ import annotations
 
@@ -7,13 +8,13 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from stage.config import DecoderConfig
-from stage.errors import StageError
-from stage.models.encodec import EncodecCodec
 from stage.checkpoints.importers.detect import Foreign, t5_from
 from stage.checkpoints.importers.names import require
 from stage.checkpoints.importers.seanet import encodec
 from stage.checkpoints.tensors import Files
+from stage.config import DecoderConfig
+from stage.errors import StageError
+from stage.models.encodec import EncodecCodec
 
 PREFIX = "lm.decoder."
 TEXT = "condition_provider.embedders.description."
@@ -70,7 +71,10 @@ def read(file: Path, stem: str, t5: str) -> Foreign:
     codec = encodec(weights.below("encodec_model."), f"{file} (encodec_model)")
     text = t5_from(weights.below(f"{TEXT}t5."), t5, f"{file} ({TEXT}t5)")
     if text.dim != config.text_dim:
-        raise StageError(f"{weights.title} does not fit together: its T5 is {text.dim} wide, and its projection takes {config.text_dim}")
+        raise StageError(
+            f"{weights.title} does not fit together: its T5 is {text.dim} wide, and its projection takes"
+            f" {config.text_dim}"
+        )
     made = Foreign("STAGE of its authors", config, table, weights, EncodecCodec(codec), text, base=False)
     made.check(weights.title, weights.shape)
     return made
@@ -78,15 +82,29 @@ def read(file: Path, stem: str, t5: str) -> Foreign:
 
 def _shape(weights: Files, stem: str) -> DecoderConfig:
     """The decoder's shape, read off its tensors; its heads are 64 wide."""
-    first, up, text = f"{PREFIX}token_emb.emb.0.weight", f"{PREFIX}attn_layers.layers.2.1.ff.0.0.weight", f"{TEXT}output_proj.weight"
+    first, up, text = (
+        f"{PREFIX}token_emb.emb.0.weight",
+        f"{PREFIX}attn_layers.layers.2.1.ff.0.0.weight",
+        f"{TEXT}output_proj.weight",
+    )
     require([first, up, text], weights, weights.title)
     tables = [name for name in weights if re.fullmatch(re.escape(PREFIX) + r"token_emb\.emb\.\d+\.weight", name)]
-    parts = 1 + max(int(found[1]) for name in weights if (found := re.match(re.escape(PREFIX) + r"attn_layers\.layers\.(\d+)\.", name)))
+    parts = 1 + max(
+        int(found[1])
+        for name in weights
+        if (found := re.match(re.escape(PREFIX) + r"attn_layers\.layers\.(\d+)\.", name))
+    )
     rows, dim = weights.shape(first)
     if dim % 64:
         raise StageError(f"{weights.title} is not the authors' STAGE: its width {dim} is no multiple of 64")
     return DecoderConfig(
         # a layer is three parts; of a cut one, the names that are missing are told
-        dim=dim, layers=-(-parts // 3), heads=dim // 64, ffn_dim=weights.shape(up)[0], codebooks=len(tables), codebook_size=rows - 2,
-        stems=(stem,), text_dim=weights.shape(text)[1],
-    )  # fmt: skip
+        dim=dim,
+        layers=-(-parts // 3),
+        heads=dim // 64,
+        ffn_dim=weights.shape(up)[0],
+        codebooks=len(tables),
+        codebook_size=rows - 2,
+        stems=(stem,),
+        text_dim=weights.shape(text)[1],
+    )

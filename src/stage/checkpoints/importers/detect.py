@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stage.checkpoints.importers.names import load, made_of, make_base, require, short
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models.decoder import Decoder
 from stage.models.encodec import EncodecCodec
 from stage.models.text import T5Text
-from stage.checkpoints.importers.names import load, made_of, make_base, require, short
 
 MUSICGEN_LICENCE = "CC-BY-NC-4.0"
 """Of the MusicGen weights, and so of what is made of them: not for commercial use."""
@@ -26,7 +26,8 @@ T5 = "google-t5/t5-base"
 class Foreign:
     """A model under somebody else's names.
 
-    kind: what it is, in words. decoder: shape. table: for each of our parameters, the names in ``weights`` that it is made of.
+    kind: what it is, in words. decoder: shape. table: for each of our parameters, the names in ``weights`` that it is
+    made of.
     base: whether its embedding tables are those of MusicGen, to which the rows of STAGE are yet to be added.
     """
 
@@ -49,12 +50,17 @@ class Foreign:
         return make_base(tensor, self.decoder) if name == "embed" and self.base and self.decoder.stems else tensor
 
     def check(self, title: str, shape_of: Any) -> None:
-        """Raise StageError with the names that are missing or of another shape. shape_of: name -> shape in ``weights``."""
+        """Raise StageError with the names that are missing or of another shape. shape_of: name -> shape in
+        ``weights``."""
         require((name for theirs in self.table.values() for name in theirs), self.weights, title)
         wrong, shape = [], self.decoder
-        if self.codec is not None and (self.codec.codebooks, self.codec.codebook_size) != (shape.codebooks, shape.codebook_size):
+        if self.codec is not None and (self.codec.codebooks, self.codec.codebook_size) != (
+            shape.codebooks,
+            shape.codebook_size,
+        ):
             wrong.append(
-                f"it has {shape.codebooks} codebooks of {shape.codebook_size}, and its codec has {self.codec.codebooks} of {self.codec.codebook_size}"
+                f"it has {shape.codebooks} codebooks of {shape.codebook_size}, and its codec has {self.codec.codebooks}"
+                f" of {self.codec.codebook_size}"
             )
         for ours, shape in self.shapes().items():
             want = list(shape[1:] if ours in ("embed", "head") else shape)
@@ -86,11 +92,19 @@ def t5_from(weights: Mapping[str, Tensor], tokenizer: str, title: str) -> T5Text
     require([shared, wide, near, f"{first}0.SelfAttention.q.weight"], weights, title)
     (vocabulary, width), (buckets, heads) = weights[shared].shape, weights[near].shape
     config = T5Config(
-        vocab_size=vocabulary, d_model=width, d_ff=weights[wide].shape[0], num_heads=heads, relative_attention_num_buckets=buckets,
-        d_kv=weights[f"{first}0.SelfAttention.q.weight"].shape[0] // heads, feed_forward_proj="gated-gelu" if gated else "relu",
+        vocab_size=vocabulary,
+        d_model=width,
+        d_ff=weights[wide].shape[0],
+        num_heads=heads,
+        relative_attention_num_buckets=buckets,
+        d_kv=weights[f"{first}0.SelfAttention.q.weight"].shape[0] // heads,
+        feed_forward_proj="gated-gelu" if gated else "relu",
         num_layers=1 + max(int(name.split(".")[2]) for name in weights if name.startswith("encoder.block.")),
-    )  # fmt: skip
-    whole = {name: weights[name] for name in weights} | {"shared.weight": weights[shared], "encoder.embed_tokens.weight": weights[shared]}
+    )
+    whole = {name: weights[name] for name in weights} | {
+        "shared.weight": weights[shared],
+        "encoder.embed_tokens.weight": weights[shared],
+    }
     return T5Text(load(T5EncoderModel(config), whole, title), tokenizer_from(tokenizer))
 
 

@@ -1,4 +1,5 @@
-"""MusicGen bases as ``transformers`` keeps them: a folder of ``MusicgenForConditionalGeneration``, decoder, T5 and EnCodec."""
+"""MusicGen bases as ``transformers`` keeps them: a folder of ``MusicgenForConditionalGeneration``, decoder, T5 and
+EnCodec."""
 
 from __future__ import annotations
 
@@ -7,18 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stage.config import DecoderConfig
-from stage.errors import StageError
-from stage.models.encodec import EncodecCodec
-from stage.models.text import quiet
 from stage.checkpoints.importers.detect import Foreign, base_config, t5_from
 from stage.checkpoints.importers.names import load
 from stage.checkpoints.importers.seanet import name_in_transformers
 from stage.checkpoints.tensors import Files, safetensors_of
+from stage.config import DecoderConfig
+from stage.errors import StageError
+from stage.models.encodec import EncodecCodec
+from stage.models.text import quiet
 
 
 def decoder_names(config: DecoderConfig, prefix: str = "decoder.") -> dict[str, list[str]]:
-    """For each of our decoder's parameters but the text projection, the names in ``transformers`` (see ``names.made_of``)."""
+    """For each of our decoder's parameters but the text projection, the names in ``transformers`` (see
+    ``names.made_of``)."""
     body = f"{prefix}model.decoder."
     names = {
         "embed": [f"{body}embed_tokens.{k}.weight" for k in range(config.codebooks)],
@@ -69,15 +71,28 @@ def read(folder: Path, stems: Sequence[str]) -> Foreign:
             theirs, codec = config.decoder, config.audio_encoder
             sound = EncodecModel(codec)
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise StageError(f"{folder / 'config.json'} is not that of a whole MusicGen: {str(error).splitlines()[0]}") from None
+        raise StageError(
+            f"{folder / 'config.json'} is not that of a whole MusicGen: {str(error).splitlines()[0]}"
+        ) from None
     if theirs.audio_channels != 1:
-        raise StageError(f"{folder} is a stereo MusicGen, whose codebooks alternate between left and right: bring the mono one of its size")
+        raise StageError(
+            f"{folder} is a stereo MusicGen, whose codebooks alternate between left and right: bring the mono one of"
+            " its size"
+        )
     weights = Files(safetensors_of(folder))
     shape = base_config(
-        tuple(stems), dim=theirs.hidden_size, layers=theirs.num_hidden_layers, heads=theirs.num_attention_heads, ffn_dim=theirs.ffn_dim,
-        codebooks=theirs.num_codebooks, codebook_size=theirs.vocab_size, text_dim=config.text_encoder.d_model,
-    )  # fmt: skip
-    table = decoder_names(shape) | {f"text_projection.{ending}": [f"enc_to_dec_proj.{ending}"] for ending in ("weight", "bias")}
+        tuple(stems),
+        dim=theirs.hidden_size,
+        layers=theirs.num_hidden_layers,
+        heads=theirs.num_attention_heads,
+        ffn_dim=theirs.ffn_dim,
+        codebooks=theirs.num_codebooks,
+        codebook_size=theirs.vocab_size,
+        text_dim=config.text_encoder.d_model,
+    )
+    table = decoder_names(shape) | {
+        f"text_projection.{ending}": [f"enc_to_dec_proj.{ending}"] for ending in ("weight", "bias")
+    }
     parts = weights.below("audio_encoder.")
     load(sound, {name_in_transformers(name): parts[name] for name in parts}, f"{folder} (audio_encoder)")
     text = t5_from(weights.below("text_encoder."), str(folder), f"{folder} (text_encoder)")

@@ -12,7 +12,8 @@ from stage.errors import StageError
 
 
 def made_of(ours: str, theirs: list[str], weights: Mapping[str, Tensor]) -> Tensor:
-    """One of our parameters made of theirs: several are stacked (embedding, head) or concatenated (qkv) along dimension 0."""
+    """One of our parameters made of theirs: several are stacked (embedding, head) or concatenated (qkv) along dimension
+    0."""
     parts = [weights[name] for name in theirs]
     if ours in ("embed", "head"):
         return torch.stack(parts)
@@ -41,7 +42,9 @@ def load(module: nn.Module, weights: Mapping[str, Tensor], where: str, may_lack:
     own = module.state_dict()
     require((name for name in own if name not in set(may_lack)), weights, where)
     found = {name: weights[name] for name in own if name in weights}
-    wrong = [f"{n} is {list(found[n].shape)}, not {list(own[n].shape)}" for n in found if found[n].shape != own[n].shape]
+    wrong = [
+        f"{n} is {list(found[n].shape)}, not {list(own[n].shape)}" for n in found if found[n].shape != own[n].shape
+    ]
     if wrong:
         raise StageError(f"{where} does not fit: {short(wrong)}")
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in found.items()}, strict=False)
@@ -51,7 +54,8 @@ def load(module: nn.Module, weights: Mapping[str, Tensor], where: str, may_lack:
 def make_base(embed: Tensor, config: DecoderConfig, seed: int = 0) -> Tensor:
     """MusicGen's embedding tables [K, codes + 1, D] as STAGE begins with them (arXiv 2504.05690, section 3).
 
-    The start token's row is zeroed: it is padding from now on. Rows for the separators, and for what closes other contexts,
+    The start token's row is zeroed: it is padding from now on. Rows for the separators, and for what closes other
+    contexts,
     are drawn (Kaiming-normal). Returns [K, rows, D].
     """
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,5 @@
-"""EnCodec's weights (arXiv 2210.13438) under the names of audiocraft, which the authors' checkpoints keep, as ``transformers`` names them."""
+"""EnCodec's weights (arXiv 2210.13438) under the names of audiocraft, which the authors' checkpoints keep, as
+``transformers`` names them."""
 
 from __future__ import annotations
 
@@ -14,10 +15,21 @@ if TYPE_CHECKING:
     from transformers import EncodecModel
 
 MUSICGEN = dict(
-    sampling_rate=32000, audio_channels=1, num_filters=64, upsampling_ratios=[8, 5, 4, 4], codebook_size=2048, codebook_dim=128, hidden_size=128,
-    target_bandwidths=[2.2], norm_type="weight_norm", use_causal_conv=False, num_lstm_layers=2, normalize=False, chunk_length_s=None,
+    sampling_rate=32000,
+    audio_channels=1,
+    num_filters=64,
+    upsampling_ratios=[8, 5, 4, 4],
+    codebook_size=2048,
+    codebook_dim=128,
+    hidden_size=128,
+    target_bandwidths=[2.2],
+    norm_type="weight_norm",
+    use_causal_conv=False,
+    num_lstm_layers=2,
+    normalize=False,
+    chunk_length_s=None,
     use_conv_shortcut=False,
-)  # fmt: skip
+)
 """``transformers.EncodecConfig`` of MusicGen's codec: 32 kHz mono, 50 frames/s, 4 codebooks of 2048 (2.2 kbit/s)."""
 
 _RULES = (

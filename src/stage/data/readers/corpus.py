@@ -26,11 +26,19 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
     try:
         meta = song.meta
         name = song.id
-        sources = [Source(stem, place.folder / f"{stem}.flac", " ".join(about.get("words") or [stem])) for stem, about in meta["stems"].items()]
+        sources = [
+            Source(stem, place.folder / f"{stem}.flac", " ".join(about.get("words") or [stem]))
+            for stem, about in meta["stems"].items()
+        ]
         facts = dict(
-            beats=np.stack([song.beats, song.numbers], 1).astype(np.float64), genres=_words(meta.get("genre")), moods=_words(meta.get("moods")),
-            tempo=meta.get("tempo"), key=meta.get("key"), chords=meta.get("chords"), captions=tuple(meta.get("captions") or ()),
-        )  # fmt: skip
+            beats=np.stack([song.beats, song.numbers], 1).astype(np.float64),
+            genres=_words(meta.get("genre")),
+            moods=_words(meta.get("moods")),
+            tempo=meta.get("tempo"),
+            key=meta.get("key"),
+            chords=meta.get("chords"),
+            captions=tuple(meta.get("captions") or ()),
+        )
     except (StageError, KeyError, TypeError, ValueError, AttributeError) as error:
         other = f"{place.folder / 'song.json'} is not of this version ({type(error).__name__}: {error})"
         detail = str(error) if isinstance(error, StageError) else other

@@ -1,7 +1,10 @@
-"""Any folder of stems: `song/drums.wav`, `artist/song/01 Bass DI.flac`, `song/drums/kick.wav`, with what the user says beside them.
+"""Any folder of stems: `song/drums.wav`, `artist/song/01 Bass DI.flac`, `song/drums/kick.wav`, with what the user says
+beside them.
 
-`stems.yaml` (or `.json`) in the folder that is opened names more stems: role -> patterns; `ignore` for what is to be left out.
-`song.yaml` in a song's folder tells artist, title, tempo, key, genres, moods and split; `beats.txt` its beats, "seconds number" a line.
+`stems.yaml` (or `.json`) in the folder that is opened names more stems: role -> patterns; `ignore` for what is to be
+left out.
+`song.yaml` in a song's folder tells artist, title, tempo, key, genres, moods and split; `beats.txt` its beats, "seconds
+number" a line.
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from stage.beats.grid import TEMPO_RANGE, BeatGrid
 from stage.data.readers.gather import Source, make, parse, tracks_of
 from stage.data.readers.places import SPLITS, Place
 from stage.data.roles import FOLDER, Names
 from stage.data.song import Problem, Song
 from stage.errors import MissingExtra, StageError
-from stage.beats.grid import TEMPO_RANGE, BeatGrid
 
 AUDIO = (".wav", ".flac", ".aif", ".aiff", ".w64", ".caf", ".ogg", ".mp3")
 NAMES = ("stems.yaml", "stems.yml", "stems.json")
@@ -40,7 +43,8 @@ class FolderPlace(Place):
 
 
 def places(root: Path) -> list[Place]:
-    """Every folder below `root` that holds audio files, or folders named like a stem that do; none if no name is known anywhere.
+    """Every folder below `root` that holds audio files, or folders named like a stem that do; none if no name is known
+    anywhere.
 
     Raises StageError for a `stems.yaml` that cannot be used.
     """
@@ -54,8 +58,12 @@ def _walk(root: Path, names: Names) -> list[tuple[Path, str | None, tuple[str, .
     while folders:
         folder, parts = folders.pop()
         if _files(folder, names):
-            split = next((part for part in parts if part in SPLITS), None) or (root.resolve().name if root.resolve().name in SPLITS else None)
-            found.append((folder, split, tuple(part for part in parts if part not in SPLITS) or (folder.resolve().name,)))
+            split = next((part for part in parts if part in SPLITS), None) or (
+                root.resolve().name if root.resolve().name in SPLITS else None
+            )
+            found.append(
+                (folder, split, tuple(part for part in parts if part not in SPLITS) or (folder.resolve().name,))
+            )
         elif len(parts) < DEPTH:
             folders += [(path, (*parts, path.name)) for path in _entries(folder) if path.is_dir()]
     return sorted(found)
@@ -93,7 +101,13 @@ def read(place: FolderPlace, problems: list[Problem]) -> Song | None:
             problems.append(Problem(name, "stem name unknown", hint, path.stem))
     about = _facts(place.folder, name, problems)
     artist, title = _told(place.parts)
-    about = {"artist": artist, "title": title, "split": place.split, **about, "beats": _beats(place.folder / BEATS, name, problems)}
+    about = {
+        "artist": artist,
+        "title": title,
+        "split": place.split,
+        **about,
+        "beats": _beats(place.folder / BEATS, name, problems),
+    }
     return make(name, tracks_of(name, sources, problems), problems, **about)
 
 
@@ -128,10 +142,15 @@ def extra_names(root: Path) -> dict[str | None, list[str]]:
     out: dict[str | None, list[str]] = {}
     for role, patterns in table.items():
         patterns = [patterns] if isinstance(patterns, str) else patterns
-        if not isinstance(patterns, list) or not all(isinstance(one, str) and re.search(r"\w", one) for one in patterns):
+        if not isinstance(patterns, list) or not all(
+            isinstance(one, str) and re.search(r"\w", one) for one in patterns
+        ):
             raise StageError(f'{path}: "{role}" needs a list of names, like [kit, "tr*"]')
         if not re.fullmatch(r"[a-z][a-z0-9_]*", str(role)):
-            raise StageError(f'{path}: "{role}" is no name for a stem: take small letters, like {", ".join(filter(None, FOLDER))}, or {IGNORE}')
+            raise StageError(
+                f'{path}: "{role}" is no name for a stem: take small letters, like {", ".join(filter(None, FOLDER))},'
+                f" or {IGNORE}"
+            )
         out[None if role == IGNORE else role] = patterns
     return out
 
@@ -161,7 +180,8 @@ def _facts(folder: Path, song: str, problems: list[Problem]) -> dict[str, Any]:
 
 
 def _fact(path: Path, key: str, value: Any) -> tuple[str, Any]:
-    """The field of Song and its value for an entry of song.yaml. Raises StageError for what is not known or makes no sense."""
+    """The field of Song and its value for an entry of song.yaml. Raises StageError for what is not known or makes no
+    sense."""
     if key in ("artist", "title", "key", "split") and isinstance(value, (str, int, float)):
         return key, str(value)
     if key == "tempo" and isinstance(value, (int, float)) and TEMPO_RANGE[0] <= value <= TEMPO_RANGE[1]:
@@ -172,4 +192,6 @@ def _fact(path: Path, key: str, value: Any) -> tuple[str, Any]:
     if key in known:
         raise StageError(f"{path}: {key} cannot be {value!r}")
     near = difflib.get_close_matches(str(key), known, 1)
-    raise StageError(f'{path}: "{key}" is not known' + (f": is {near[0]} meant?" if near else f", only {', '.join(known)}"))
+    raise StageError(
+        f'{path}: "{key}" is not known' + (f": is {near[0]} meant?" if near else f", only {', '.join(known)}")
+    )

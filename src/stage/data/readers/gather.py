@@ -1,6 +1,7 @@
 """From paths to a song: probes the files of each role, and leaves out with a reason what would spoil an example.
 
-A role is kept whole or not at all: drums without the snare's track would be a wrong target, and its rest a wrong context.
+A role is kept whole or not at all: drums without the snare's track would be a wrong target, and its rest a wrong
+context.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from stage.data.song import Problem, Song, Track, common_length, probe
 from stage.errors import MissingExtra, StageError
 
 TOLERANCE = 1.0
-"""Seconds by which a track's length may differ from that of the song's other tracks; beyond it, its begin is in doubt too."""
+"""Seconds by which a track's length may differ from that of the song's other tracks; beyond it, its begin is in doubt
+too."""
 
 LONGEST_HOURS = 24
 """A header that announces more has no length in it, or is broken."""
@@ -53,7 +55,10 @@ def tracks_of(song: str, sources: Iterable[Source], problems: list[Problem]) -> 
                 raise StageError(f"{source.path} does not exist")
             track = source.read(str(source.path), kind=source.kind, bleed=source.bleed)
             if track.samples > LONGEST_HOURS * 3600 * track.rate:
-                raise StageError(f"{source.path} announces no length, or more than {LONGEST_HOURS} hours: write it anew as WAV or FLAC")
+                raise StageError(
+                    f"{source.path} announces no length, or more than {LONGEST_HOURS} hours: write it anew as WAV or"
+                    " FLAC"
+                )
         except StageError as error:
             problems.append(Problem(song, reason(source.path, error), str(error), source.role))
             bad.add(source.role)
@@ -62,10 +67,15 @@ def tracks_of(song: str, sources: Iterable[Source], problems: list[Problem]) -> 
     return {role: tracks for role, tracks in stems.items() if role not in bad}
 
 
-def agreed(stems: dict[str, list[Track]], song: str, problems: list[Problem], tolerance: float) -> dict[str, list[Track]]:
-    """The roles whose tracks are as long as most of the song's, within `tolerance` seconds (of several such lengths, the longest)."""
+def agreed(
+    stems: dict[str, list[Track]], song: str, problems: list[Problem], tolerance: float
+) -> dict[str, list[Track]]:
+    """The roles whose tracks are as long as most of the song's, within `tolerance` seconds (of several such lengths,
+    the longest)."""
     lengths = sorted(track.samples / track.rate for tracks in stems.values() for track in tracks)
-    common = max(lengths, key=lambda length: (sum(abs(other - length) <= tolerance for other in lengths), length), default=0.0)
+    common = max(
+        lengths, key=lambda length: (sum(abs(other - length) <= tolerance for other in lengths), length), default=0.0
+    )
     kept = {}
     for role, tracks in stems.items():
         off = [track for track in tracks if abs(track.samples / track.rate - common) > tolerance]
@@ -77,8 +87,11 @@ def agreed(stems: dict[str, list[Track]], song: str, problems: list[Problem], to
     return kept
 
 
-def make(song: str, stems: dict[str, list[Track]], problems: list[Problem], tolerance: float = TOLERANCE, **about: Any) -> Song | None:
-    """The song of these tracks, at the rate that most of them have (the higher of two); None, with a problem, where nothing is left.
+def make(
+    song: str, stems: dict[str, list[Track]], problems: list[Problem], tolerance: float = TOLERANCE, **about: Any
+) -> Song | None:
+    """The song of these tracks, at the rate that most of them have (the higher of two); None, with a problem, where
+    nothing is left.
 
     about: the other fields of `Song`.
     """
@@ -88,12 +101,17 @@ def make(song: str, stems: dict[str, list[Track]], problems: list[Problem], tole
         problems.append(Problem(song, "no stems", "none of its stems can be used"))
         return None
     rate = max(set(rates), key=lambda one: (rates.count(one), one))
-    return at_rate(Song(id=song, rate=rate, samples=0, stems={role: tuple(tracks) for role, tracks in stems.items()}, **about), rate)
+    return at_rate(
+        Song(id=song, rate=rate, samples=0, stems={role: tuple(tracks) for role, tracks in stems.items()}, **about),
+        rate,
+    )
 
 
 def at_rate(song: Song, rate: int) -> Song:
     """The same song, to be read at `rate`."""
-    return replace(song, rate=rate, samples=common_length((track for tracks in song.stems.values() for track in tracks), rate))
+    return replace(
+        song, rate=rate, samples=common_length((track for tracks in song.stems.values() for track in tracks), rate)
+    )
 
 
 def text_of(path: Path, song: str, problems: list[Problem]) -> str | None:

@@ -1,4 +1,5 @@
-"""MoisesDB v0.1: `<uuid>/data.json` beside `<uuid>/<stemName>/<track id>.<extension>`; several tracks a stem, a stem perhaps twice."""
+"""MoisesDB v0.1: `<uuid>/data.json` beside `<uuid>/<stemName>/<track id>.<extension>`; several tracks a stem, a stem
+perhaps twice."""
 
 from __future__ import annotations
 
@@ -23,11 +24,23 @@ def places(root: Path) -> list[Place]:
     for folder in (root / "moisesdb" / VERSION, root / VERSION, root):
         if found := [Place(path.parent, None) for path in sorted(folder.glob("[!.]*/data.json"))]:
             # A track folder without its data.json is to be told, not passed by.
-            found += [Place(path, None) for path in sorted(folder.glob("[!.]*-*-*-*-*")) if path.is_dir() and not (path / "data.json").exists()]
+            found += [
+                Place(path, None)
+                for path in sorted(folder.glob("[!.]*-*-*-*-*"))
+                if path.is_dir() and not (path / "data.json").exists()
+            ]
             return sorted(found, key=lambda place: place.folder.name)
-    others = [path for folder in (root, root / "moisesdb") for path in sorted(folder.glob("moisesdb_v*")) if path.is_dir() and path.name != VERSION]
+    others = [
+        path
+        for folder in (root, root / "moisesdb")
+        for path in sorted(folder.glob("moisesdb_v*"))
+        if path.is_dir() and path.name != VERSION
+    ]
     if others:
-        raise StageError(f"{others[0].name} in {root} is not {VERSION}, which can be read: fetch that, or try --kind moisesdb on {others[0]}")
+        raise StageError(
+            f"{others[0].name} in {root} is not {VERSION}, which can be read: fetch that, or try --kind moisesdb on"
+            f" {others[0]}"
+        )
     return []
 
 
@@ -43,7 +56,11 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
         for stem in about["stems"]:
             for track in stem["tracks"]:
                 kind = str(track.get("trackType") or "")
-                file = place.folder / stem["stemName"] / f"{track['id']}.{str(track.get('extension') or 'wav').lstrip('.')}"
+                file = (
+                    place.folder
+                    / stem["stemName"]
+                    / f"{track['id']}.{str(track.get('extension') or 'wav').lstrip('.')}"
+                )
                 try:
                     role = roles.moises(stem["stemName"], kind)
                 except KeyError:
@@ -54,11 +71,27 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
     except MissingExtra:
         raise
     except (StageError, KeyError, TypeError, AttributeError) as error:
-        detail = str(error) if isinstance(error, StageError) else f"{path} is not of MoisesDB v0.1 ({type(error).__name__}: {error})"
+        detail = (
+            str(error)
+            if isinstance(error, StageError)
+            else f"{path} is not of MoisesDB v0.1 ({type(error).__name__}: {error})"
+        )
         problems.append(Problem(name, "bad metadata", detail))
         return None
     for stem in dict.fromkeys(unknown):
-        problems.append(Problem(name, "stem name unknown", f'{path} has a stem "{stem}", which MoisesDB v0.1 does not know', str(stem)))
+        problems.append(
+            Problem(
+                name, "stem name unknown", f'{path} has a stem "{stem}", which MoisesDB v0.1 does not know', str(stem)
+            )
+        )
     stems = tracks_of(name, sources, problems)
     genres = (str(about["genre"]).replace("_", " "),) if about.get("genre") else ()
-    return make(name, stems, problems, TOLERANCE, artist=str(about.get("artist") or ""), title=str(about.get("song") or ""), genres=genres)
+    return make(
+        name,
+        stems,
+        problems,
+        TOLERANCE,
+        artist=str(about.get("artist") or ""),
+        title=str(about.get("song") or ""),
+        genres=genres,
+    )

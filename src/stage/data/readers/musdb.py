@@ -1,4 +1,5 @@
-"""MUSDB18 (`train|test/Artist - Title.stem.mp4`, five AAC streams) and MUSDB18-HQ (`train|test/Artist - Title/drums.wav`)."""
+"""MUSDB18 (`train|test/Artist - Title.stem.mp4`, five AAC streams) and MUSDB18-HQ (`train|test/Artist -
+Title/drums.wav`)."""
 
 from __future__ import annotations
 
@@ -6,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from stage.data import roles
+from stage.data.container_tracks import streams
 from stage.data.readers.gather import Source, make, reason, tracks_of
 from stage.data.readers.places import Place, in_splits
 from stage.data.song import Problem, Song
-from stage.data.container_tracks import streams
 from stage.errors import StageError
 
 SPLITS = ("train", "test")
@@ -22,13 +23,21 @@ def mp4_places(root: Path) -> list[Place]:
 
 
 def hq_places(root: Path) -> list[Place]:
-    """The song folders of the splits, or of `root` itself; none where songs have other stems too: that is some other set of that form."""
+    """The song folders of the splits, or of `root` itself; none where songs have other stems too: that is some other
+    set of that form."""
     found = in_splits(root, SPLITS, "[!.]*/mixture.wav")
-    if not found or any(path.stem not in roles.MUSDB for place in found for path in place.folder.parent.glob("[!.]*.wav")):
+    if not found or any(
+        path.stem not in roles.MUSDB for place in found for path in place.folder.parent.glob("[!.]*.wav")
+    ):
         return []
     # A song whose mixture alone is missing is to be read too.
     folders = {place.folder.parent.parent: place.split for place in found}
-    return [Place(path, split) for folder, split in folders.items() for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
+    return [
+        Place(path, split)
+        for folder, split in folders.items()
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and path.name[0] != "."
+    ]
 
 
 def _names(name: str) -> dict[str, str]:

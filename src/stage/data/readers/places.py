@@ -19,7 +19,8 @@ class Place:
 
 
 def in_splits(root: Path, splits: Iterable[str], pattern: str) -> list[Place]:
-    """What matches `pattern` in the folders of the splits, or in `root` itself, which then may be the folder of a split."""
+    """What matches `pattern` in the folders of the splits, or in `root` itself, which then may be the folder of a
+    split."""
     splits = tuple(splits)
     found = [Place(path, split) for split in splits for path in sorted((root / split).glob(pattern))]
     own = root.resolve().name if root.resolve().name in splits else None

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from stage.data import roles
-from stage.data.readers.gather import Source, make, parse, text_of, tracks_of
 from stage.data.midi import beats
+from stage.data.readers.gather import Source, make, parse, text_of, tracks_of
 from stage.data.readers.places import Place, in_splits
 from stage.data.song import Problem, Song
 from stage.errors import MissingExtra, StageError
@@ -25,14 +25,22 @@ def places(root: Path) -> list[Place]:
         return []
     # A track folder without its metadata is to be told.
     folders = {place.folder.parent.parent: place.split for place in found}
-    return [Place(path, split) for folder, split in folders.items() for path in sorted(folder.glob("Track*")) if path.is_dir()]
+    return [
+        Place(path, split)
+        for folder, split in folders.items()
+        for path in sorted(folder.glob("Track*"))
+        if path.is_dir()
+    ]
 
 
 def read(place: Place, problems: list[Problem]) -> Song | None:
-    """The song of a track folder. Its id is the folder's name; its title, the id of its MIDI file, tells songs of the same music."""
+    """The song of a track folder. Its id is the folder's name; its title, the id of its MIDI file, tells songs of the
+    same music."""
     name, path = place.folder.name, place.folder / "metadata.yaml"
     if place.split == OMITTED:
-        problems.append(Problem(name, "duplicate", "the redux split leaves it out, as the same music is in another track"))
+        problems.append(
+            Problem(name, "duplicate", "the redux split leaves it out, as the same music is in another track")
+        )
         return None
     text = text_of(path, name, problems)
     if text is None:
@@ -46,11 +54,17 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
                 continue
             role = roles.slakh(str(stem.get("inst_class") or ""), bool(stem.get("is_drum")))
             if role:
-                sources.append(Source(role, _audio(place.folder / "stems", key), str(stem.get("midi_program_name") or "")))
+                sources.append(
+                    Source(role, _audio(place.folder / "stems", key), str(stem.get("midi_program_name") or ""))
+                )
     except MissingExtra:
         raise
     except (StageError, KeyError, TypeError, AttributeError) as error:
-        detail = str(error) if isinstance(error, StageError) else f"{path} is not of Slakh2100 ({type(error).__name__}: {error})"
+        detail = (
+            str(error)
+            if isinstance(error, StageError)
+            else f"{path} is not of Slakh2100 ({type(error).__name__}: {error})"
+        )
         problems.append(Problem(name, "bad metadata", detail))
         return None
     stems = tracks_of(name, sources, problems)
@@ -63,7 +77,16 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
     known = grid is not None and len(grid) > 1
     table = np.stack([grid.times, grid.numbers], 1).astype(np.float64) if known else None
     tempo = grid.bpm if known else None
-    return make(name, stems, problems, artist="", title=str(about.get("UUID") or ""), split=place.split, beats=table, tempo=tempo)
+    return make(
+        name,
+        stems,
+        problems,
+        artist="",
+        title=str(about.get("UUID") or ""),
+        split=place.split,
+        beats=table,
+        tempo=tempo,
+    )
 
 
 def _audio(folder: Path, key: str) -> Path:

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from stage.audio.files import resample
+from stage.beats.grid import BeatGrid, click_track
 from stage.corpus.read import CorpusSong
 from stage.errors import StageError
 from stage.evaluation.figures.harmony import Chord
-from stage.beats.grid import BeatGrid, click_track
 
 AUDIBLE = 0.01
 """Peak above which a stretch of a stem is of use, as in the training protocol."""
@@ -63,14 +63,15 @@ class MixClip:
         """The song's own stem: float32 [round(seconds * rate)]."""
         return resample(self.song.crop(self.stem, self.start, self.seconds), self.song.rate, rate)
 
-
     def whole(self, rate: int) -> tuple[str, np.ndarray]:
         """("mix", all stems together within full scale)."""
         return "mix", np.clip(self.context(rate) + self.target(rate), -1, 1)
 
     def one_stem(self, rate: int, turn: int) -> tuple[str, np.ndarray]:
         """Name and audio of one of the stems that are audible here, another for each `turn`."""
-        audible = [stem for stem in self.song.stems if np.abs(self.song.crop(stem, self.start, self.seconds)).max() > AUDIBLE]
+        audible = [
+            stem for stem in self.song.stems if np.abs(self.song.crop(stem, self.start, self.seconds)).max() > AUDIBLE
+        ]
         name = audible[turn % len(audible)]
         return name, resample(self.song.crop(name, self.start, self.seconds), self.song.rate, rate)
 
@@ -135,7 +136,9 @@ class Material:
 
     def coded(self, stem: str) -> list[MixClip]:
         """For the codec: other stretches, in all of which `stem` plays."""
-        return mix_clips(self.songs, stem, max(1, self.settings.codec // 2), self.settings.seconds, self.settings.seed + 1)
+        return mix_clips(
+            self.songs, stem, max(1, self.settings.codec // 2), self.settings.seconds, self.settings.seed + 1
+        )
 
     def truths(self, task: str) -> list[Truth]:
         """What is known about the clips of a task, in their order."""
@@ -152,7 +155,9 @@ def mix_clips(songs: Sequence[CorpusSong], stem: str, count: int, seconds: float
     """
     usable = [song for song in songs if stem in song.stems and len(song.stems) > 1 and song.seconds >= seconds]
     if not usable:
-        raise StageError(f'none of the {len(songs)} held-out songs has a stem "{stem}", others beside it, and {seconds:g} seconds')
+        raise StageError(
+            f'none of the {len(songs)} held-out songs has a stem "{stem}", others beside it, and {seconds:g} seconds'
+        )
     order = np.random.default_rng([seed, 0]).permutation(len(usable))
     clips: list[MixClip] = []
     for turn in range(4 * count):
@@ -163,7 +168,9 @@ def mix_clips(songs: Sequence[CorpusSong], stem: str, count: int, seconds: float
         if clip is not None:
             clips.append(clip)
     if len(clips) < count:
-        raise StageError(f'only {len(clips)} of {count} clips could be cut: the stem "{stem}" hardly plays in these songs')
+        raise StageError(
+            f'only {len(clips)} of {count} clips could be cut: the stem "{stem}" hardly plays in these songs'
+        )
     return clips
 
 

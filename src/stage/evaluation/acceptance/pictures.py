@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from stage.audio.files import read, to_mono
-from stage.evaluation.figures.beats import beat_phases
 from stage.evaluation.acceptance.clips import Material, Truth
 from stage.evaluation.acceptance.report import Report
+from stage.evaluation.figures.beats import beat_phases
 from stage.evaluation.figures.spectra import mel_spectrum
 
 COLOURS = {"true stem": "#4c72b0", "right context": "#55a868", "wrong context": "#c44e52", "no context": "#8c8c8c"}
@@ -20,7 +20,9 @@ def draw(result: Report, rows: dict[str, dict], material: Material, out: Path) -
     tasks = [task for task in ("click", "mix", "mix alone", "true drums", "bass", "true bass") if f"{task}/000" in rows]
     truths = {task: material.truths(task) for task in tasks}
     paths = [_phases(rows, truths, out / "onsets.png"), _bars(result, out / "conditions.png")]
-    found = [(task, index) for task in tasks for index in range(2) if (out / "examples" / _example(task, index)).exists()]
+    found = [
+        (task, index) for task in tasks for index in range(2) if (out / "examples" / _example(task, index)).exists()
+    ]
     if found:
         paths.append(_stems(found, truths, out / "examples", out / "stems.png"))
     return paths
@@ -38,7 +40,9 @@ def _phases(rows: dict[str, dict], truths: dict[str, list[Truth]], path: Path) -
     axes = figure.subplots(len(truths), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (task, known) in zip(axes, truths.items()):
         found = sorted(key for key in rows if key.rsplit("/", 1)[0] == task)
-        phases = [beat_phases(truth.grid.times, np.array(rows[key]["heard"]["onsets"])) for key, truth in zip(found, known)]
+        phases = [
+            beat_phases(truth.grid.times, np.array(rows[key]["heard"]["onsets"])) for key, truth in zip(found, known)
+        ]
         phases = np.concatenate(phases) if phases else np.zeros(0)
         # Half a bin early, so that the beat is in the middle of the first bar, not on its edge.
         axis.hist((phases + 1 / 96) % 1 - 1 / 96, bins=np.arange(49) / 48 - 1 / 96, color="#55a868")
@@ -57,7 +61,13 @@ def _bars(result: Report, path: Path) -> Path:
     for axis, (metric, title) in zip(figure.subplots(1, 3), titles.items()):
         for place, (task, conditions) in enumerate(result.conditions.items()):
             for offset, (condition, means) in enumerate(conditions.items()):
-                axis.bar(place + (offset - 1.5) / 5, means[metric], 0.19, color=COLOURS[condition], label=condition if place == 0 else None)
+                axis.bar(
+                    place + (offset - 1.5) / 5,
+                    means[metric],
+                    0.19,
+                    color=COLOURS[condition],
+                    label=condition if place == 0 else None,
+                )
         axis.set_xticks(range(len(result.conditions)), list(result.conditions))
         axis.set_title(title)
     figure.axes[0].legend()

@@ -60,10 +60,17 @@ def report(rows: dict[str, dict], material: Material) -> Report:
         conditions[task] = {
             "true stem": _mean(_heard(rows, f"true {stem}"), material.truths(stem)),
             "right context": _mean(heard, truths),
-            "wrong context": mean_scores([score(heard[other], truths[i]) for i, other in enumerate(partners) if other is not None]),
+            "wrong context": mean_scores(
+                [score(heard[other], truths[i]) for i, other in enumerate(partners) if other is not None]
+            ),
             "no context": mean_scores([score(none[i % len(none)], truth) for i, truth in enumerate(truths)]),
         }
-    extra = {"prompts": _prompts(rows), "codec": _codec(rows), "kick": _kick(rows), "speed": _speed(rows, material.settings.seconds)}
+    extra = {
+        "prompts": _prompts(rows),
+        "codec": _codec(rows),
+        "kick": _kick(rows),
+        "speed": _speed(rows, material.settings.seconds),
+    }
     return Report(conditions, extra, criteria(conditions, extra), machine())
 
 
@@ -77,11 +84,19 @@ def _mean(heard: Sequence[Analysis], truths: Sequence[Truth]) -> Scores:
 
 
 def _prompts(rows: dict[str, dict]) -> dict[str, float]:
-    """Share of metronomes to which the "busy" drums have more onsets a second than the "sparse" ones, and both means."""
-    sparse, busy = (np.array([len(h.onsets) / h.seconds for h in _heard(rows, f"prompt {name}")]) for name in ("sparse", "busy"))
+    """Share of metronomes to which the "busy" drums have more onsets a second than the "sparse" ones, and both
+    means."""
+    sparse, busy = (
+        np.array([len(h.onsets) / h.seconds for h in _heard(rows, f"prompt {name}")]) for name in ("sparse", "busy")
+    )
     if not len(sparse):
         return {}
-    return {"right_way": float((busy > sparse).mean()), "sparse": float(sparse.mean()), "busy": float(busy.mean()), "clips": len(sparse)}
+    return {
+        "right_way": float((busy > sparse).mean()),
+        "sparse": float(sparse.mean()),
+        "busy": float(busy.mean()),
+        "clips": len(sparse),
+    }
 
 
 def _codec(rows: dict[str, dict]) -> dict[str, float]:
@@ -140,7 +155,9 @@ def criteria(conditions: dict[str, dict[str, Scores]], extra: dict[str, dict[str
         Criterion("right minus wrong context: click, beat F", gap("click"), 0.40),
         Criterion("right minus wrong context: mix as run by default, beat F", gap("mix"), 0.35),
         Criterion(f"right minus wrong context: bass, {named}", gap("bass", bass), 0.30),
-        Criterion("kick stronger on downbeats, click with accents, share of clips", extra["kick"].get("click", math.nan), 0.75),
+        Criterion(
+            "kick stronger on downbeats, click with accents, share of clips", extra["kick"].get("click", math.nan), 0.75
+        ),
         Criterion("bass notes in the sounding chord, right context", in_chord["right"], 0.60),
         Criterion("bass notes in the sounding chord, wrong context", in_chord["wrong"], 0.45, at_least=False),
         Criterion(
@@ -195,8 +212,16 @@ def print_report(result: Report, console: Console) -> None:
         table.add_column(column, justify="left" if column in ("task", "condition") else "right", no_wrap=True)
     for task, found in result.conditions.items():
         for condition, means in found.items():
-            cells = [_number(means[metric] * 1000 if metric == "mean_error" else means[metric], metric) for metric in COLUMNS]
-            table.add_row(task if condition == "true stem" else "", condition, str(means["clips"]), *cells, end_section=condition == "no context")
+            cells = [
+                _number(means[metric] * 1000 if metric == "mean_error" else means[metric], metric) for metric in COLUMNS
+            ]
+            table.add_row(
+                task if condition == "true stem" else "",
+                condition,
+                str(means["clips"]),
+                *cells,
+                end_section=condition == "no context",
+            )
     console.print(table)
 
     table = Table(title=f"What is asked for ({result.machine})")
@@ -209,10 +234,15 @@ def print_report(result: Report, console: Console) -> None:
     console.print(table)
     if result.extra["prompts"]:
         found = result.extra["prompts"]
-        console.print(f"onsets a second: {found['sparse']:.2f} when asked for sparse drums, {found['busy']:.2f} for busy ones")
+        console.print(
+            f"onsets a second: {found['sparse']:.2f} when asked for sparse drums, {found['busy']:.2f} for busy ones"
+        )
     parts = sorted({name.split(" ", 1)[1] for name in result.extra["codec"]})
     if parts:
-        pairs = (f"{part} {result.extra['codec'][f'codec {part}']:.3f} / {result.extra['codec'][f'opus {part}']:.3f}" for part in parts)
+        pairs = (
+            f"{part} {result.extra['codec'][f'codec {part}']:.3f} / {result.extra['codec'][f'opus {part}']:.3f}"
+            for part in parts
+        )
         console.print("log-mel distance, codec / Opus: " + ", ".join(pairs))
 
 

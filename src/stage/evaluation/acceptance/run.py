@@ -34,10 +34,10 @@ import numpy as np
 from stage.audio.files import write
 from stage.corpus.read import songs
 from stage.errors import StageError
-from stage.evaluation.figures.beats import kick_energies
 from stage.evaluation.acceptance.clips import ClickClip, Material, MixClip, Settings
-from stage.evaluation.figures.codec import log_mel_distance, opus
 from stage.evaluation.acceptance.score import Analysis
+from stage.evaluation.figures.beats import kick_energies
+from stage.evaluation.figures.codec import log_mel_distance, opus
 from stage.evaluation.workers import Job, share
 
 PROMPTS = {"sparse": "sparse, slow ballad drums", "busy": "busy, driving drums"}
@@ -60,22 +60,36 @@ class Team:
         from stage.pipeline import Stage
 
         torch.set_num_threads(threads)
-        return Stage.from_pretrained(self.model, device=self.device), Material(tuple(songs(self.corpus, "heldout")), settings)
+        return Stage.from_pretrained(self.model, device=self.device), Material(
+            tuple(songs(self.corpus, "heldout")), settings
+        )
 
 
 def run(
-    stage, material: Material, out: str | Path, on_progress: Callable[[int, int, str], None] | None = None, team: Team | None = None
+    stage,
+    material: Material,
+    out: str | Path,
+    on_progress: Callable[[int, int, str], None] | None = None,
+    team: Team | None = None,
 ) -> dict[str, dict]:
     """Make and measure every clip that is not in `out` yet.
 
     stage: a `stage.pipeline.Stage`. out: folder for `clips.jsonl`, `run.json` and `examples/`; one that holds a run of
-    another model or other settings raises StageError. team: who shares the jobs, all but those of the speed; None is this
+    another model or other settings raises StageError. team: who shares the jobs, all but those of the speed; None is
+    this
     process alone. on_progress(done, total, key) is told before each clip, or, by a team, after it.
     Returns the kept rows by key, in the order of the plan.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out, {"model": fingerprint(stage), "settings": asdict(material.settings), "songs": [song.id for song in material.songs]})
+    _claim(
+        out,
+        {
+            "model": fingerprint(stage),
+            "settings": asdict(material.settings),
+            "songs": [song.id for song in material.songs],
+        },
+    )
     shared, timed = list(plan(stage, material, out)), list(timing(stage, material, out))
     keys = [job.key for job in (*shared, *timed)]
     rows = _read(out / "clips.jsonl")
@@ -93,7 +107,9 @@ def run(
         missing = [job for job in shared if job.key not in rows]
         if team and team.workers > 1 and len(missing) > 1:
             tell(f"starting {team.workers} workers")
-            with closing(share(partial(_jobs, team, material.settings, out), [job.key for job in missing], team.workers)) as made:
+            with closing(
+                share(partial(_jobs, team, material.settings, out), [job.key for job in missing], team.workers)
+            ) as made:
                 for key, row in made:
                     keep(key, row)
                     tell(key)
@@ -124,7 +140,8 @@ def plan(stage, material: Material, out: Path) -> Iterator[Job]:
 
 
 def timing(stage, material: Material, out: Path) -> Iterator[Job]:
-    """The jobs of a run's speed: to be run one after the other, with nothing beside them, the first of them once more before."""
+    """The jobs of a run's speed: to be run one after the other, with nothing beside them, the first of them once more
+    before."""
     player = Player(stage, material.settings, out)
     if "drums" in stage.stems:
         yield from (player.timed(clip) for clip in material.timed)
@@ -208,8 +225,12 @@ class Player:
             name, audio = clip.whole(self.rate) if part == "mix" else clip.one_stem(self.rate, int(clip.key))
             codec = self.stage.codec
             with torch.inference_mode():
-                copy = codec.decode(codec.encode(torch.from_numpy(audio)[None].to(_device(self.stage))))[0].cpu().numpy()
-            ours, theirs = (log_mel_distance(audio, other, self.rate) for other in (copy, opus(audio, self.rate, OPUS_BITS)))
+                copy = (
+                    codec.decode(codec.encode(torch.from_numpy(audio)[None].to(_device(self.stage))))[0].cpu().numpy()
+                )
+            ours, theirs = (
+                log_mel_distance(audio, other, self.rate) for other in (copy, opus(audio, self.rate, OPUS_BITS))
+            )
             return {"codec": ours, "opus": theirs, "part": name, "name": clip.name}
 
         return Job(f"codec {part}/{clip.key}", run)
@@ -273,7 +294,9 @@ def _claim(out: Path, identity: dict) -> None:
     identity = json.loads(json.dumps(identity))
     if path.exists():
         if json.loads(path.read_text(encoding="utf-8")) != identity:
-            raise StageError(f"{out} holds the results of another model, corpus or settings: choose another folder or remove it")
+            raise StageError(
+                f"{out} holds the results of another model, corpus or settings: choose another folder or remove it"
+            )
     else:
         path.write_text(json.dumps(identity, indent=1), encoding="utf-8")
 

@@ -12,11 +12,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from stage.beats.tracker import MODEL, decode, listen
 from stage.beats.bar_pointer import BarPointer
-from stage.evaluation.figures import beats, harmony
-from stage.evaluation.acceptance.clips import Truth
 from stage.beats.grid import BeatGrid
+from stage.beats.tracker import MODEL, decode, listen
+from stage.evaluation.acceptance.clips import Truth
+from stage.evaluation.figures import beats, harmony
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ METRICS = (
 def score(heard: Analysis, truth: Truth) -> dict[str, float]:
     """All figures of a stem against a truth, by the names in `METRICS`; nan where one does not apply.
 
-    `beat_f`, `downbeat_f` and `mean_error` are those of a tracker that looks within half an octave around the true tempo,
+    `beat_f`, `downbeat_f` and `mean_error` are those of a tracker that looks within half an octave around the true
+    tempo,
     so that playing in half or double time, which is no fault, does not count as one; the controls are tracked likewise.
     `beat_f_free` and `tempo_difference` are those of the tracker as it is. Times in seconds, tempo in BPM, density in
     onsets a second, the rest shares from 0 to 1.
@@ -115,7 +116,8 @@ def _unpack(text: str) -> np.ndarray:
 
 
 def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of every figure over the clips where it applies; nan where it never does. With the number of clips as `clips`."""
+    """Mean of every figure over the clips where it applies; nan where it never does. With the number of clips as
+    `clips`."""
     means: dict[str, float] = {"clips": len(scores)}
     for metric in METRICS:
         values = np.array([one[metric] for one in scores], np.float64)

@@ -1,4 +1,5 @@
-"""Coherence: does a stem belong to what it is played to? COCOLA where its checkpoint is, and a scorer of our own that is always here."""
+"""Coherence: does a stem belong to what it is played to? COCOLA where its checkpoint is, and a scorer of our own that
+is always here."""
 
 from __future__ import annotations
 
@@ -13,12 +14,18 @@ Score = Callable[[np.ndarray, np.ndarray, int], float]
 
 
 def scorers(device: str = "cpu", weights: Path | None = None, cocola: Path | None = None) -> dict[str, Score]:
-    """The scorers that are here, by name: "ours", and "cocola", "cocola-harmonic", "cocola-percussive" where a checkpoint is named."""
-    from stage.evaluation.coherence import cocola as published, scorer
+    """The scorers that are here, by name: "ours", and "cocola", "cocola-harmonic", "cocola-percussive" where a
+    checkpoint is named."""
+    from stage.evaluation.coherence import cocola as published
+    from stage.evaluation.coherence import scorer
 
-    found: dict[str, Score] = {"ours": partial(scorer.score, model=scorer.load(weights or scorer.WEIGHTS, device), device=device)}
+    found: dict[str, Score] = {
+        "ours": partial(scorer.score, model=scorer.load(weights or scorer.WEIGHTS, device), device=device)
+    }
     if (place := cocola or published.place()) is not None:
         model = published.load(place, device)
         for mode in published.MODES:
-            found["cocola" if mode == "both" else f"cocola-{mode}"] = partial(published.score, model=model, mode=mode, device=device)
+            found["cocola" if mode == "both" else f"cocola-{mode}"] = partial(
+                published.score, model=model, mode=mode, device=device
+            )
     return found

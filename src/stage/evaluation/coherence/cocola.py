@@ -1,6 +1,7 @@
 """COCOLA (arXiv 2404.16969): the published coherence model, rebuilt to the layout of its checkpoint.
 
-The checkpoint (`COCOLA_HP_v1`, a Lightning file) cannot be had by a program; whoever has it names it in $STAGE_COCOLA. What stands here was
+The checkpoint (`COCOLA_HP_v1`, a Lightning file) cannot be had by a program; whoever has it names it in $STAGE_COCOLA.
+What stands here was
 checked for names, shapes and features (against librosa and `efficientnet_pytorch`), not against the published weights.
 """
 
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from stage.errors import MissingExtra, StageError
-
 from stage.evaluation.coherence.efficientnet import EfficientNet
 
 RATE, SECONDS = 16000, 5.0
@@ -30,7 +30,8 @@ TYPES = ("Dataset", "ModelInputType", "ModelFeatureExtractorType", "FeatureExtra
 
 
 def features(audio: np.ndarray) -> np.ndarray:
-    """Harmonic and percussive mel spectra in dB below their own maximum: float32 [N] at 16 kHz -> [2, 64, N // 160 + 1].
+    """Harmonic and percussive mel spectra in dB below their own maximum: float32 [N] at 16 kHz -> [2, 64, N // 160 +
+    1].
 
     Raises MissingExtra without librosa, whose separation by median filters the model was trained with.
     """
@@ -41,7 +42,9 @@ def features(audio: np.ndarray) -> np.ndarray:
     spectrum = librosa.stft(np.asarray(audio, np.float32), n_fft=FFT, win_length=WINDOW, hop_length=HOP)
     bank = librosa.filters.mel(sr=RATE, n_fft=FFT, n_mels=MELS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)
     parts = librosa.decompose.hpss(spectrum)
-    return np.stack([librosa.power_to_db(bank @ np.square(np.abs(part)), ref=np.max) for part in parts]).astype(np.float32)
+    return np.stack([librosa.power_to_db(bank @ np.square(np.abs(part)), ref=np.max) for part in parts]).astype(
+        np.float32
+    )
 
 
 class Cocola(nn.Module):
@@ -72,7 +75,9 @@ def names() -> dict[str, str]:
         elif name.startswith("projection."):
             theirs[name] = f"encoder.{name}"
         else:
-            theirs[name] = {"w": "similarity.w", "norm.weight": "layer_norm.weight", "norm.bias": "layer_norm.bias"}[name]
+            theirs[name] = {"w": "similarity.w", "norm.weight": "layer_norm.weight", "norm.bias": "layer_norm.bias"}[
+                name
+            ]
     return theirs
 
 
@@ -84,7 +89,9 @@ def read(path: Path) -> dict[str, Tensor]:
 
             return load_file(path)
         # plain strings stand in for the authors' enumerations, so that nothing of theirs is imported or run
-        torch.serialization.add_safe_globals([type(name, (str,), {"__module__": "contrastive_model.constants"}) for name in TYPES])
+        torch.serialization.add_safe_globals(
+            [type(name, (str,), {"__module__": "contrastive_model.constants"}) for name in TYPES]
+        )
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise StageError(f"there is no COCOLA checkpoint at {path}") from None
@@ -114,14 +121,20 @@ def load(path: Path, device: str = "cpu") -> Cocola:
             state[ours] = value
     if missing or odd:
         what = "lacks" if missing else "has other shapes:"
-        raise StageError(f"{path} is no COCOLA checkpoint: it {what} {', '.join((missing or odd)[:3])}{' ...' if len(missing or odd) > 3 else ''}")
+        raise StageError(
+            f"{path} is no COCOLA checkpoint: it {what}"
+            f" {', '.join((missing or odd)[:3])}{' ...' if len(missing or odd) > 3 else ''}"
+        )
     model.load_state_dict(state, strict=False)
     return model.eval().to(device)
 
 
 @torch.inference_mode()
-def score(stem: np.ndarray, context: np.ndarray, rate: int, model: Cocola, mode: str = "both", device: str = "cpu") -> float:
-    """COCOLA score of a stem and its context, float32 [N] at `rate` Hz: the mean over windows of 5 s. Raises StageError for less."""
+def score(
+    stem: np.ndarray, context: np.ndarray, rate: int, model: Cocola, mode: str = "both", device: str = "cpu"
+) -> float:
+    """COCOLA score of a stem and its context, float32 [N] at `rate` Hz: the mean over windows of 5 s. Raises StageError
+    for less."""
     from stage.audio.files import resample
 
     if mode not in MODES:
@@ -130,7 +143,12 @@ def score(stem: np.ndarray, context: np.ndarray, rate: int, model: Cocola, mode:
     size, length = round(SECONDS * RATE), min(len(part) for part in pair)
     if length < size:
         raise StageError(f"COCOLA needs {SECONDS:g} seconds of stem and context, not {length / RATE:.1f}")
-    heard = [torch.from_numpy(np.stack([features(part[first : first + size]) for first in range(0, length - size + 1, size)])) for part in pair]
+    heard = [
+        torch.from_numpy(
+            np.stack([features(part[first : first + size]) for first in range(0, length - size + 1, size)])
+        )
+        for part in pair
+    ]
     if mode != "both":
         for part in heard:
             part[:, 1 - ("harmonic", "percussive").index(mode)] = 0

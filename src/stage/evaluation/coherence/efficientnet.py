@@ -1,6 +1,8 @@
-"""EfficientNet-B0 (arXiv 1905.11946) without its classifier, under the names of the package `efficientnet_pytorch`, in which COCOLA's weights are saved.
+"""EfficientNet-B0 (arXiv 1905.11946) without its classifier, under the names of the package `efficientnet_pytorch`, in
+which COCOLA's weights are saved.
 
-That package is no longer kept up, and others name and pad otherwise; so the network stands here, and a test compares it with the package.
+That package is no longer kept up, and others name and pad otherwise; so the network stands here, and a test compares it
+with the package.
 """
 
 from __future__ import annotations
@@ -8,7 +10,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STAGES = ((3, 1, 1, 32, 16, 1), (3, 2, 6, 16, 24, 2), (5, 2, 6, 24, 40, 2), (3, 2, 6, 40, 80, 3), (5, 1, 6, 80, 112, 3), (5, 2, 6, 112, 192, 4), (3, 1, 6, 192, 320, 1))
+STAGES = (
+    (3, 1, 1, 32, 16, 1),
+    (3, 2, 6, 16, 24, 2),
+    (5, 2, 6, 24, 40, 2),
+    (3, 2, 6, 40, 80, 3),
+    (5, 1, 6, 80, 112, 3),
+    (5, 2, 6, 112, 192, 4),
+    (3, 1, 6, 192, 320, 1),
+)
 """Kernel, stride of the first block, expansion, channels in and out, blocks (table 1)."""
 
 
@@ -40,7 +50,10 @@ class Block(nn.Module):
             self._expand_conv, self._bn0 = SameConv(inside, wide, 1), _norm(wide)
         self.expands = expansion > 1
         self._depthwise_conv, self._bn1 = SameConv(wide, wide, kernel, stride, groups=wide), _norm(wide)
-        self._se_reduce, self._se_expand = SameConv(wide, squeezed, 1, bias=True), SameConv(squeezed, wide, 1, bias=True)
+        self._se_reduce, self._se_expand = (
+            SameConv(wide, squeezed, 1, bias=True),
+            SameConv(squeezed, wide, 1, bias=True),
+        )
         self._project_conv, self._bn2 = SameConv(wide, outside, 1), _norm(outside)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,7 +73,10 @@ class EfficientNet(nn.Module):
         self._conv_stem, self._bn0 = SameConv(channels, 32, 3, 2), _norm(32)
         blocks = []
         for kernel, stride, expansion, inside, outside, count in STAGES:
-            blocks += [Block(kernel, stride if i == 0 else 1, expansion, inside if i == 0 else outside, outside) for i in range(count)]
+            blocks += [
+                Block(kernel, stride if i == 0 else 1, expansion, inside if i == 0 else outside, outside)
+                for i in range(count)
+            ]
         self._blocks = nn.ModuleList(blocks)
         self._conv_head, self._bn1 = SameConv(320, 1280, 1), _norm(1280)
 

@@ -1,7 +1,9 @@
 """The offline scorer: how well does a stem fit a context? A small network that hears both frame by frame.
 
-The idea is COCOLA's (arXiv 2404.16969): sub-mixes of the same moment belong together, a bilinear form compares their embeddings, and
-cross-entropy over a batch teaches it. Ours compares frame with frame, at the same time, so that it hears whether beats fall together and
+The idea is COCOLA's (arXiv 2404.16969): sub-mixes of the same moment belong together, a bilinear form compares their
+embeddings, and
+cross-entropy over a batch teaches it. Ours compares frame with frame, at the same time, so that it hears whether beats
+fall together and
 whether notes fit the chord that sounds, and not only whether the sound is alike.
 """
 
@@ -16,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stage.errors import StageError
-
 from stage.evaluation.coherence import spectra
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "scorer.safetensors"
@@ -25,7 +26,8 @@ WIDTH, LAYERS, DIM = 128, 5, 48
 
 
 class Scorer(nn.Module):
-    """Residual convolutions over time with a reach of about two seconds, then a bilinear form. Both sides share the network."""
+    """Residual convolutions over time with a reach of about two seconds, then a bilinear form. Both sides share the
+    network."""
 
     def __init__(self, width: int = WIDTH, layers: int = LAYERS, dim: int = DIM):
         super().__init__()
@@ -63,7 +65,8 @@ def load(path: Path = WEIGHTS, device: str = "cpu") -> Scorer:
 
 @torch.inference_mode()
 def score(stem: np.ndarray, context: np.ndarray, rate: int, model: Scorer | None = None, device: str = "cpu") -> float:
-    """How well a stem fits a context, 100 times the mean similarity of their frames: about -100 .. 100, higher is better.
+    """How well a stem fits a context, 100 times the mean similarity of their frames: about -100 .. 100, higher is
+    better.
 
     stem, context: float32 [N] on one time line, at `rate` Hz, at least 5 s; longer ones are compared window by window.
     Raises StageError for less.
@@ -76,6 +79,8 @@ def score(stem: np.ndarray, context: np.ndarray, rate: int, model: Scorer | None
     size = round(SECONDS * spectra.RATE)
     if length < size:
         raise StageError(f"coherence needs {SECONDS:g} seconds of stem and context, not {length / spectra.RATE:.1f}")
-    windows = torch.stack([torch.stack([part[first : first + size] for part in pair]) for first in range(0, length - size + 1, size)])
+    windows = torch.stack(
+        [torch.stack([part[first : first + size] for part in pair]) for first in range(0, length - size + 1, size)]
+    )
     made = [model.embed(spectra.levels(spectra.bands(windows[:, side].to(device)))) for side in (0, 1)]
     return float(100 * model.compare(*made).diagonal().mean())

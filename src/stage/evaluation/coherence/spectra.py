@@ -19,7 +19,9 @@ FLOOR = 1e-7
 
 @cache
 def _banks() -> tuple[Tensor, Tensor]:
-    """Triangular filters [bins, MELS] on the mel scale (Slaney's) from 40 to 7800 Hz, and [bins, KEYS] of a semitone each."""
+    """Triangular filters [bins, MELS] on the mel scale (Slaney's) from 40 to 7800 Hz, and [bins, KEYS] of a semitone
+    each."""
+
     def triangles(edges: np.ndarray, size: int) -> Tensor:
         hz = np.linspace(0, RATE / 2, size // 2 + 1)[:, None]
         low, middle, high = edges[:-2], edges[1:-1], edges[2:]
@@ -39,12 +41,17 @@ def _banks() -> tuple[Tensor, Tensor]:
 
 
 def bands(audio: Tensor) -> Tensor:
-    """Power in each band: audio float32 [..., N] at 16 kHz -> [..., N // 320 + 1, 112]. Powers of stems add up to those of their mix, nearly."""
+    """Power in each band: audio float32 [..., N] at 16 kHz -> [..., N // 320 + 1, 112]. Powers of stems add up to those
+    of their mix, nearly."""
     flat = audio.reshape(-1, audio.shape[-1])
     parts = []
     for size, bank in zip((SHORT, LONG), _banks()):
         window = torch.hann_window(size, device=audio.device)
-        spectrum = torch.stft(flat, size, HOP, window=window, return_complex=True, center=True, pad_mode="constant").abs().square()
+        spectrum = (
+            torch.stft(flat, size, HOP, window=window, return_complex=True, center=True, pad_mode="constant")
+            .abs()
+            .square()
+        )
         parts.append(spectrum.transpose(1, 2) @ bank.to(audio.device) / window.square().sum())
     return torch.cat(parts, -1).reshape(*audio.shape[:-1], -1, BANDS)
 

@@ -1,4 +1,5 @@
-"""Is a scorer right? Accuracy of ranking the right context over wrong ones, for each stem and each way of being wrong, with intervals."""
+"""Is a scorer right? Accuracy of ranking the right context over wrong ones, for each stem and each way of being wrong,
+with intervals."""
 
 from __future__ import annotations
 
@@ -9,7 +10,6 @@ import numpy as np
 from stage.data.examples import stretch
 from stage.data.song import Song
 from stage.errors import StageError
-
 from stage.evaluation.coherence import Score
 from stage.training.embedded.scorer import PERCUSSIVE
 
@@ -20,8 +20,11 @@ SOUNDS = 0.05
 """Stem and context must have a louder sample than this in a trial."""
 
 
-def trials(songs: Sequence[Song], stem: str, count: int, rng: np.random.Generator) -> list[tuple[int, np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
-    """(rate, stem [N], right context [N], wrong contexts by way) of `count` places; fewer where songs are short or silent."""
+def trials(
+    songs: Sequence[Song], stem: str, count: int, rng: np.random.Generator
+) -> list[tuple[int, np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
+    """(rate, stem [N], right context [N], wrong contexts by way) of `count` places; fewer where songs are short or
+    silent."""
     usable = [song for song in songs if stem in song.stems and len(song.stems) > 1 and song.seconds > 2 * SECONDS + 2]
     found = []
     for _ in range(4 * count):
@@ -35,7 +38,9 @@ def trials(songs: Sequence[Song], stem: str, count: int, rng: np.random.Generato
             continue
         wrong = {}
         far = [place for place in range(0, song.samples - size, song.rate) if abs(place - first) > size]
-        wrong["another song"] = other.read([role for role in other.stems if role != stem], int(rng.integers(other.samples - size)), size)[0]
+        wrong["another song"] = other.read(
+            [role for role in other.stems if role != stem], int(rng.integers(other.samples - size)), size
+        )[0]
         if far:
             wrong["elsewhere in the song"] = song.read(others, far[rng.integers(len(far))], size)[0]
         if song.tempo:
@@ -49,9 +54,15 @@ def trials(songs: Sequence[Song], stem: str, count: int, rng: np.random.Generato
     return found
 
 
-def validate(songs: Sequence[Song], scorers: Mapping[str, Score], count: int, seed: int,
-             on_trial: Callable[[int, int], None] | None = None) -> dict[tuple[str, str, str], np.ndarray]:  # fmt: skip
-    """(scorer, stem, way) -> bool [n]: whether the right context scored higher. Raises StageError where no trial can be made."""
+def validate(
+    songs: Sequence[Song],
+    scorers: Mapping[str, Score],
+    count: int,
+    seed: int,
+    on_trial: Callable[[int, int], None] | None = None,
+) -> dict[tuple[str, str, str], np.ndarray]:
+    """(scorer, stem, way) -> bool [n]: whether the right context scored higher. Raises StageError where no trial can be
+    made."""
     rng, hits, done = np.random.default_rng(seed), {}, 0
     for stem in STEMS:
         for rate, target, right, wrong in trials(songs, stem, count, rng):
@@ -63,7 +74,10 @@ def validate(songs: Sequence[Song], scorers: Mapping[str, Score], count: int, se
             if on_trial:
                 on_trial(done, count * len(STEMS))
     if not hits:
-        raise StageError("no trial can be made: songs of more than 12 seconds with drums, bass, guitar or keys beside other stems are needed")
+        raise StageError(
+            "no trial can be made: songs of more than 12 seconds with drums, bass, guitar or keys beside other stems"
+            " are needed"
+        )
     return {key: np.array(value) for key, value in hits.items()}
 
 
@@ -82,6 +96,8 @@ def table(found: Mapping[tuple[str, str, str], np.ndarray], songs: int) -> str:
         cells = []
         for way in WAYS:
             hits = found.get((name, stem, way))
-            cells.append("" if hits is None else "{:.3f} ({:.2f}..{:.2f}, {})".format(hits.mean(), *interval(hits), len(hits)))
+            cells.append(
+                "" if hits is None else "{:.3f} ({:.2f}..{:.2f}, {})".format(hits.mean(), *interval(hits), len(hits))
+            )
         lines.append(f"| {name}, {stem} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

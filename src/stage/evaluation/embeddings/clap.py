@@ -1,4 +1,5 @@
-"""CLAP (arXiv 2211.06687): does the sound fit the words? By transformers, where the weights are in the hub's cache or in $STAGE_CLAP."""
+"""CLAP (arXiv 2211.06687): does the sound fit the words? By transformers, where the weights are in the hub's cache or
+in $STAGE_CLAP."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ class Clap:
         import torch
 
         rate_wanted = self.processor.feature_extractor.sampling_rate
-        inputs = self.processor(audio=resample(audio, rate, rate_wanted), sampling_rate=rate_wanted, return_tensors="pt")
+        inputs = self.processor(
+            audio=resample(audio, rate, rate_wanted), sampling_rate=rate_wanted, return_tensors="pt"
+        )
         with torch.inference_mode():
             return _unit(self.model.get_audio_features(**inputs))
 

@@ -76,7 +76,11 @@ def _script(variable: str, rate_wanted: int) -> Callable[[], Embed]:
 
         @torch.inference_mode()
         def embed(audio: np.ndarray, rate: int) -> np.ndarray:
-            return model(torch.from_numpy(resample(audio, rate, rate_wanted))[None]).reshape(-1, model(torch.zeros(1, 3 * rate_wanted)).shape[-1]).numpy()
+            return (
+                model(torch.from_numpy(resample(audio, rate, rate_wanted))[None])
+                .reshape(-1, model(torch.zeros(1, 3 * rate_wanted)).shape[-1])
+                .numpy()
+            )
 
         return embed
 
@@ -84,9 +88,13 @@ def _script(variable: str, rate_wanted: int) -> Callable[[], Embed]:
 
 
 MAKERS: dict[str, Callable[[], Embed]] = {
-    "musicnn": _musicnn, "codec": _codec, "encodec": _encodec, "clap": _clap,
-    "vggish": _script("STAGE_VGGISH", 16000), "panns": _script("STAGE_PANNS", 32000),
-}  # fmt: skip
+    "musicnn": _musicnn,
+    "codec": _codec,
+    "encodec": _encodec,
+    "clap": _clap,
+    "vggish": _script("STAGE_VGGISH", 16000),
+    "panns": _script("STAGE_PANNS", 32000),
+}
 ALWAYS = ("musicnn", "codec")
 
 
@@ -98,7 +106,10 @@ def load(name: str) -> Embed:
     try:
         return MAKERS[name]()
     except (OSError, ImportError, RuntimeError, ValueError) as error:
-        raise StageError(f"the weights of {name} are not here ({str(error).splitlines()[0][:120]}); docs/evaluation.md tells where they belong") from None
+        raise StageError(
+            f"the weights of {name} are not here ({str(error).splitlines()[0][:120]}); docs/evaluation.md tells where"
+            " they belong"
+        ) from None
 
 
 def _windows(latents: np.ndarray, seconds: float) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""musicnn (Pons, Serra 2019), a tagger of music, as an embedding that works offline: its weights are in the package (ISC licence)."""
+"""musicnn (Pons, Serra 2019), a tagger of music, as an embedding that works offline: its weights are in the package
+(ISC licence)."""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ def load() -> Musicnn:
 
 
 def log_mels(audio: np.ndarray, rate: int) -> np.ndarray:
-    """What the network hears: float32 [T, 96], log10(1 + 10000 * power in mel bands). audio: float32 [N] at `rate` Hz."""
+    """What the network hears: float32 [T, 96], log10(1 + 10000 * power in mel bands). audio: float32 [N] at `rate`
+    Hz."""
     mono = np.pad(resample(np.asarray(audio, np.float32), rate, RATE), (FFT // 2, FFT // 2))
     frames = np.lib.stride_tricks.sliding_window_view(mono, FFT)[::HOP]
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT) / FFT)).astype(np.float32)

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, sosfiltfilt
 
-from stage.evaluation.figures.spectra import mel_spectrum
 from stage.beats.grid import BeatGrid
+from stage.evaluation.figures.spectra import mel_spectrum
 
 WINDOW = 0.07
 """Seconds by which a found beat may miss a true one, either way, in the F-measure."""
@@ -53,7 +53,8 @@ def tempo_difference(truth: float, found: float) -> float:
 def onset_strength(audio: np.ndarray, rate: int) -> np.ndarray:
     """Rise of the log spectrum, mean over mel bands: float32 [1 + N // hop], a frame every 10 ms.
 
-    Levels are relative to the clip's loudest band, with a floor 60 dB below it, so neither gain nor faint noise matters.
+    Levels are relative to the clip's loudest band, with a floor 60 dB below it, so neither gain nor faint noise
+    matters.
     """
     bands = mel_spectrum(audio, rate, bands=60, window=1024 if rate >= 22050 else 512, hop=round(ONSET_HOP * rate))
     loudest = float(bands.max(initial=0))

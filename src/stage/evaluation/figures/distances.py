@@ -9,7 +9,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Distance:
-    """value and its 95 % bootstrap interval. limit: for FAD, what it tends to with ever more clips; nan where it cannot be told."""
+    """value and its 95 % bootstrap interval. limit: for FAD, what it tends to with ever more clips; nan where it cannot
+    be told."""
 
     value: float
     low: float
@@ -31,9 +32,11 @@ def frechet(reference: np.ndarray, made: np.ndarray) -> float:
 
 
 def kernel(reference: np.ndarray, made: np.ndarray, width: float | None = None) -> float:
-    """KAD: 100 times the unbiased squared maximum mean discrepancy with a Gaussian kernel; about 0 for equal distributions, at times below.
+    """KAD: 100 times the unbiased squared maximum mean discrepancy with a Gaussian kernel; about 0 for equal
+    distributions, at times below.
 
-    width: of the kernel; the median distance within the reference by default. The factor is that of the authors' toolkit.
+    width: of the kernel; the median distance within the reference by default. The factor is that of the authors'
+    toolkit.
     """
     a, b = (np.asarray(part, np.float64) for part in (reference, made))
     width = median_width(a) if width is None else width
@@ -54,7 +57,8 @@ def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def limit(reference: np.ndarray, made: np.ndarray, draws: int = 12, seed: int = 0) -> float:
-    """FAD without the bias of few samples: a line through the distances of ever larger random parts of `made` against 1 / n (arXiv 2311.01616).
+    """FAD without the bias of few samples: a line through the distances of ever larger random parts of `made` against 1
+    / n (arXiv 2311.01616).
 
     nan with fewer than 16 embeddings, of which no line can be drawn.
     """
@@ -68,7 +72,8 @@ def limit(reference: np.ndarray, made: np.ndarray, draws: int = 12, seed: int = 
 
 
 def fad(reference: list[np.ndarray], made: list[np.ndarray], draws: int = 60, seed: int = 0) -> Distance:
-    """Frechet distance of two lists of clips, each [windows, D]; the interval by drawing clips again, since windows of a clip are alike."""
+    """Frechet distance of two lists of clips, each [windows, D]; the interval by drawing clips again, since windows of
+    a clip are alike."""
     value = frechet(np.concatenate(reference), np.concatenate(made))
     # drawing with repetitions makes FAD larger; the interval is moved back by as much
     drawn = np.array([frechet(*pair) for pair in _draws(reference, made, draws, seed)])
@@ -89,4 +94,6 @@ def kad(reference: list[np.ndarray], made: list[np.ndarray], draws: int = 60, se
 def _draws(reference: list[np.ndarray], made: list[np.ndarray], draws: int, seed: int):
     rng = np.random.default_rng(seed)
     for _ in range(draws):
-        yield tuple(np.concatenate([part[i] for i in rng.integers(len(part), size=len(part))]) for part in (reference, made))
+        yield tuple(
+            np.concatenate([part[i] for i in rng.integers(len(part), size=len(part))]) for part in (reference, made)
+        )

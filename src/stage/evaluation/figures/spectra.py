@@ -38,7 +38,8 @@ def mel_bank(rate: int, bands: int, window: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def slaney_bank(rate: int, bands: int, window: int) -> np.ndarray:
-    """float32 [window // 2 + 1, bands]: triangles of equal area on Slaney's mel scale from 0 to half the rate, librosa's default.
+    """float32 [window // 2 + 1, bands]: triangles of equal area on Slaney's mel scale from 0 to half the rate,
+    librosa's default.
 
     The scale is linear to 1 kHz (three mels for 200 Hz) and logarithmic above (27 mels for a factor of 6.4).
     """

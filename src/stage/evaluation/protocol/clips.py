@@ -1,4 +1,5 @@
-"""The paper's two protocols on any songs: mixes of held-out songs without one stem, and metronomes, with what is true about each."""
+"""The paper's two protocols on any songs: mixes of held-out songs without one stem, and metronomes, with what is true
+about each."""
 
 from __future__ import annotations
 
@@ -8,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from stage.audio.files import resample
+from stage.beats.grid import BeatGrid, click_track
 from stage.data.song import Song
 from stage.errors import StageError
 from stage.evaluation.acceptance.clips import Truth
 from stage.evaluation.figures.harmony import Chord
-from stage.beats.grid import BeatGrid, click_track
 
 HELD = ("test", "heldout", "validation")
 """Splits to evaluate on, the first that there is; without splits the last songs by id."""
@@ -24,9 +25,11 @@ TRIES = 50
 
 @dataclass(frozen=True)
 class Plan:
-    """The paper's numbers. songs, passes: clips of mixes for each stem are their product. clicks: metronomes, 100 .. 179 BPM again and again.
+    """The paper's numbers. songs, passes: clips of mixes for each stem are their product. clicks: metronomes, 100 ..
+    179 BPM again and again.
 
-    controls: clips of each protocol that are made without context and without text too. leave_out: roles that are not in a mix.
+    controls: clips of each protocol that are made without context and without text too. leave_out: roles that are not
+    in a mix.
     """
 
     stems: tuple[str, ...] = ("drums",)
@@ -41,7 +44,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Clip:
-    """What is played to a model. kind: "mix" or "click". id: names its files. start: seconds into the song. partner: id of the clip whose
+    """What is played to a model. kind: "mix" or "click". id: names its files. start: seconds into the song. partner: id
+    of the clip whose
     context is the wrong one. bpm: of a metronome; first: seconds to its first beat. number: of the clip's seed."""
 
     id: str
@@ -65,8 +69,9 @@ class Clip:
         grid = BeatGrid(beats[:, 0], np.maximum(1, beats[:, 1])).crop(self.start, self.start + self.seconds)
         chords = tuple(
             Chord(row["start"] - self.start, row["end"] - self.start, frozenset(row["pitch_classes"]))
-            for row in self.song.chords or () if row["pitch_classes"] and row["end"] > self.start and row["start"] < self.start + self.seconds
-        )  # fmt: skip
+            for row in self.song.chords or ()
+            if row["pitch_classes"] and row["end"] > self.start and row["start"] < self.start + self.seconds
+        )
         return Truth(grid, grid.bpm if len(grid) > 1 else self.song.tempo or 120.0, chords)
 
     @property
@@ -74,7 +79,11 @@ class Clip:
         """The paper's prompt, of the song's genres and moods; "" where none are known."""
         if self.song is None:
             return ""
-        parts = [f"{title}: {', '.join(names[:3])}." for title, names in (("Genres", self.song.genres), ("Moods", self.song.moods)) if names]
+        parts = [
+            f"{title}: {', '.join(names[:3])}."
+            for title, names in (("Genres", self.song.genres), ("Moods", self.song.moods))
+            if names
+        ]
         return " ".join(parts)
 
     def context(self, rate: int) -> np.ndarray:
@@ -96,7 +105,11 @@ class Clip:
 
 def held_out(songs: Sequence[Song], stem: str, count: int, leave_out: Sequence[str]) -> list[Song]:
     """At most `count` songs to evaluate a stem on, the last by id. Raises StageError where there are none."""
-    usable = [song for song in songs if stem in song.stems and any(role != stem and role not in leave_out for role in song.stems)]
+    usable = [
+        song
+        for song in songs
+        if stem in song.stems and any(role != stem and role not in leave_out for role in song.stems)
+    ]
     split = next((name for name in HELD if any(song.split == name for song in usable)), None)
     if split is not None:
         usable = [song for song in usable if song.split == split]
@@ -107,7 +120,8 @@ def held_out(songs: Sequence[Song], stem: str, count: int, leave_out: Sequence[s
 
 
 def clips(songs: Sequence[Song], plan: Plan) -> list[Clip]:
-    """All clips of a plan; the same for the same songs and plan. Raises StageError where no place of the songs can be used."""
+    """All clips of a plan; the same for the same songs and plan. Raises StageError where no place of the songs can be
+    used."""
     made: list[Clip] = []
     for stem in plan.stems:
         chosen = held_out(songs, stem, plan.songs, plan.leave_out)
@@ -116,19 +130,46 @@ def clips(songs: Sequence[Song], plan: Plan) -> list[Clip]:
                 rng = np.random.default_rng([plan.seed, turn, place])
                 if (start := _place(song, stem, plan, rng)) is not None:
                     number = len(made)
-                    made.append(Clip(f"mix-{stem}-{turn}-{place:03d}", "mix", stem, number, plan.seconds, song, start, leave_out=plan.leave_out))
+                    made.append(
+                        Clip(
+                            f"mix-{stem}-{turn}-{place:03d}",
+                            "mix",
+                            stem,
+                            number,
+                            plan.seconds,
+                            song,
+                            start,
+                            leave_out=plan.leave_out,
+                        )
+                    )
         if plan.passes and not any(clip.stem == stem for clip in made):
-            raise StageError(f"in none of {len(chosen)} songs is there a place of {plan.seconds:g} seconds in which {stem} and another stem sound")
+            raise StageError(
+                f"in none of {len(chosen)} songs is there a place of {plan.seconds:g} seconds in which {stem} and"
+                " another stem sound"
+            )
         for place in range(plan.clicks):
             rng = np.random.default_rng([plan.seed, 999, place])
             first = float(rng.uniform(0, LATEST_FIRST_BEAT))
-            made.append(Clip(f"click-{stem}-{place:03d}", "click", stem, len(made), plan.seconds, bpm=float(TEMPI[place % len(TEMPI)]), first=first))
+            made.append(
+                Clip(
+                    f"click-{stem}-{place:03d}",
+                    "click",
+                    stem,
+                    len(made),
+                    plan.seconds,
+                    bpm=float(TEMPI[place % len(TEMPI)]),
+                    first=first,
+                )
+            )
     return _with_partners(made)
 
 
 def _place(song: Song, stem: str, plan: Plan, rng: np.random.Generator) -> float | None:
     """Where in a song the stem and another one sound, in seconds; None where that was not found."""
-    size, others = round(plan.seconds * song.rate), [role for role in song.stems if role != stem and role not in plan.leave_out]
+    size, others = (
+        round(plan.seconds * song.rate),
+        [role for role in song.stems if role != stem and role not in plan.leave_out],
+    )
     for _ in range(TRIES):
         start = int(rng.integers(max(1, song.samples - size)))
         loud = [float(np.abs(song.read(roles, start, size)).max(initial=0)) for roles in ([stem], others)]
@@ -138,12 +179,18 @@ def _place(song: Song, stem: str, plan: Plan, rng: np.random.Generator) -> float
 
 
 def _with_partners(made: list[Clip]) -> list[Clip]:
-    """Each clip with the one whose context is wrong for it: of its stem and kind, another song, and the tempo furthest off among the next few."""
+    """Each clip with the one whose context is wrong for it: of its stem and kind, another song, and the tempo furthest
+    off among the next few."""
     from dataclasses import replace
 
     result = []
     for clip in made:
-        group = [other for other in made if (other.stem, other.kind) == (clip.stem, clip.kind) and (other.song is None or other.song.id != clip.song.id)]
+        group = [
+            other
+            for other in made
+            if (other.stem, other.kind) == (clip.stem, clip.kind)
+            and (other.song is None or other.song.id != clip.song.id)
+        ]
         at = next((i for i, other in enumerate(group) if other.number > clip.number), 0)
         near = (group[at:] + group[:at])[1:9] or group
         partner = max(near, key=lambda other: _apart(clip, other), default=None)

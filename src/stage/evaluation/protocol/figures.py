@@ -1,25 +1,36 @@
-"""Figures of one stem: is it on the beat, at the tempo, in the harmony? Beats by `mir_eval`, whose definitions the field uses."""
+"""Figures of one stem: is it on the beat, at the tempo, in the harmony? Beats by `mir_eval`, whose definitions the
+field uses."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from stage.audio.chroma import chroma
+from stage.beats.grid import BeatGrid
 from stage.errors import MissingExtra
 from stage.evaluation.figures.beats import mean_error, tempo_difference
-from stage.beats.grid import BeatGrid
 
 SECTIONS = ("f_measure", "cmlt", "amlt", "tempo_difference", "mean_error", "emd")
 """Figures of beats: shares 0..1; BPM; seconds; seconds."""
-HIGHER = {"f_measure": True, "cmlt": True, "amlt": True, "tempo_difference": False, "mean_error": False, "emd": False,
-          "onset_agreement": True, "in_chord": True, "chroma": True}  # fmt: skip
+HIGHER = {
+    "f_measure": True,
+    "cmlt": True,
+    "amlt": True,
+    "tempo_difference": False,
+    "mean_error": False,
+    "emd": False,
+    "onset_agreement": True,
+    "in_chord": True,
+    "chroma": True,
+}
 """Whether more is better; coherence and text scores, not listed here, are better when higher."""
 
 
 def beats(truth: BeatGrid, found: BeatGrid, seconds: float) -> dict[str, float]:
     """Figures of found beats against true ones; nothing is trimmed at the beginning (the paper's protocol).
 
-    f_measure: +-70 ms. cmlt, amlt: share of beats in continuity at the right metrical level, or at half, double or offbeat too.
+    f_measure: +-70 ms. cmlt, amlt: share of beats in continuity at the right metrical level, or at half, double or
+    offbeat too.
     tempo_difference: BPM, an octave forgiven. mean_error: seconds from each true beat to the nearest found one.
     emd: see `earth_movers`. The last three are nan where a side has no beats.
     """
@@ -35,13 +46,16 @@ def beats(truth: BeatGrid, found: BeatGrid, seconds: float) -> dict[str, float]:
         _, cmlt, _, amlt = mir_eval.beat.continuity(reference, estimate)
         shares = (float(f), float(cmlt), float(amlt))
     tempo = tempo_difference(truth.bpm, found.bpm) if len(truth) > 1 and len(found) > 1 else np.nan
-    return dict(zip(SECTIONS, (*shares, tempo, mean_error(reference, estimate), earth_movers(reference, estimate, seconds))))
+    return dict(
+        zip(SECTIONS, (*shares, tempo, mean_error(reference, estimate), earth_movers(reference, estimate, seconds)))
+    )
 
 
 def earth_movers(truth: np.ndarray, found: np.ndarray, seconds: float) -> float:
     """Earth mover's distance in seconds between two sets of beats, each a unit of mass spread evenly over its beats.
 
-    In one dimension it is the area between the distribution functions (scipy's wasserstein_distance). nan where a side is empty.
+    In one dimension it is the area between the distribution functions (scipy's wasserstein_distance). nan where a side
+    is empty.
     """
     from scipy.stats import wasserstein_distance
 
@@ -50,7 +64,8 @@ def earth_movers(truth: np.ndarray, found: np.ndarray, seconds: float) -> float:
 
 
 def chroma_agreement(stem: np.ndarray, context: np.ndarray, rate: int) -> float:
-    """Mean correlation over time of the pitch classes of a stem and of its context, where both sound: -1..1; nan where they never do.
+    """Mean correlation over time of the pitch classes of a stem and of its context, where both sound: -1..1; nan where
+    they never do.
 
     stem, context: float32 [N] at `rate` Hz.
     """

@@ -1,4 +1,5 @@
-"""One self-contained HTML page: the tables, and every clip with players, waveforms over the beat grid and figures, the worst first."""
+"""One self-contained HTML page: the tables, and every clip with players, waveforms over the beat grid and figures, the
+worst first."""
 
 from __future__ import annotations
 
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from stage.audio.files import read, resample
-
 from stage.evaluation.protocol.clips import Clip
 from stage.evaluation.protocol.report import TITLES, conditions
 
@@ -21,15 +21,19 @@ WIDTH, HEIGHT = 900, 56
 SORT = {"click": "f_measure", "mix": "f_measure"}
 
 
-def write_page(path: Path, title: str, tables: str, out: Path, made: Sequence[Clip], rows: Sequence[dict[str, Any]], most: int = 24) -> None:
+def write_page(
+    path: Path, title: str, tables: str, out: Path, made: Sequence[Clip], rows: Sequence[dict[str, Any]], most: int = 24
+) -> None:
     """most: clips of each stem and protocol that are shown, the worst first; the rest are in clips.jsonl."""
     parts = [f"<h1>{html.escape(title)}</h1>", *(_table(part) for part in tables.split("\n\n"))]
     known = {clip.id: clip for clip in made}
     for stem, kind in dict.fromkeys((row["stem"], row["kind"]) for row in rows):
         group = [row for row in rows if (row["stem"], row["kind"]) == (stem, kind)]
         played = sorted((row for row in group if row["condition"] == "model"), key=lambda row: row.get(SORT[kind], 0.0))
-        parts.append(f"<h2>{html.escape(stem)}, {'mixes' if kind == 'mix' else 'metronomes'}: {min(most, len(played))} of {len(played)} clips, "
-                     f"from the worst {TITLES[SORT[kind]]}</h2>")  # fmt: skip
+        parts.append(
+            f"<h2>{html.escape(stem)}, {'mixes' if kind == 'mix' else 'metronomes'}: {min(most, len(played))} of"
+            f" {len(played)} clips, from the worst {TITLES[SORT[kind]]}</h2>"
+        )
         for row in played[:most]:
             parts.append(_clip(out, known[row["clip"]], [other for other in group if other["clip"] == row["clip"]]))
     path.write_text(PAGE.format(title=html.escape(title), body="\n".join(parts)), encoding="utf-8")
@@ -37,8 +41,8 @@ def write_page(path: Path, title: str, tables: str, out: Path, made: Sequence[Cl
 
 def _clip(out: Path, clip: Clip, rows: Sequence[dict[str, Any]]) -> str:
     where = f"{clip.song.title or clip.song.id} from {clip.start:.1f} s" if clip.song else f"{clip.bpm:g} BPM"
-    text = f' <q>{html.escape(clip.text)}</q>' if clip.text else ""
-    parts = [f'<section><h3>{html.escape(clip.id)}<small> {html.escape(where)}{text}</small></h3>']
+    text = f" <q>{html.escape(clip.text)}</q>" if clip.text else ""
+    parts = [f"<section><h3>{html.escape(clip.id)}<small> {html.escape(where)}{text}</small></h3>"]
     context = clip.context(RATE)
     parts.append(_lane("context", "", context, clip, quiet=True))
     for condition in conditions(rows):
@@ -47,12 +51,18 @@ def _clip(out: Path, clip: Clip, rows: Sequence[dict[str, Any]]) -> str:
             continue
         audio, rate = read(out / "audio" / condition.replace(" ", "-") / f"{clip.id}.flac")
         stem = resample(audio[0], rate, RATE)
-        figures = "".join(f"<span>{html.escape(TITLES.get(name, name))} <b>{value:.2f}</b></span>" for name, value in row.items() if isinstance(value, float))
+        figures = "".join(
+            f"<span>{html.escape(TITLES.get(name, name))} <b>{value:.2f}</b></span>"
+            for name, value in row.items()
+            if isinstance(value, float)
+        )
         parts.append(_lane(condition, figures, stem, clip, context))
     return "".join(parts) + "</section>"
 
 
-def _lane(name: str, figures: str, audio: np.ndarray, clip: Clip, context: np.ndarray | None = None, quiet: bool = False) -> str:
+def _lane(
+    name: str, figures: str, audio: np.ndarray, clip: Clip, context: np.ndarray | None = None, quiet: bool = False
+) -> str:
     """A stem: its name, waveform, players (with its context, and alone) and figures."""
     heard = audio
     if context is not None:
@@ -60,8 +70,15 @@ def _lane(name: str, figures: str, audio: np.ndarray, clip: Clip, context: np.nd
         heard = np.pad(audio, (0, size - len(audio))) + 0.6 * np.pad(context, (0, size - len(context)))
         heard = heard / max(1.0, float(np.abs(heard).max()))
     label = f"<div class=name>{html.escape(name)}</div>"
-    players = _player(heard, "with the context") + (_player(audio, "alone") if context is not None else "") if not quiet else _player(audio, "")
-    return f'<div class="lane{" quiet" if quiet else ""}">{label}{_waveform(audio, clip)}<div class=side>{players}</div><div class=figures>{figures}</div></div>'
+    players = (
+        _player(heard, "with the context") + (_player(audio, "alone") if context is not None else "")
+        if not quiet
+        else _player(audio, "")
+    )
+    return (
+        f'<div class="lane{" quiet" if quiet else ""}">{label}{_waveform(audio, clip)}<div'
+        f" class=side>{players}</div><div class=figures>{figures}</div></div>"
+    )
 
 
 def _player(audio: np.ndarray, words: str) -> str:
@@ -81,8 +98,13 @@ def _waveform(audio: np.ndarray, clip: Clip) -> str:
     middle = HEIGHT / 2
     wave = "".join(f"M{2 * i + 1} {middle - h:.0f}V{middle + max(h, 0.5):.0f}" for i, h in enumerate(heights))
     grid = clip.truth.grid
-    lines = "".join(f'<path class="{"down" if number == 1 else "beat"}" d="M{time / clip.seconds * WIDTH:.1f} 0V{HEIGHT}"/>' for time, number in zip(grid.times, grid.numbers))
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none">{lines}<path class="wave" d="{wave}"/></svg>'
+    lines = "".join(
+        f'<path class="{"down" if number == 1 else "beat"}" d="M{time / clip.seconds * WIDTH:.1f} 0V{HEIGHT}"/>'
+        for time, number in zip(grid.times, grid.numbers)
+    )
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none">{lines}<path class="wave" d="{wave}"/></svg>'
+    )
 
 
 def _table(markdown: str) -> str:
@@ -99,7 +121,9 @@ def _table(markdown: str) -> str:
 def _faint(cell: str) -> str:
     """The interval of a figure is printed softly."""
     value, bracket, rest = cell.partition(" (")
-    return html.escape(value) + (f"<i>({html.escape(rest)}</i>" if bracket and ".." in rest else html.escape(bracket + rest))
+    return html.escape(value) + (
+        f"<i>({html.escape(rest)}</i>" if bracket and ".." in rest else html.escape(bracket + rest)
+    )
 
 
 PAGE = """<!doctype html>

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from stage.audio.files import read
-
-from stage.evaluation.figures import distances
 from stage.evaluation.embeddings import load as embeddings
+from stage.evaluation.figures import distances
 
 FEWEST = 4
 """Clips of a condition below which a distance says nothing."""
@@ -32,10 +31,14 @@ def embedded(out: Path, name: str, condition: str, ids: Sequence[str]) -> list[n
     return [known[one] for one in ids]
 
 
-def measure(out: Path, rows: Sequence[dict[str, Any]], names: Sequence[str], on_set: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
-    """[{stem, kind, condition, embedding, clips, fad, kad}], each distance as {value, low, high, limit}, against the true stems of all mixes.
+def measure(
+    out: Path, rows: Sequence[dict[str, Any]], names: Sequence[str], on_set: Callable[[str], None] | None = None
+) -> list[dict[str, Any]]:
+    """[{stem, kind, condition, embedding, clips, fad, kad}], each distance as {value, low, high, limit}, against the
+    true stems of all mixes.
 
-    The condition "true" is one half of the true stems against the other. Metronomes are compared with the same true stems.
+    The condition "true" is one half of the true stems against the other. Metronomes are compared with the same true
+    stems.
     """
     found = []
     groups: dict[tuple[str, str, str], list[str]] = {}
@@ -50,6 +53,15 @@ def measure(out: Path, rows: Sequence[dict[str, Any]], names: Sequence[str], on_
             if on_set:
                 on_set(f"{name}, {condition}")
             reference, made = embedded(out, name, "true", pair[0]), embedded(out, name, condition, pair[1])
-            found.append({"stem": stem, "kind": kind, "condition": condition, "embedding": name, "clips": len(pair[1]),
-                          "fad": vars(distances.fad(reference, made)), "kad": vars(distances.kad(reference, made))})  # fmt: skip
+            found.append(
+                {
+                    "stem": stem,
+                    "kind": kind,
+                    "condition": condition,
+                    "embedding": name,
+                    "clips": len(pair[1]),
+                    "fad": vars(distances.fad(reference, made)),
+                    "kad": vars(distances.kad(reference, made)),
+                }
+            )
     return found

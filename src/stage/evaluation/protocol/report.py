@@ -13,9 +13,18 @@ import numpy as np
 from stage.evaluation.protocol.figures import HIGHER, bootstrap
 
 TITLES = {
-    "f_measure": "F", "cmlt": "CMLt", "amlt": "AMLt", "tempo_difference": "tempo diff.", "mean_error": "mean error", "emd": "EMD",
-    "onset_agreement": "onsets", "in_chord": "in chord", "chroma": "chroma", "clap": "CLAP", "density": "onsets/s",
-}  # fmt: skip
+    "f_measure": "F",
+    "cmlt": "CMLt",
+    "amlt": "AMLt",
+    "tempo_difference": "tempo diff.",
+    "mean_error": "mean error",
+    "emd": "EMD",
+    "onset_agreement": "onsets",
+    "in_chord": "in chord",
+    "chroma": "chroma",
+    "clap": "CLAP",
+    "density": "onsets/s",
+}
 LAST = ("no context", "no text", "wrong context", "true")
 """Controls stand below what is compared."""
 NOTES = {"click": "metronomes", "mix": "mixes"}
@@ -30,7 +39,9 @@ def figures_of(rows: Sequence[dict[str, Any]]) -> list[str]:
 def conditions(rows: Sequence[dict[str, Any]]) -> list[str]:
     """In the order of the tables; "wrong context" is the model's, judged against its partners."""
     there = list(dict.fromkeys(row["condition"] for row in rows))
-    return [name for name in there if name not in LAST] + [name for name in LAST if name in there or name == "wrong context"]
+    return [name for name in there if name not in LAST] + [
+        name for name in LAST if name in there or name == "wrong context"
+    ]
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -43,9 +54,18 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             if condition == "wrong context":
                 chosen = [row["wrong"] for row in group if row["condition"] == "model" and "wrong" in row]
             if chosen:
-                means = {name: bootstrap(np.array([row.get(name, np.nan) for row in chosen])) for name in figures_of(chosen)}
-                found.append({"stem": stem, "kind": kind, "condition": condition, "clips": len(chosen),
-                              "figures": {name: list(value) for name, value in means.items() if np.isfinite(value[0])}})  # fmt: skip
+                means = {
+                    name: bootstrap(np.array([row.get(name, np.nan) for row in chosen])) for name in figures_of(chosen)
+                }
+                found.append(
+                    {
+                        "stem": stem,
+                        "kind": kind,
+                        "condition": condition,
+                        "clips": len(chosen),
+                        "figures": {name: list(value) for name, value in means.items() if np.isfinite(value[0])},
+                    }
+                )
     return found
 
 
@@ -64,20 +84,50 @@ def tables(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]], t
         table = [["quality", "protocol", "embedding", "clips", "FAD", "FAD, endless clips", "KAD"]]
         for line in quality:
             limit = line["fad"]["limit"]
-            table.append([f"{line['stem']}, {line['condition']}", NOTES[line["kind"]], line["embedding"], str(line["clips"]), _distance(line["fad"]),
-                          f"{limit:.3g}" if np.isfinite(limit) else "", _distance(line["kad"])])  # fmt: skip
+            table.append(
+                [
+                    f"{line['stem']}, {line['condition']}",
+                    NOTES[line["kind"]],
+                    line["embedding"],
+                    str(line["clips"]),
+                    _distance(line["fad"]),
+                    f"{limit:.3g}" if np.isfinite(limit) else "",
+                    _distance(line["kad"]),
+                ]
+            )
         parts.append(_markdown(table))
-    parts.append(f"Means and 95 % bootstrap intervals over clips. Beats tracked by {tracker}; F at 70 ms, nothing trimmed; tempo difference in BPM, "
-                 "mean error and EMD in seconds (less is better). Distances to true stems (less is better); \"true\" is one half against the other.")  # fmt: skip
+    parts.append(
+        f"Means and 95 % bootstrap intervals over clips. Beats tracked by {tracker}; F at 70 ms, nothing trimmed; tempo"
+        " difference in BPM, mean error and EMD in seconds (less is better). Distances to true stems (less is better);"
+        ' "true" is one half against the other.'
+    )
     return "\n\n".join(parts)
 
 
 def latex(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]]) -> str:
     """A table in the paper's form: a row for each system, arrows for what is better; needs the package booktabs."""
-    wanted = [name for name in ("coherence cocola", "coherence ours", "clap", "f_measure", "cmlt", "amlt", "tempo_difference", "mean_error", "emd", "chroma", "in_chord")
-              if any(name in line["figures"] for line in lines)]  # fmt: skip
+    wanted = [
+        name
+        for name in (
+            "coherence cocola",
+            "coherence ours",
+            "clap",
+            "f_measure",
+            "cmlt",
+            "amlt",
+            "tempo_difference",
+            "mean_error",
+            "emd",
+            "chroma",
+            "in_chord",
+        )
+        if any(name in line["figures"] for line in lines)
+    ]
     embedding = quality[0]["embedding"] if quality else None
-    head = [_escape(TITLES.get(name, name)) + (r" $\uparrow$" if HIGHER.get(name, True) else r" $\downarrow$") for name in wanted]
+    head = [
+        _escape(TITLES.get(name, name)) + (r" $\uparrow$" if HIGHER.get(name, True) else r" $\downarrow$")
+        for name in wanted
+    ]
     head += [r"FAD $\downarrow$", r"KAD $\downarrow$"] if embedding else []
     out = [r"\begin{tabular}{ll" + "r" * len(head) + "}", r"\toprule", "Stem & System & " + " & ".join(head) + r" \\"]
     for stem, kind in dict.fromkeys((line["stem"], line["kind"]) for line in lines):
@@ -85,9 +135,19 @@ def latex(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]]) ->
         for line in (line for line in lines if (line["stem"], line["kind"]) == (stem, kind)):
             cells = [_plain(line["figures"].get(name)) for name in wanted]
             if embedding:
-                near = next((q for q in quality if (q["stem"], q["kind"], q["condition"], q["embedding"]) == (stem, kind, line["condition"], embedding)), None)
+                near = next(
+                    (
+                        q
+                        for q in quality
+                        if (q["stem"], q["kind"], q["condition"], q["embedding"])
+                        == (stem, kind, line["condition"], embedding)
+                    ),
+                    None,
+                )
                 cells += [f"{near['fad']['value']:.2f}", f"{near['kad']['value']:.2f}"] if near else ["", ""]
-            out.append(f"{_escape(stem)} ({_escape(kind)}) & {_escape(line['condition'])} & " + " & ".join(cells) + r" \\")
+            out.append(
+                f"{_escape(stem)} ({_escape(kind)}) & {_escape(line['condition'])} & " + " & ".join(cells) + r" \\"
+            )
     return "\n".join([*out, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -102,13 +162,26 @@ def to_csv(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]]) -
     for line in quality:
         for name in ("fad", "kad"):
             value = line[name]
-            table.writerow([line["stem"], line["kind"], line["condition"], f"{name} {line['embedding']}", value["value"], value["low"], value["high"], line["clips"]])
+            table.writerow(
+                [
+                    line["stem"],
+                    line["kind"],
+                    line["condition"],
+                    f"{name} {line['embedding']}",
+                    value["value"],
+                    value["low"],
+                    value["high"],
+                    line["clips"],
+                ]
+            )
     return text.getvalue()
 
 
 def to_json(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
     """Everything, with what was evaluated; what is not a number is null."""
-    return json.dumps(_numbers({"about": about, "summary": list(lines), "quality": list(quality)}), indent=1, allow_nan=False)
+    return json.dumps(
+        _numbers({"about": about, "summary": list(lines), "quality": list(quality)}), indent=1, allow_nan=False
+    )
 
 
 def _numbers(value: Any) -> Any:

@@ -1,7 +1,9 @@
 """Makes, keeps and judges every stem of an evaluation; what was judged is never made again.
 
-Conditions of a clip: "model" hears what is right; "no context", "no text" leave that out; "true" is the song's own stem; each baseline is
-another model that hears what is right, each system a folder of somebody else's stems. A wrong context costs nothing of its own: the stem that was made
+Conditions of a clip: "model" hears what is right; "no context", "no text" leave that out; "true" is the song's own
+stem; each baseline is
+another model that hears what is right, each system a folder of somebody else's stems. A wrong context costs nothing of
+its own: the stem that was made
 for one clip is judged against its partner too, and these figures are kept under "wrong".
 
 OUT/clips.jsonl has a row for each judged stem, OUT/audio/CONDITION/ID.flac the stem.
@@ -22,14 +24,13 @@ import numpy as np
 from stage.audio.files import fit, read, write
 from stage.data import open_songs
 from stage.errors import StageError
+from stage.evaluation.acceptance.clips import Truth
+from stage.evaluation.embeddings import clap
 from stage.evaluation.figures import harmony
 from stage.evaluation.figures.beats import onset_agreement, onset_density, onsets
-from stage.evaluation.acceptance.clips import Truth
-from stage.evaluation.workers import Job, share
-
-from stage.evaluation.embeddings import clap
 from stage.evaluation.protocol import figures
 from stage.evaluation.protocol.clips import Clip, Plan, clips
+from stage.evaluation.workers import Job, share
 
 CONTROLS = ("no context", "no text")
 PITCHED = ("bass",)
@@ -39,7 +40,8 @@ UNPITCHED = ("drums", "percussion")
 
 @dataclass(frozen=True)
 class Task:
-    """Everything that a worker needs to know. models: condition -> name or folder; "model" is the one that is evaluated.
+    """Everything that a worker needs to know. models: condition -> name or folder; "model" is the one that is
+    evaluated.
 
     systems: condition -> folder with ID.wav or ID.flac. adapters are loaded onto "model" alone.
     """
@@ -87,9 +89,11 @@ class Judge:
     def hear(self, audio: np.ndarray, rate: int, clip: Clip, partner: Clip | None) -> dict[str, Any]:
         """Figures of a stem float32 [N] against its clip, and against the partner's under "wrong"."""
         heard = {
-            "grid": self.beats(audio, rate), "onsets": onsets(audio, rate), "density": onset_density(audio, rate),
+            "grid": self.beats(audio, rate),
+            "onsets": onsets(audio, rate),
+            "density": onset_density(audio, rate),
             "notes": harmony.notes(audio, rate) if clip.stem in PITCHED else None,
-        }  # fmt: skip
+        }
         row = self._against(audio, rate, heard, clip, clip.truth, clip.context(rate))
         if self.clap is not None and clip.text:
             row["clap"] = self.clap.score(audio, rate, clip.text)
@@ -97,7 +101,9 @@ class Judge:
             row["wrong"] = self._against(audio, rate, heard, clip, partner.truth, partner.context(rate))
         return row
 
-    def _against(self, audio: np.ndarray, rate: int, heard: dict, clip: Clip, truth: Truth, context: np.ndarray) -> dict[str, float]:
+    def _against(
+        self, audio: np.ndarray, rate: int, heard: dict, clip: Clip, truth: Truth, context: np.ndarray
+    ) -> dict[str, float]:
         row = figures.beats(truth.grid, heard["grid"], clip.seconds) if len(truth.grid) else {}
         row["onset_agreement"] = onset_agreement(truth.grid.times, heard["onsets"]).agreement
         row["density"] = heard["density"]
@@ -123,19 +129,25 @@ class Band:
         name = condition if condition in self.task.models else "model"
         if name not in self.loaded:
             self.loaded.clear()  # one model at a time is in memory
-            self.loaded[name] = Stage.from_pretrained(self.task.models[name], device=self.task.device, precision=self.task.precision)
+            self.loaded[name] = Stage.from_pretrained(
+                self.task.models[name], device=self.task.device, precision=self.task.precision
+            )
             for adapter in self.task.adapters if name == "model" else ():
                 self.loaded[name].load_adapter(adapter)
         return self.loaded[name]
 
     def play(self, condition: str, clip: Clip) -> tuple[np.ndarray, int]:
-        """The stem of a condition for a clip: float32 [N], rate. A base without stems (MusicGen itself) hears the text alone."""
+        """The stem of a condition for a clip: float32 [N], rate. A base without stems (MusicGen itself) hears the text
+        alone."""
         stage, rate = self.stage(condition), self.stage(condition).codec.sample_rate
         text, seed = "" if condition == "no text" else clip.text, self.task.plan.seed * 100_003 + clip.number
         if not stage.stems:
             return stage.compose(text or clip.stem, clip.seconds, seed=seed)[0], rate
         if clip.stem not in stage.stems:
-            raise StageError(f'{self.task.models.get(condition, condition)} plays no "{clip.stem}": it plays {", ".join(stage.stems)}')
+            raise StageError(
+                f'{self.task.models.get(condition, condition)} plays no "{clip.stem}": it plays'
+                f" {', '.join(stage.stems)}"
+            )
         if condition == "no context":
             made = stage.generate_audio({}, clip.stem, text, clip.seconds, (seed,))[0]
         elif clip.kind == "click":
@@ -164,7 +176,14 @@ def jobs(task: Task, out: Path, made: Sequence[Clip], threads: int | None = None
             write(path, np.clip(made, -1, 1)[None], rate)
         audio, rate = read(path)  # what is judged is what is kept
         row = tools["judge"].hear(audio[0], rate, clip, known.get(clip.partner))
-        return {"condition": condition, "clip": clip.id, "kind": clip.kind, "stem": clip.stem, "tracker": tools["judge"].tracker, **row}
+        return {
+            "condition": condition,
+            "clip": clip.id,
+            "kind": clip.kind,
+            "stem": clip.stem,
+            "tracker": tools["judge"].tracker,
+            **row,
+        }
 
     def _make(condition: str, clip: Clip, band: Band) -> tuple[np.ndarray, int]:
         if condition == "true":
@@ -192,7 +211,9 @@ def _wanted(task: Task, made: Sequence[Clip]) -> list[tuple[str, Clip]]:
     for condition, folder in task.systems.items():
         here = [clip for clip in made if _file(Path(folder), clip)]
         if not here:
-            raise StageError(f"{folder} has no stem for any clip: name the files as --export-contexts does, e.g. {made[0].id}.wav")
+            raise StageError(
+                f"{folder} has no stem for any clip: name the files as --export-contexts does, e.g. {made[0].id}.wav"
+            )
         wanted += [(condition, clip) for clip in here]
     return wanted
 
@@ -206,8 +227,11 @@ def _foreign(folder: Path, clip: Clip) -> tuple[np.ndarray, int]:
     return fit(audio.mean(0), round(clip.seconds * rate)), rate
 
 
-def run(task: Task, out: Path, workers: int = 1, on_job: Callable[[int, int, str], None] | None = None) -> tuple[list[Clip], list[dict[str, Any]]]:
-    """Do what is missing of a task. on_job: told the jobs done, all jobs, and the newest. Returns the clips and all rows.
+def run(
+    task: Task, out: Path, workers: int = 1, on_job: Callable[[int, int, str], None] | None = None
+) -> tuple[list[Clip], list[dict[str, Any]]]:
+    """Do what is missing of a task. on_job: told the jobs done, all jobs, and the newest. Returns the clips and all
+    rows.
 
     Raises StageError where `out` holds another evaluation.
     """
@@ -241,7 +265,10 @@ def _build(task: Task, out: Path, threads: int) -> list[Job]:
 
 
 def _claim(out: Path, task: Task, made: Sequence[Clip]) -> None:
-    about = {"task": asdict(task), "clips": [[clip.id, clip.song.id if clip.song else "", round(clip.start, 4), clip.bpm] for clip in made]}
+    about = {
+        "task": asdict(task),
+        "clips": [[clip.id, clip.song.id if clip.song else "", round(clip.start, 4), clip.bpm] for clip in made],
+    }
     about = json.loads(json.dumps(about))
     path = out / "run.json"
     if path.exists():
@@ -249,10 +276,21 @@ def _claim(out: Path, task: Task, made: Sequence[Clip]) -> None:
         # systems and baselines may be added to what was evaluated
         for key in ("models", "systems"):
             about["task"][key] = dict(about["task"][key])
-        changed = [key for key in ("data", "plan", "adapters", "precision", "tracker") if known["task"][key] != about["task"][key]]
-        changed += [f"model {name}" for name, place in known["task"]["models"].items() if about["task"]["models"].get(name, place) != place]
+        changed = [
+            key
+            for key in ("data", "plan", "adapters", "precision", "tracker")
+            if known["task"][key] != about["task"][key]
+        ]
+        changed += [
+            f"model {name}"
+            for name, place in known["task"]["models"].items()
+            if about["task"]["models"].get(name, place) != place
+        ]
         if changed or known["clips"] != about["clips"]:
-            raise StageError(f"{out} holds an evaluation with another {', '.join(changed) or 'choice of songs'}: choose another --out")
+            raise StageError(
+                f"{out} holds an evaluation with another {', '.join(changed) or 'choice of songs'}: choose another"
+                " --out"
+            )
     path.write_text(json.dumps(about, indent=1))
 
 
@@ -271,11 +309,15 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def export_contexts(task: Task, out: Path, rate: int = 44100) -> int:
-    """Write what is played to a model, for systems that are not ours: OUT/ID.wav and OUT/clips.json. Returns how many."""
+    """Write what is played to a model, for systems that are not ours: OUT/ID.wav and OUT/clips.json. Returns how
+    many."""
     made = clips(task.songs(), task.plan)
     out.mkdir(parents=True, exist_ok=True)
     for clip in made:
         write(out / f"{clip.id}.wav", clip.context(rate)[None], rate)
-    about = [{"id": clip.id, "stem": clip.stem, "kind": clip.kind, "text": clip.text, "seconds": clip.seconds} for clip in made]
+    about = [
+        {"id": clip.id, "stem": clip.stem, "kind": clip.kind, "text": clip.text, "seconds": clip.seconds}
+        for clip in made
+    ]
     (out / "clips.json").write_text(json.dumps(about, indent=1))
     return len(made)

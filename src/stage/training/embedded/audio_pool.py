@@ -9,8 +9,8 @@ import soundfile
 import torch
 from torch import Tensor
 
-from stage.errors import StageError
 from stage.beats.grid import BeatGrid, click_track
+from stage.errors import StageError
 from stage.training.embedded.augment import add_noise, random_eq, random_gain, uniform
 
 
@@ -50,8 +50,14 @@ class AudioPool:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.count)
         self.count += 1
         names = list(self.songs)
-        rows = [self._crop(self.songs[names[int(torch.randint(len(names), (1,), generator=generator))]],
-                           round(seconds * self.rate), generator) for _ in range(size)]
+        rows = [
+            self._crop(
+                self.songs[names[int(torch.randint(len(names), (1,), generator=generator))]],
+                round(seconds * self.rate),
+                generator,
+            )
+            for _ in range(size)
+        ]
         audio = torch.from_numpy(np.stack(rows))
         if self.options["eq_db"]:
             audio = random_eq(audio, generator, self.options["eq_db"], self.rate)
@@ -64,7 +70,9 @@ class AudioPool:
         if draw < self.options["click"]:
             bpm, start = (float(uniform(generator, *span, 1)) for span in ((60, 190), (0, 0.5)))
             meter = int(torch.randint(2, 5, (1,), generator=generator))
-            return click_track(BeatGrid.regular(bpm, meter, size / self.rate, start), size / self.rate, self.rate)[:size]
+            return click_track(BeatGrid.regular(bpm, meter, size / self.rate, start), size / self.rate, self.rate)[
+                :size
+            ]
         names = list(stems)
         order = torch.randperm(len(names), generator=generator).tolist()
         many = 1 if draw < self.options["click"] + self.options["stem"] else 1 + int(draw * 1e6) % len(names)

@@ -148,10 +148,17 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, d
     recent: deque[Tensor] = deque(maxlen=recipe["start_batches"])  # of which the codebooks start
 
     def checkpoint() -> None:
-        save_state(out / "state.pt", {
-            "codec": codec.state_dict(), "count": quantizer.count, "total": quantizer.total,
-            "optimizers": [o.state_dict() for o in optimizers], "step": step, "spent": time.time() - clock,
-        })
+        save_state(
+            out / "state.pt",
+            {
+                "codec": codec.state_dict(),
+                "count": quantizer.count,
+                "total": quantizer.total,
+                "optimizers": [o.state_dict() for o in optimizers],
+                "step": step,
+                "spent": time.time() - clock,
+            },
+        )
         save_file({k: v.contiguous() for k, v in codec.state_dict().items()}, out / "codec.safetensors")
 
     while schedule.progress(step, time.time() - clock) < 1:

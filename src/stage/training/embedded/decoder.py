@@ -18,23 +18,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stage.config import DecoderConfig, StageConfig
-from stage.generation.decoding import Sampling, generate
 from stage.errors import StageError
+from stage.generation.decoding import Sampling, generate
 from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.decoder import Decoder, blank_text
 from stage.models.text import HashedConfig, HashedText
 from stage.prefix import loss
 from stage.training.embedded import pretrain_context as context
-from stage.training.embedded.token_examples import Batch, Examples
 from stage.training.embedded.loop import Log, Schedule, load_state, precision, save_state
 from stage.training.embedded.loop import optimizers as make_optimizers
+from stage.training.embedded.token_examples import Batch, Examples
 from stage.training.embedded.token_views import load_views
 
 
 def shape(recipe: dict, codec: Codec) -> DecoderConfig:
     """The decoder that a recipe describes, for the codes of this codec."""
-    return DecoderConfig(codebooks=codec.codebooks, codebook_size=codec.codebook_size,
-                         stems=tuple(recipe["stems"]), text_dim=recipe["hashed_text"]["dim"], **recipe["model"])
+    return DecoderConfig(
+        codebooks=codec.codebooks,
+        codebook_size=codec.codebook_size,
+        stems=tuple(recipe["stems"]),
+        text_dim=recipe["hashed_text"]["dim"],
+        **recipe["model"],
+    )
 
 
 class Listener(nn.Module):
@@ -50,8 +55,9 @@ class Listener(nn.Module):
         known = batch.chord[..., 0] >= 0
         terms = {"phase": F.mse_loss(phase, batch.phase), "chord": hidden.new_zeros(())}
         if known.any():
-            terms["chord"] = F.cross_entropy(root[known], batch.chord[known][:, 0].long()) + F.binary_cross_entropy_with_logits(
-                classes[known], batch.chord[known][:, 1:])
+            terms["chord"] = F.cross_entropy(
+                root[known], batch.chord[known][:, 0].long()
+            ) + F.binary_cross_entropy_with_logits(classes[known], batch.chord[known][:, 1:])
         return terms
 
 
@@ -101,7 +107,9 @@ class Trainee(nn.Module):
     def context_loss(self, hidden: Tensor, batch: Batch, levels: int = 2) -> Tensor:
         """Next-frame loss on the mix, first codebooks only."""
         sequence, head = batch.sequence, self.decoder.head
-        mix = sequence.segments[0, : sequence.first] == self.decoder.config.segment(len(self.decoder.config.contexts) - 1)
+        mix = sequence.segments[0, : sequence.first] == self.decoder.config.segment(
+            len(self.decoder.config.contexts) - 1
+        )
         inside = mix[:-1] & mix[1:]
         if not inside.any():
             return hidden.new_zeros(())
@@ -136,9 +144,12 @@ class Trainee(nn.Module):
 
 
 def start_from(trainee: Trainee, base: Path) -> bool:
-    """Weights of an earlier run; it may lack (parts of) a context encoder, which then start afresh. Returns whether it has one."""
+    """Weights of an earlier run; it may lack (parts of) a context encoder, which then start afresh. Returns whether it
+    has one."""
     missing, unknown = trainee.load_state_dict(load_state(base)["trainee"], strict=False)
-    wrong = [name for name in missing if not name.startswith(("decoder.context.", "context_listener.", "density."))] + unknown
+    wrong = [
+        name for name in missing if not name.startswith(("decoder.context.", "context_listener.", "density."))
+    ] + unknown
     if wrong:
         raise StageError(f"{base} does not fit the recipe: {', '.join(wrong[:3])}")
     return "decoder.context.enter.weight" not in missing
@@ -146,7 +157,8 @@ def start_from(trainee: Trainee, base: Path) -> bool:
 
 @torch.inference_mode()
 def validate(trainee: Trainee, held: Examples, rows: int = 12, seconds: float = 10.0) -> dict[str, float]:
-    """Loss of the first codebook on held-out songs with the right, a wrong and no context, and called by another stem's name.
+    """Loss of the first codebook on held-out songs with the right, a wrong and no context, and called by another stem's
+    name.
 
     The gaps (wrong minus right) show whether the model listens, and whether it knows its stems apart.
     """
@@ -170,8 +182,15 @@ def validate(trainee: Trainee, held: Examples, rows: int = 12, seconds: float = 
     return result
 
 
-def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | None = None,
-          base: Path | None = None, device: str = "cpu") -> Path:
+def train(
+    recipe: dict,
+    views: Path,
+    codec: Codec,
+    out: Path,
+    minutes: float | None = None,
+    base: Path | None = None,
+    device: str = "cpu",
+) -> Path:
     """Train a decoder by ``recipe`` on token views; resumes what it finds in ``out``.
 
     base: weights (an earlier run's state) to start from. Returns the folder of the finished parts.
@@ -180,7 +199,9 @@ def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | N
     torch.manual_seed(recipe["seed"])
     config = shape(recipe, codec)
     trainee = Trainee(recipe, config)
-    start_embeddings(trainee.decoder, codec.quantizer.embed, recipe["embedding_scale"], torch.Generator().manual_seed(recipe["seed"]))
+    start_embeddings(
+        trainee.decoder, codec.quantizer.embed, recipe["embedding_scale"], torch.Generator().manual_seed(recipe["seed"])
+    )
     listens = base is not None and start_from(trainee, base)
     trainee.to(place)
     autocast = precision(recipe["precision"], place)
@@ -202,10 +223,15 @@ def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | N
     clock, seen, since = time.time() - spent, 0, time.time()
 
     def checkpoint() -> None:
-        save_state(out / "state.pt", {
-            "trainee": trainee.state_dict(), "optimizers": [o.state_dict() for o in optimizers],
-            "step": step, "spent": time.time() - clock,
-        })
+        save_state(
+            out / "state.pt",
+            {
+                "trainee": trainee.state_dict(),
+                "optimizers": [o.state_dict() for o in optimizers],
+                "step": step,
+                "spent": time.time() - clock,
+            },
+        )
         for name, part in (("decoder", trainee.decoder), ("text", trainee.text)):
             save_file({k: v.contiguous() for k, v in part.state_dict().items()}, out / f"{name}.safetensors")
 
@@ -227,7 +253,16 @@ def train(recipe: dict, views: Path, codec: Codec, out: Path, minutes: float | N
         step += 1
         seen += batch.sequence.attend.numel()
         if step % recipe["log_every"] == 0:
-            log.scalars(step, {**parts, "total": total, "grad": norm, "lr": factor, "columns_per_second": seen / (time.time() - since)})
+            log.scalars(
+                step,
+                {
+                    **parts,
+                    "total": total,
+                    "grad": norm,
+                    "lr": factor,
+                    "columns_per_second": seen / (time.time() - since),
+                },
+            )
             seen, since = 0, time.time()
         if step % recipe["validate_every"] == 0:
             trainee.eval()
@@ -250,8 +285,12 @@ def _listen(trainee: Trainee, held: Examples, codec: Codec, log: Log, step: int)
     frames = int(10 * held.rate)
     for stem, name in enumerate(held.config.stems):
         view = held.by_stem[name][0]
-        contexts = [view["click"][:, :frames].long(), view[f"mix.{name}"][:, :frames].long()][-len(held.config.contexts) :]
-        codes = generate(trainee.decoder, stem=stem, contexts=contexts, frames=frames, sampling=Sampling(guidance=3.0, top_k=50))
+        contexts = [view["click"][:, :frames].long(), view[f"mix.{name}"][:, :frames].long()][
+            -len(held.config.contexts) :
+        ]
+        codes = generate(
+            trainee.decoder, stem=stem, contexts=contexts, frames=frames, sampling=Sampling(guidance=3.0, top_k=50)
+        )
         log.audio(step, f"generated/{name}", decode_long(codec, codes)[0], codec.sample_rate)
 
 

@@ -122,7 +122,11 @@ def optimizers(matrices: list[torch.nn.Parameter], rest: list[torch.nn.Parameter
     """Muon for the hidden matrices, where the recipe gives it a rate, and AdamW for everything else."""
     if not recipe["muon_lr"]:
         matrices, rest = [], rest + matrices
-    made = [torch.optim.AdamW(rest, lr=recipe["lr"], betas=tuple(recipe["betas"]), weight_decay=recipe["weight_decay"], fused=True)]
+    made = [
+        torch.optim.AdamW(
+            rest, lr=recipe["lr"], betas=tuple(recipe["betas"]), weight_decay=recipe["weight_decay"], fused=True
+        )
+    ]
     if matrices:
         made.append(Muon(matrices, lr=recipe["muon_lr"], weight_decay=recipe["weight_decay"]))
     return made

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stage.training.embedded.token_examples import Batch, Examples
 from stage.training.embedded.loop import Log, load_state, save_state
+from stage.training.embedded.token_examples import Batch, Examples
 
 
 def mixes(examples: Examples, number: int, rows: int, frames: int) -> Batch:
@@ -37,15 +37,20 @@ def validate(trainee: nn.Module, held: Examples, frames: int) -> dict[str, float
     x, _ = trainee.decoder.enter(batch.sequence)
     losses = trainee.context_listener(x, batch)
     return {f"context/{name}": float(value) for name, value in losses.items()} | {
-        "context/on the beat": on_the_beat(trainee.context_listener.read(x), batch.phase)}
+        "context/on the beat": on_the_beat(trainee.context_listener.read(x), batch.phase)
+    }
 
 
-def pretrain(trainee: nn.Module, examples: Examples, held: Examples, recipe: dict, out: Path, log: Log, autocast) -> None:
+def pretrain(
+    trainee: nn.Module, examples: Examples, held: Examples, recipe: dict, out: Path, log: Log, autocast
+) -> None:
     """Train ``trainee.decoder.context`` by the recipe's ``context_first``; done once for a run, resumable."""
     options, path = recipe["context_first"], out / "context.pt"
     decoder, frames = trainee.decoder, int(options["seconds"] * examples.rate)
     parts = nn.ModuleList([decoder.context, trainee.context_listener])
-    optimizer = torch.optim.AdamW(parts.parameters(), lr=options["lr"], weight_decay=0.01, betas=(0.9, 0.95), fused=True)
+    optimizer = torch.optim.AdamW(
+        parts.parameters(), lr=options["lr"], weight_decay=0.01, betas=(0.9, 0.95), fused=True
+    )
     step, steps = 0, options["steps"]
     if state := load_state(path):
         parts.load_state_dict(state["parts"])
@@ -65,7 +70,9 @@ def pretrain(trainee: nn.Module, examples: Examples, held: Examples, recipe: dic
         trainee.zero_grad(set_to_none=True)
         step += 1
         if step % 20 == 0:
-            log.scalars(step, {f"pretrain/{n}": v for n, v in losses.items()} | {"pretrain/seconds": (time.time() - since) / 20})
+            log.scalars(
+                step, {f"pretrain/{n}": v for n, v in losses.items()} | {"pretrain/seconds": (time.time() - since) / 20}
+            )
             since = time.time()
         if step % 200 == 0 or step == steps:
             trainee.eval()

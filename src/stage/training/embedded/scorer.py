@@ -1,4 +1,5 @@
-"""Training of the offline scorer on songs with stems: sub-mixes of one moment against other songs, other moments, other beats, other keys."""
+"""Training of the offline scorer on songs with stems: sub-mixes of one moment against other songs, other moments, other
+beats, other keys."""
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ from torch.nn import functional as F
 
 from stage.data.song import Song
 from stage.errors import StageError
-
 from stage.evaluation.coherence import spectra
 from stage.evaluation.coherence.scorer import SECONDS, Scorer
 
@@ -22,7 +22,8 @@ PERCUSSIVE = ("drums", "percussion")
 
 
 def hear(songs: Sequence[Song], cache: Path, on_song: Callable[[int], None] | None = None) -> list[dict]:
-    """Bands of every stem of every song, float16 logarithms, computed once: [{"id", "stems": {role: [T, 112]}, "beat": seconds}]."""
+    """Bands of every stem of every song, float16 logarithms, computed once: [{"id", "stems": {role: [T, 112]}, "beat":
+    seconds}]."""
     heard = []
     cache.mkdir(parents=True, exist_ok=True)
     for count, song in enumerate(songs):
@@ -51,7 +52,8 @@ def hear(songs: Sequence[Song], cache: Path, on_song: Callable[[int], None] | No
 
 
 def draw(heard: Sequence[dict], rng: np.random.Generator, rows: int, options: dict) -> tuple[Tensor, Tensor]:
-    """Stems [B, T, 112] and contexts [B * (1 + wrong), T, 112], as levels; context i belongs to stem i, the rest to none.
+    """Stems [B, T, 112] and contexts [B * (1 + wrong), T, 112], as levels; context i belongs to stem i, the rest to
+    none.
 
     The wrong ones of a row: the same moment later by part of a beat, transposed, or another moment of the song.
     """
@@ -69,10 +71,20 @@ def draw(heard: Sequence[dict], rng: np.random.Generator, rows: int, options: di
             return sum(song["stems"][name][first : first + FRAMES].float().exp() for name in names)
 
         kind = rng.random()
-        key = int(rng.integers(-4, 5)) if rng.random() < options["transpose"] else 0  # the song in another key, stem and context alike
+        key = (
+            int(rng.integers(-4, 5)) if rng.random() < options["transpose"] else 0
+        )  # the song in another key, stem and context alike
         stem, context = spectra.transpose(mix([target], start), key), spectra.transpose(mix(chosen, start), key)
         if kind < 0.45:
-            late = max(2, round(song["beat"] * float(rng.choice([0.25, 0.5, 0.5, rng.uniform(0.15, 0.85)])) * spectra.RATE / spectra.HOP))
+            late = max(
+                2,
+                round(
+                    song["beat"]
+                    * float(rng.choice([0.25, 0.5, 0.5, rng.uniform(0.15, 0.85)]))
+                    * spectra.RATE
+                    / spectra.HOP
+                ),
+            )
             first = start + late if start + late + FRAMES <= length else max(0, start - late)
             other = spectra.transpose(mix(chosen, first), key)
         elif kind < 0.75 and target not in PERCUSSIVE:
@@ -93,7 +105,8 @@ def draw(heard: Sequence[dict], rng: np.random.Generator, rows: int, options: di
 
 
 def loss(model: Scorer, stems: Tensor, contexts: Tensor) -> tuple[Tensor, float]:
-    """Cross-entropy of each stem over all contexts, and of each right context over the stems; with the share of stems that rank theirs first."""
+    """Cross-entropy of each stem over all contexts, and of each right context over the stems; with the share of stems
+    that rank theirs first."""
     rows = len(stems)
     logits = model.logits(model.embed(stems), model.embed(contexts))
     right = torch.arange(rows)
@@ -104,8 +117,14 @@ def loss(model: Scorer, stems: Tensor, contexts: Tensor) -> tuple[Tensor, float]
     return total, float((hard[:, 0] > hard[:, 1]).float().mean())
 
 
-def train(recipe: dict, songs: Sequence[Song], out: Path, minutes: float | None = None, on_step: Callable[[int, dict], None] | None = None,
-          on_song: Callable[[int], None] | None = None) -> Path:  # fmt: skip
+def train(
+    recipe: dict,
+    songs: Sequence[Song],
+    out: Path,
+    minutes: float | None = None,
+    on_step: Callable[[int, dict], None] | None = None,
+    on_song: Callable[[int], None] | None = None,
+) -> Path:
     """Train by a recipe; goes on with what it finds in `out`. Returns the weights' file."""
     from safetensors.torch import save_file
 
@@ -114,7 +133,9 @@ def train(recipe: dict, songs: Sequence[Song], out: Path, minutes: float | None 
     torch.manual_seed(recipe["seed"])
     heard = hear(songs, out / "bands", on_song)
     model = Scorer()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe["optimizer"]["lr"], weight_decay=recipe["optimizer"]["weight_decay"])
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe["optimizer"]["lr"], weight_decay=recipe["optimizer"]["weight_decay"]
+    )
     schedule, log, step, spent = Schedule(minutes=minutes, **recipe["schedule"]), Log(out), 0, 0.0
     if state := load_state(out / "state.pt"):
         model.load_state_dict(state["model"])
@@ -123,11 +144,21 @@ def train(recipe: dict, songs: Sequence[Song], out: Path, minutes: float | None 
     clock, path = time.time() - spent, out / "scorer.safetensors"
 
     def keep() -> None:
-        save_state(out / "state.pt", {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent": time.time() - clock})
+        save_state(
+            out / "state.pt",
+            {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step,
+                "spent": time.time() - clock,
+            },
+        )
         save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, path)
 
     while schedule.progress(step, time.time() - clock) < 1:
-        stems, contexts = draw(heard, np.random.default_rng([recipe["seed"], step]), recipe["batch"]["rows"], recipe["batch"])
+        stems, contexts = draw(
+            heard, np.random.default_rng([recipe["seed"], step]), recipe["batch"]["rows"], recipe["batch"]
+        )
         for group in optimizer.param_groups:
             group["lr"] = recipe["optimizer"]["lr"] * schedule.factor(step, time.time() - clock)
         total, hard = loss(model, stems, contexts)

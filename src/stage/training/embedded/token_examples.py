@@ -1,7 +1,9 @@
 """Training examples from token views: which contexts, which crop, which prompt (method: STAGE, training protocol).
 
-A batch has one layout (kinds of context and lengths), so that no column is padding. Part of some targets is hidden from the
-decoder, though not from the loss: what it cannot copy from its own past it has to hear in the context or read in the prompt.
+A batch has one layout (kinds of context and lengths), so that no column is padding. Part of some targets is hidden from
+the
+decoder, though not from the loss: what it cannot copy from its own past it has to hear in the context or read in the
+prompt.
 """
 
 from __future__ import annotations
@@ -43,8 +45,14 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
-        return Batch(self.sequence.to(device), self.target.to(device), self.prompts,
-                     self.phase.to(device), self.chord.to(device), self.density.to(device))
+        return Batch(
+            self.sequence.to(device),
+            self.target.to(device),
+            self.prompts,
+            self.phase.to(device),
+            self.chord.to(device),
+            self.density.to(device),
+        )
 
 
 class Examples:
@@ -53,21 +61,38 @@ class Examples:
     def __init__(self, views: list[dict], config: DecoderConfig, recipe: dict, frame_rate: float, seed: int):
         self.views, self.config, self.recipe, self.rate, self.seed = views, config, recipe, frame_rate, seed
         self.layouts = [name for name, kinds in LAYOUTS.items() if any(kinds) and sum(kinds) <= len(config.contexts)]
-        if lost := [name for name, share in recipe["batch"]["layouts"].items() if share and name not in (*self.layouts, "none")]:
-            raise StageError(f"layouts {', '.join(lost)} of the recipe need two kinds of context, and its model takes {', '.join(config.contexts)}")
+        if lost := [
+            name for name, share in recipe["batch"]["layouts"].items() if share and name not in (*self.layouts, "none")
+        ]:
+            raise StageError(
+                f"layouts {', '.join(lost)} of the recipe need two kinds of context, and its model takes"
+                f" {', '.join(config.contexts)}"
+            )
         self.by_stem = {s: [v for v in views if f"stem.{s}" in v] for s in config.stems}
-        self.sounding = {id(v): {s: self._sounding(v[f"stem.{s}"]) for s in config.stems if f"stem.{s}" in v} for v in views}
+        self.sounding = {
+            id(v): {s: self._sounding(v[f"stem.{s}"]) for s in config.stems if f"stem.{s}" in v} for v in views
+        }
 
     @staticmethod
     def _sounding(codes: Tensor) -> Tensor:
         """Frames [T] bool in which something changes: long repeats of one code are silence."""
         return torch.cat([codes[0, 1:].int() != codes[0, :-1].int(), torch.ones(1, dtype=torch.bool)])
 
-    def batch(self, number: int, layout: str | None = None, wrong: bool = False, rows: int | None = None,
-              stem: str | None = None, frames: int | None = None, called: str | None = None, crop: int | None = None) -> Batch:
+    def batch(
+        self,
+        number: int,
+        layout: str | None = None,
+        wrong: bool = False,
+        rows: int | None = None,
+        stem: str | None = None,
+        frames: int | None = None,
+        called: str | None = None,
+        crop: int | None = None,
+    ) -> Batch:
         """Batch ``number``.
 
-        wrong: the contexts of the next example; called: name this stem instead of the target's own; crop: frames of the contexts.
+        wrong: the contexts of the next example; called: name this stem instead of the target's own; crop: frames of the
+        contexts.
         """
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
 
@@ -97,7 +122,9 @@ class Examples:
             prompts.append(self._prompt(example, generator))
         whole = laid[0]
         if rows > 1:
-            parts = (torch.cat([getattr(r, name) for r in laid]) for name in ("columns", "attend", "positions", "segments"))
+            parts = (
+                torch.cat([getattr(r, name) for r in laid]) for name in ("columns", "attend", "positions", "segments")
+            )
             whole = Row(*parts, laid[0].first, laid[0].frames)
         sequence = trim(whole)
         sequence = sequence.cut(0, sequence.columns.shape[-1] - self.config.codebooks + 1)
@@ -109,8 +136,14 @@ class Examples:
                 start = sequence.first + 1 + int((1 - share) * place * frames)
                 columns[:, start : start + int(share * frames)] = self.config.pad
         told = [e["view"]["meta"]["density"][e["stem"]] if prompt else -1.0 for e, prompt in zip(cut, prompts)]
-        return Batch(sequence, torch.stack([e["target"] for e in cut]), prompts,
-                     torch.stack(phases)[:, kept], torch.stack(chords)[:, kept], torch.tensor(told))
+        return Batch(
+            sequence,
+            torch.stack([e["target"] for e in cut]),
+            prompts,
+            torch.stack(phases)[:, kept],
+            torch.stack(chords)[:, kept],
+            torch.tensor(told),
+        )
 
     def _contexts(self, example: dict, wanted: tuple[bool, bool], crop: int) -> list[Tensor | None]:
         """Codes [K, crop] of each kind of context that the decoder takes."""
@@ -132,10 +165,21 @@ class Examples:
 
         def cut(name: str) -> Tensor:
             piece = found[name][:, start : start + frames].long()
-            return torch.nn.functional.pad(piece, (0, frames - piece.shape[1]), mode="replicate") if piece.shape[1] < frames else piece
+            return (
+                torch.nn.functional.pad(piece, (0, frames - piece.shape[1]), mode="replicate")
+                if piece.shape[1] < frames
+                else piece
+            )
 
-        return {"target": cut(f"stem.{stem}"), "mix": cut(f"mix.{stem}"), "grid": cut("click" if clean else "grid"),
-                "stem": stem, "index": self.config.stems.index(stem), "start": start / self.rate, "view": found}
+        return {
+            "target": cut(f"stem.{stem}"),
+            "mix": cut(f"mix.{stem}"),
+            "grid": cut("click" if clean else "grid"),
+            "stem": stem,
+            "index": self.config.stems.index(stem),
+            "start": start / self.rate,
+            "view": found,
+        }
 
     def _labels(self, example: dict, count: int, heard: int, beat: bool) -> tuple[Tensor, Tensor]:
         """Phases [count, 4] and chords [count, 13] of the frames from the crop's start on."""

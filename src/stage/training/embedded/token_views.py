@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from stage.beats.grid import BeatGrid, click_track
 from stage.corpus.read import CorpusSong
 from stage.errors import MissingExtra
 from stage.models.codec import Codec, encode_long
-from stage.beats.grid import BeatGrid, click_track
 from stage.training.embedded.augment import add_noise, add_room, random_eq, random_gain, uniform
 
 
@@ -76,8 +76,14 @@ def view(song: CorpusSong, codec: Codec, recipe: dict, seed: int) -> tuple[dict[
     """
     generator = torch.Generator().manual_seed(seed)
     rate, options = codec.sample_rate, recipe["views"]
-    speed = float(uniform(generator, 0.8, 1.2, 1)) if float(torch.rand(1, generator=generator)) < options["speed"] else 1.0
-    pitch = int(torch.randint(-4, 5, (1,), generator=generator)) if float(torch.rand(1, generator=generator)) < options["pitch"] else 0
+    speed = (
+        float(uniform(generator, 0.8, 1.2, 1)) if float(torch.rand(1, generator=generator)) < options["speed"] else 1.0
+    )
+    pitch = (
+        int(torch.randint(-4, 5, (1,), generator=generator))
+        if float(torch.rand(1, generator=generator)) < options["pitch"]
+        else 0
+    )
     stems = {name: song.stem(name) for name in song.stems}
     if speed != 1.0 or pitch:
         stems = {n: stretch(a, rate, speed, 0 if n == "drums" else pitch) for n, a in stems.items()}
@@ -89,7 +95,9 @@ def view(song: CorpusSong, codec: Codec, recipe: dict, seed: int) -> tuple[dict[
             many = max(1, sum(bool(torch.rand(1, generator=generator) < options["keep"]) for _ in others))
             order = torch.randperm(len(others), generator=generator)[:many].tolist()
             mix = torch.from_numpy(sum(stems[others[i]][:length] for i in order))[None]
-            parts[f"stem.{name}"] = random_gain(torch.from_numpy(stems[name][:length])[None], generator, *options["target_db"])
+            parts[f"stem.{name}"] = random_gain(
+                torch.from_numpy(stems[name][:length])[None], generator, *options["target_db"]
+            )
             parts[f"mix.{name}"] = recorded(mix, generator, options, rate)
     beats = BeatGrid(np.asarray(song.beats) / speed, np.asarray(song.numbers))
     for name, grid in (("click", beats), ("grid", tracked(beats, generator, options["tracker"]))):
@@ -98,9 +106,17 @@ def view(song: CorpusSong, codec: Codec, recipe: dict, seed: int) -> tuple[dict[
     codes = encode_long(codec, torch.cat(list(parts.values())).float())
     tensors = {name: code.to(torch.uint16) for name, code in zip(parts, codes)}
     tensors["beats"] = torch.tensor(np.stack([beats.times, beats.numbers], 1), dtype=torch.float32).reshape(-1, 2)
-    tensors["chords"] = torch.tensor([_chord(chord, speed, pitch) for chord in song.meta["chords"]], dtype=torch.float32).reshape(-1, 15)
-    meta = {"id": song.id, "captions": song.meta["captions"], "stem_captions": song.meta["stem_captions"],
-            "density": song.meta["density"], "genre": song.meta["genre"], "moods": song.meta["moods"]}
+    tensors["chords"] = torch.tensor(
+        [_chord(chord, speed, pitch) for chord in song.meta["chords"]], dtype=torch.float32
+    ).reshape(-1, 15)
+    meta = {
+        "id": song.id,
+        "captions": song.meta["captions"],
+        "stem_captions": song.meta["stem_captions"],
+        "density": song.meta["density"],
+        "genre": song.meta["genre"],
+        "moods": song.meta["moods"],
+    }
     return tensors, meta
 
 
@@ -110,8 +126,17 @@ def _chord(chord: dict, speed: float, pitch: int) -> list[float]:
     return [chord["start"] / speed, chord["end"] / speed, root] + [float(p in classes) for p in range(12)]
 
 
-def prepare(recipe: dict, corpus: Path, split: str, out: Path, codec: Codec, worker: int = 0, workers: int = 1,
-            limit: int | None = None, on_song=None) -> int:
+def prepare(
+    recipe: dict,
+    corpus: Path,
+    split: str,
+    out: Path,
+    codec: Codec,
+    worker: int = 0,
+    workers: int = 1,
+    limit: int | None = None,
+    on_song=None,
+) -> int:
     """Encode a view of every song of a split into ``out/<split>``; finished ones are skipped.
 
     Run by several processes at once, each takes every ``workers``-th song. Returns how many songs

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stage.audio.files import resample
-from stage.beats.tracker import PEAK
-from stage.corpus.read import CorpusSong, songs
 from stage.beats.beatnet import FRAME_RATE, RATE, features
 from stage.beats.beattcn import BeatTcn
 from stage.beats.grid import BeatGrid, click_track
+from stage.beats.tracker import PEAK
+from stage.corpus.read import CorpusSong, songs
 from stage.training.embedded.augment import add_noise, add_room, random_eq, uniform
 from stage.training.embedded.loop import Log, Schedule, load_state, save_state
 
@@ -125,8 +125,14 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, d
     for p in network.parameters():
         (matrices if p.ndim > 1 else rest).append(p)
     options = recipe["optimizer"]
-    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": options["weight_decay"]}, {"params": rest, "weight_decay": 0.0}], lr=options["lr"])
-    views, held = Views(out / "features" / "train", recipe["seed"], recipe["stretch"]), Views(out / "features" / "heldout", 7)
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": options["weight_decay"]}, {"params": rest, "weight_decay": 0.0}],
+        lr=options["lr"],
+    )
+    views, held = (
+        Views(out / "features" / "train", recipe["seed"], recipe["stretch"]),
+        Views(out / "features" / "heldout", 7),
+    )
     schedule, log, step, spent = Schedule(minutes=minutes, **recipe["schedule"]), Log(out), 0, 0.0
     if state := load_state(out / "state.pt"):
         network.load_state_dict(state["network"])
@@ -135,7 +141,15 @@ def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, d
     clock = time.time() - spent
 
     def checkpoint() -> None:
-        save_state(out / "state.pt", {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent": time.time() - clock})
+        save_state(
+            out / "state.pt",
+            {
+                "network": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step,
+                "spent": time.time() - clock,
+            },
+        )
         save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, out / "beattcn.safetensors")
 
     while schedule.progress(step, time.time() - clock) < 1:

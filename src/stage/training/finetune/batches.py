@@ -1,7 +1,9 @@
 """From numbers to rows: which examples a step takes, who cuts them, and how they become tokens on the device.
 
-Example n depends on the recipe and n alone, and step s of a run takes the numbers s * E .. (s + 1) * E - 1, E examples a step
-over all devices and passes. So a run goes on exactly after any stop, with any number of workers, and on any number of devices
+Example n depends on the recipe and n alone, and step s of a run takes the numbers s * E .. (s + 1) * E - 1, E examples
+a step
+over all devices and passes. So a run goes on exactly after any stop, with any number of workers, and on any number of
+devices
 that E can be shared out to. Torch's own randomness (dropout) is seeded anew for each pass for the same reason.
 """
 
@@ -38,7 +40,8 @@ AGAIN, TRIES = 1 << 40, 8
 class Loaded:
     """Examples of one pass. target: audio [B, N] float32, or codes [B, K, T] int64.
 
-    contexts: B times audio [M], codes [K, F], or None where there is none or it was dropped. skipped: what could not be cut, in words.
+    contexts: B times audio [M], codes [K, F], or None where there is none or it was dropped. skipped: what could not be
+    cut, in words.
     """
 
     numbers: list[int]
@@ -52,7 +55,8 @@ class Loaded:
 
 
 class Cuts(Dataset):
-    """Examples by number, as a DataLoader asks for them. cut: a ``Cutter``, or anything else that is called with a number."""
+    """Examples by number, as a DataLoader asks for them. cut: a ``Cutter``, or anything else that is called with a
+    number."""
 
     def __init__(self, cut: Callable[[int], Example]):
         self.cut = cut
@@ -63,7 +67,10 @@ class Cuts(Dataset):
             try:
                 return number, self.cut(number + attempt * AGAIN), skipped
             except (StageError, OSError, RuntimeError, ValueError) as error:
-                skipped.append(f"example {number + attempt * AGAIN}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+                skipped.append(
+                    f"example {number + attempt * AGAIN}:"
+                    f" {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+                )
         raise StageError(f"{TRIES} examples in a row could not be cut; the last: {skipped[-1]}")
 
 
@@ -76,10 +83,15 @@ def collate(items: Sequence[tuple[int, Example, list[str]]]) -> Loaded:
         return values[0] if values.is_floating_point() else values.long()
 
     return Loaded(
-        list(numbers), [e.song for e in examples], [e.stem for e in examples], [e.kind for e in examples], [e.text for e in examples],
-        torch.stack([tensor(e.target) for e in examples]), [None if e.context is None else tensor(e.context) for e in examples],
+        list(numbers),
+        [e.song for e in examples],
+        [e.stem for e in examples],
+        [e.kind for e in examples],
+        [e.text for e in examples],
+        torch.stack([tensor(e.target) for e in examples]),
+        [None if e.context is None else tensor(e.context) for e in examples],
         [note for notes in skipped for note in notes],
-    )  # fmt: skip
+    )
 
 
 class Order(Sampler):
@@ -87,7 +99,13 @@ class Order(Sampler):
 
     def __init__(self, size: int, accumulate: int, world: int, rank: int, first: int, last: int):
         super().__init__()
-        self.size, self.accumulate, self.world, self.rank, self.steps = size, accumulate, world, rank, range(first, last)
+        self.size, self.accumulate, self.world, self.rank, self.steps = (
+            size,
+            accumulate,
+            world,
+            rank,
+            range(first, last),
+        )
 
     def __len__(self) -> int:
         return len(self.steps) * self.accumulate
@@ -101,9 +119,13 @@ class Order(Sampler):
 
 def loader(cut: Callable[[int], Example], order: Order, options: Loader) -> DataLoader:
     """Passes in order, cut ahead of time by worker processes."""
-    own = torch.Generator().manual_seed(0)  # a loader draws a seed for its workers: not from the generator that dropout uses
+    own = torch.Generator().manual_seed(
+        0
+    )  # a loader draws a seed for its workers: not from the generator that dropout uses
     many = dict(num_workers=options.workers, prefetch_factor=options.prefetch) if options.workers else {}
-    return DataLoader(Cuts(cut), batch_sampler=order, collate_fn=collate, generator=own, worker_init_fn=_undisturbed, **many)
+    return DataLoader(
+        Cuts(cut), batch_sampler=order, collate_fn=collate, generator=own, worker_init_fn=_undisturbed, **many
+    )
 
 
 def _undisturbed(worker: int) -> None:
@@ -137,7 +159,8 @@ class Waiting:
 def encode(loaded: Loaded, codec: Codec, device: torch.device) -> Loaded:
     """Audio to codes, targets and contexts in one batch; what is encoded already stays as it is.
 
-    Contexts are filled up with silence to the targets' length, so that an example's codes do not depend on its neighbours; the last
+    Contexts are filled up with silence to the targets' length, so that an example's codes do not depend on its
+    neighbours; the last
     frames of a cropped context hear that silence.
     """
     if not loaded.target.is_floating_point():
@@ -153,7 +176,8 @@ def encode(loaded: Loaded, codec: Codec, device: torch.device) -> Loaded:
 
 
 def lay(config: DecoderConfig, loaded: Loaded, roll: int = 0) -> Row:
-    """Encoded examples as the rows of a training step, on the CPU. roll: give each row the context of another one, so many further on.
+    """Encoded examples as the rows of a training step, on the CPU. roll: give each row the context of another one, so
+    many further on.
 
     Clicks go where the model has a place for them (a ``grid`` context), else where mixes go, as in the paper.
     """
@@ -169,6 +193,7 @@ def lay(config: DecoderConfig, loaded: Loaded, roll: int = 0) -> Row:
 
 @torch.no_grad()
 def read_text(text: TextEncoder, prompts: list[str]) -> tuple[Tensor, Tensor]:
-    """Embeddings [B, L, text_dim] and mask [B, L] of a frozen text encoder, as tensors that a backward pass may keep."""
+    """Embeddings [B, L, text_dim] and mask [B, L] of a frozen text encoder, as tensors that a backward pass may
+    keep."""
     embedded, mask = text.encode(prompts)
     return embedded.clone(), mask.clone()

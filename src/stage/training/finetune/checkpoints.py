@@ -1,7 +1,7 @@
 """Checkpoints of a run: a folder for each step, whole or not at all, the last and the best kept.
 
-    RUN/checkpoints/step-00001000/state.pt     tensors: moving weights, their average, the optimizer's moments
-                                 /state.json   step, seconds spent, validation loss, the recipe
+RUN/checkpoints/step-00001000/state.pt     tensors: moving weights, their average, the optimizer's moments
+                             /state.json   step, seconds spent, validation loss, the recipe
 """
 
 from __future__ import annotations
@@ -33,17 +33,21 @@ def about(folder: Path) -> dict[str, Any]:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The tensors of a checkpoint, on the CPU; plain containers and tensors alone are read. Raises StageError if it is damaged."""
+    """The tensors of a checkpoint, on the CPU; plain containers and tensors alone are read. Raises StageError if it is
+    damaged."""
     try:
         return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
     except Exception as error:  # torch has many errors of its own for a spoilt file
-        raise StageError(f"{folder} is damaged ({type(error).__name__}): delete it, and the run goes on from the checkpoint before") from None
+        raise StageError(
+            f"{folder} is damaged ({type(error).__name__}): delete it, and the run goes on from the checkpoint before"
+        ) from None
 
 
 def write(run: Path, tensors: dict[str, Any], known: dict[str, Any], keep: Keep) -> Path:
     """Write the checkpoint of step ``known["step"]`` and forget those that are not to be kept.
 
-    It is written beside its place, brought to the disk, and moved there, so a kill or a full disk leaves the ones before as they were.
+    It is written beside its place, brought to the disk, and moved there, so a kill or a full disk leaves the ones
+    before as they were.
     Raises StageError where it cannot be written.
     """
     place = run / "checkpoints" / f"step-{known['step']:08d}"
@@ -62,7 +66,10 @@ def write(run: Path, tensors: dict[str, Any], known: dict[str, Any], keep: Keep)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         shutil.rmtree(partial, ignore_errors=True)
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise StageError(f"the checkpoint of step {known['step']} could not be written ({why}): make room and start the same command again") from None
+        raise StageError(
+            f"the checkpoint of step {known['step']} could not be written ({why}): make room and start the same command"
+            " again"
+        ) from None
     prune(run, keep)
     return place
 
@@ -82,7 +89,9 @@ def prune(run: Path, keep: Keep) -> None:
 def ranked(run: Path) -> list[Path]:
     """Checkpoints with a validation loss, the lowest first."""
     losses = {folder: about(folder).get("valid") for folder in folders(run)}
-    return sorted((folder for folder, loss in losses.items() if loss is not None), key=lambda folder: (losses[folder], folder))
+    return sorted(
+        (folder for folder, loss in losses.items() if loss is not None), key=lambda folder: (losses[folder], folder)
+    )
 
 
 def mark_exported(folder: Path) -> None:

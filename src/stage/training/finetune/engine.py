@@ -24,7 +24,8 @@ PATIENCE = datetime.timedelta(hours=1)
 def start(engine: Engine) -> Any:
     """A launched Fabric: from here on there is a process for each device.
 
-    Started by torchrun or SLURM, their processes are used; else the same command is started again for each further device.
+    Started by torchrun or SLURM, their processes are used; else the same command is started again for each further
+    device.
     Raises StageError for what this machine has not.
     """
     try:
@@ -48,11 +49,21 @@ def start(engine: Engine) -> Any:
     strategy: Any = "auto"
     if engine.strategy == "fsdp":
         if not many:
-            raise StageError("fsdp shares the weights out to several devices: give --devices 2 or more, or strategy auto")
-        strategy = ModelParallelStrategy(shard, data_parallel_size=devices * nodes, tensor_parallel_size=1, timeout=PATIENCE)
+            raise StageError(
+                "fsdp shares the weights out to several devices: give --devices 2 or more, or strategy auto"
+            )
+        strategy = ModelParallelStrategy(
+            shard, data_parallel_size=devices * nodes, tensor_parallel_size=1, timeout=PATIENCE
+        )
     elif many:
         strategy = DDPStrategy(timeout=PATIENCE)
-    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=PRECISIONS[precision(engine, accelerator)])
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision=PRECISIONS[precision(engine, accelerator)],
+    )
     fabric.launch()
     return fabric
 
@@ -71,7 +82,8 @@ def precision(engine: Engine, accelerator: str) -> str:
 def shard(trainee: Trainee, mesh: Any) -> nn.Module:
     """FSDP (torch's fully_shard): each layer's parameters are split over the devices, and the rest as one more group.
 
-    With an adapter everything is one group: its matrices belong to the layers and to the adapter, and a parameter can be in one group alone.
+    With an adapter everything is one group: its matrices belong to the layers and to the adapter, and a parameter can
+    be in one group alone.
     """
     try:
         from torch.distributed.fsdp import fully_shard
@@ -114,7 +126,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], saved:
     for name, parameter in zip(names, optimizer.param_groups[0]["params"]):
         for key, value in saved[name].items():
             if key == "step":
-                optimizer.state[parameter][key] = value.clone() if not optimizer.defaults.get("fused") else value.to(parameter.device)
+                optimizer.state[parameter][key] = (
+                    value.clone() if not optimizer.defaults.get("fused") else value.to(parameter.device)
+                )
                 continue
             held = torch.zeros_like(parameter)
             fill(held, value)

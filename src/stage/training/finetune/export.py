@@ -1,4 +1,5 @@
-"""What a run leaves besides its figures: the resolved recipe, where and with what it ran, and the model with its card."""
+"""What a run leaves besides its figures: the resolved recipe, where and with what it ran, and the model with its
+card."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from typing import Any
 import torch
 
 from stage import __version__
-from stage.checkpoints import adapters, format as native
+from stage.checkpoints import adapters
+from stage.checkpoints import format as native
 from stage.models.decoder import Decoder
 from stage.models.lora import Adapter
 from stage.pipeline import Stage
@@ -58,8 +60,13 @@ def environment(fabric: Any) -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     cuda = fabric.device.type == "cuda"
-    hardware = {"device": torch.cuda.get_device_name(fabric.device) if cuda else platform.processor() or platform.machine(),
-                "processes": fabric.world_size, "cores": os.cpu_count(), "system": platform.system(), "cuda": torch.version.cuda if cuda else None}
+    hardware = {
+        "device": torch.cuda.get_device_name(fabric.device) if cuda else platform.processor() or platform.machine(),
+        "processes": fabric.world_size,
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "cuda": torch.version.cuda if cuda else None,
+    }
     return {"versions": versions, "hardware": hardware, "commit": commit()}
 
 
@@ -70,13 +77,21 @@ def commit() -> str | None:
         found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=place, capture_output=True, text=True, timeout=20)
         if found.returncode:
             return None
-        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], cwd=place, capture_output=True, text=True, timeout=20)
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
         return found.stdout.strip() + ("+" if changed.stdout.strip() else "")
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def begin(run: Path, recipe: Recipe, base: str, songs: tuple[list[str], list[str]], step: int, fabric: Any) -> dict[str, Any]:
+def begin(
+    run: Path, recipe: Recipe, base: str, songs: tuple[list[str], list[str]], step: int, fabric: Any
+) -> dict[str, Any]:
     """Write recipe.yaml and run.json; a start is added to those before. Returns what run.json says."""
     import yaml
 
@@ -87,7 +102,9 @@ def begin(run: Path, recipe: Recipe, base: str, songs: tuple[list[str], list[str
     except (OSError, ValueError):
         known = {"starts": []}
     known |= {"base": base, "songs": {"train": songs[0], "held out": songs[1]}}
-    known["starts"].append({"step": step, "when": datetime.datetime.now().isoformat(timespec="seconds"), **environment(fabric)})
+    known["starts"].append(
+        {"step": step, "when": datetime.datetime.now().isoformat(timespec="seconds"), **environment(fabric)}
+    )
     _replace(path, json.dumps(known, indent=1) + "\n")
     return known
 
@@ -98,11 +115,19 @@ def _replace(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def export(run: Path, recipe: Recipe, stage: Stage, weights: dict[str, torch.Tensor], adapter: Adapter | None, known: dict[str, Any],
-           figures: dict[str, Any]) -> Path:
+def export(
+    run: Path,
+    recipe: Recipe,
+    stage: Stage,
+    weights: dict[str, torch.Tensor],
+    adapter: Adapter | None,
+    known: dict[str, Any],
+    figures: dict[str, Any],
+) -> Path:
     """Write the model (RUN/model) or the adapter (RUN/adapter) with its card; one of an earlier end is replaced.
 
-    stage: base and codec; weights: of the whole decoder, or of the adapter. figures: step, seconds, validation losses. Returns the folder.
+    stage: base and codec; weights: of the whole decoder, or of the adapter. figures: step, seconds, validation losses.
+    Returns the folder.
     """
     place, fresh = run / ("model" if adapter is None else "adapter"), run / ".fresh"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -120,7 +145,9 @@ def export(run: Path, recipe: Recipe, stage: Stage, weights: dict[str, torch.Ten
             made = Adapter(adapter.config)
         made.load_state_dict(weights, assign=True)
         adapters.save(fresh, made)
-        use = f"```sh\nstage accompany song.wav --stem {recipe.stems[0]} --model {known['base']} --adapter {place}\n```\n"
+        use = (
+            f"```sh\nstage accompany song.wav --stem {recipe.stems[0]} --model {known['base']} --adapter {place}\n```\n"
+        )
     (fresh / "README.md").write_text(_card(recipe, name, licence, known, figures, adapter, use), encoding="utf-8")
     if place.exists():
         shutil.rmtree(place)
@@ -128,18 +155,43 @@ def export(run: Path, recipe: Recipe, stage: Stage, weights: dict[str, torch.Ten
     return place
 
 
-def _card(recipe: Recipe, name: str, licence: str, known: dict[str, Any], figures: dict[str, Any], adapter: Adapter | None, use: str) -> str:
+def _card(
+    recipe: Recipe,
+    name: str,
+    licence: str,
+    known: dict[str, Any],
+    figures: dict[str, Any],
+    adapter: Adapter | None,
+    use: str,
+) -> str:
     last = known["starts"][-1]
     losses = {kind: figures.get(f"valid/{kind}") for kind in ("mix", "click")}
     gaps = {kind: figures.get(f"gap/{kind}") for kind in ("mix", "click")}
 
     def told(values: dict[str, float | None]) -> str:
-        return ", ".join(f"{kind} context {value:.3f}" for kind, value in values.items() if value is not None) or "not measured"
+        return (
+            ", ".join(f"{kind} context {value:.3f}" for kind, value in values.items() if value is not None)
+            or "not measured"
+        )
 
     return CARD.format(
-        name=name, about=f"{recipe.about.strip()}\n\n" if recipe.about else "", what="A model" if adapter is None else "An adapter (LoRA)",
-        stems=", ".join(recipe.stems), date=datetime.date.today(), base=known["base"], learned=recipe.learn.parameters, moving=figures["moving"],
-        step=figures["step"], examples=figures["examples"], hours=figures["seconds"] / 3600, trained=len(known["songs"]["train"]),
-        held=len(known["songs"]["held out"]), valid=told(losses), gap=told(gaps), licence=licence or "not told",
-        hardware=f"{last['hardware']['processes']} x {last['hardware']['device']}", code=last["commit"] or f"stage-music {__version__}", use=use,
-    )  # fmt: skip
+        name=name,
+        about=f"{recipe.about.strip()}\n\n" if recipe.about else "",
+        what="A model" if adapter is None else "An adapter (LoRA)",
+        stems=", ".join(recipe.stems),
+        date=datetime.date.today(),
+        base=known["base"],
+        learned=recipe.learn.parameters,
+        moving=figures["moving"],
+        step=figures["step"],
+        examples=figures["examples"],
+        hours=figures["seconds"] / 3600,
+        trained=len(known["songs"]["train"]),
+        held=len(known["songs"]["held out"]),
+        valid=told(losses),
+        gap=told(gaps),
+        licence=licence or "not told",
+        hardware=f"{last['hardware']['processes']} x {last['hardware']['device']}",
+        code=last["commit"] or f"stage-music {__version__}",
+        use=use,
+    )

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from stage.errors import MissingExtra, StageError
-from stage.training.finetune.recipe import Track, Recipe, plain
+from stage.training.finetune.recipe import Recipe, Track, plain
 
 
 class Metrics:
-    """Lines of figures. ``first`` is the step that the run goes on from: what a killed run wrote beyond it is taken back."""
+    """Lines of figures. ``first`` is the step that the run goes on from: what a killed run wrote beyond it is taken
+    back."""
 
     def __init__(self, run: Path, recipe: Recipe, first: int):
         self.path = run / "metrics.jsonl"
@@ -27,12 +28,19 @@ class Metrics:
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """One line; numbers go to the boards too."""
-        clean = {name: round(value, 6) if isinstance(value, float) and math.isfinite(value) else value for name, value in values.items()}
+        clean = {
+            name: round(value, 6) if isinstance(value, float) and math.isfinite(value) else value
+            for name, value in values.items()
+        }
         try:
             self.file.write(json.dumps({"step": step, **clean, "time": round(time.time(), 1)}, default=str) + "\n")
         except OSError as error:
-            raise StageError(f"{self.path} could not be written ({error.strerror}): make room and start the same command again") from None
-        numbers = {name: value for name, value in clean.items() if isinstance(value, (int, float)) and math.isfinite(value)}
+            raise StageError(
+                f"{self.path} could not be written ({error.strerror}): make room and start the same command again"
+            ) from None
+        numbers = {
+            name: value for name, value in clean.items() if isinstance(value, (int, float)) and math.isfinite(value)
+        }
         if self.board is not None:
             for name, value in numbers.items():
                 self.board.add_scalar(name, value, step)
@@ -93,4 +101,11 @@ def _wandb(run: Path, recipe: Recipe) -> Any:
         import wandb
     except ImportError:
         raise StageError("track.wandb needs Weights & Biases: pip install wandb, or set track.wandb=null") from None
-    return wandb.init(project=recipe.track.wandb, name=recipe.name or run.name, dir=str(run), config=plain(recipe), resume="allow", id=run.name)
+    return wandb.init(
+        project=recipe.track.wandb,
+        name=recipe.name or run.name,
+        dir=str(run),
+        config=plain(recipe),
+        resume="allow",
+        id=run.name,
+    )

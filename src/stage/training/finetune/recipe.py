@@ -1,6 +1,7 @@
 """Recipes of fine-tuning: every constant of a run in one YAML file, read into frozen dataclasses that know their keys.
 
-A recipe may begin with ``include: other.yaml`` (or a list); what it says itself goes on top, key by key. An unknown key is
+A recipe may begin with ``include: other.yaml`` (or a list); what it says itself goes on top, key by key. An unknown key
+is
 refused, and the nearest known one is suggested: a misspelt constant that is silently ignored costs days.
 """
 
@@ -19,8 +20,20 @@ from stage.errors import MissingExtra, StageError
 from stage.models.lora import ATTENTION
 
 WAYS = ("all", "lora", "embeddings+attention")
-CHANGEABLE = ("about", "engine", "loader.workers", "loader.prefetch", "loader.cache_folder", "every", "keep", "track", "schedule.steps", "schedule.hours")
-"""What may differ when a run goes on: where and how long it runs, and what it tells. Everything else would make it another run."""
+CHANGEABLE = (
+    "about",
+    "engine",
+    "loader.workers",
+    "loader.prefetch",
+    "loader.cache_folder",
+    "every",
+    "keep",
+    "track",
+    "schedule.steps",
+    "schedule.hours",
+)
+"""What may differ when a run goes on: where and how long it runs, and what it tells. Everything else would make it
+another run."""
 
 
 def _among(what: str, value: str, known: tuple[str, ...]) -> None:
@@ -64,7 +77,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW. clip_value: each gradient is cut to +- this (the paper's way); clip_norm: all of them together; null: not."""
+    """AdamW. clip_value: each gradient is cut to +- this (the paper's way); clip_norm: all of them together; null:
+    not."""
 
     lr: float = 1e-5
     betas: tuple[float, float] = (0.9, 0.95)
@@ -120,10 +134,13 @@ class Engine:
 
 @dataclass(frozen=True)
 class Loader:
-    """workers: processes that cut examples, for each device; 0: the training process itself. prefetch: batches each has ready.
+    """workers: processes that cut examples, for each device; 0: the training process itself. prefetch: batches each has
+    ready.
 
-    cache: none, or tokens: ``cached_examples`` examples are cut and encoded once, before the training, and used over and over
-    (stage.training.finetune.tokencache), in ``cache_folder`` (null: in the run's own), where other runs of the same examples find them.
+    cache: none, or tokens: ``cached_examples`` examples are cut and encoded once, before the training, and used over
+    and over
+    (stage.training.finetune.tokencache), in ``cache_folder`` (null: in the run's own), where other runs of the same
+    examples find them.
     """
 
     workers: int = 4
@@ -139,7 +156,8 @@ class Loader:
 
 @dataclass(frozen=True)
 class Validation:
-    """songs: held out where the data have no splits, the last ids in alphabetical order. examples: for each kind of context."""
+    """songs: held out where the data have no splits, the last ids in alphabetical order. examples: for each kind of
+    context."""
 
     songs: int = 24
     examples: int = 48
@@ -147,7 +165,8 @@ class Validation:
 
 @dataclass(frozen=True)
 class Every:
-    """How often, in steps; 0: never. A run's end is validated and saved anyway, and listened to unless ``listen`` is 0."""
+    """How often, in steps; 0: never. A run's end is validated and saved anyway, and listened to unless ``listen`` is
+    0."""
 
     log: int = 10
     validate: int = 1000
@@ -181,8 +200,10 @@ class Track:
 class Recipe:
     """A run. examples: how they are cut (``stage.data.examples.CutOptions``), the target stems among it.
 
-    ema: share of the old that a moving average of the weights keeps at each step; 0: none. export: which weights become the model.
-    codebook_weights: of the codebooks in the loss, one each; null: all alike, as in the paper. licence: of the model that is made;
+    ema: share of the old that a moving average of the weights keeps at each step; 0: none. export: which weights become
+    the model.
+    codebook_weights: of the codebooks in the loss, one each; null: all alike, as in the paper. licence: of the model
+    that is made;
     null: the base's, since its weights live on.
     """
 
@@ -288,8 +309,15 @@ def build(cls: type, values: Any, where: str, path: str = "") -> Any:
     for key, value in values.items():
         name = f"{path}.{key}" if path else str(key)
         if key not in known:
-            near = _elsewhere(str(key), 1.0) or difflib.get_close_matches(str(key), known, n=1, cutoff=0.5) or _elsewhere(str(key), 0.8)
-            raise StageError(f"{where} has an unknown key '{name}'; " + (f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"))
+            near = (
+                _elsewhere(str(key), 1.0)
+                or difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+                or _elsewhere(str(key), 0.8)
+            )
+            raise StageError(
+                f"{where} has an unknown key '{name}'; "
+                + (f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}")
+            )
         made[key] = convert(value, hints[key], where, name)
     try:
         return cls(**made)
@@ -300,7 +328,12 @@ def build(cls: type, values: Any, where: str, path: str = "") -> Any:
 def _elsewhere(key: str, likeness: float) -> list[str]:
     """A key of another section that is called alike (likeness 1: the same)."""
     hints = typing.get_type_hints(Recipe)
-    inner = {f"{name}.{one.name}": one.name for name, kind in hints.items() if dataclasses.is_dataclass(kind) for one in dataclasses.fields(kind)}
+    inner = {
+        f"{name}.{one.name}": one.name
+        for name, kind in hints.items()
+        if dataclasses.is_dataclass(kind)
+        for one in dataclasses.fields(kind)
+    }
     found = difflib.get_close_matches(key, list(inner.values()), n=1, cutoff=likeness)
     return [whole for whole, name in inner.items() if found and name == found[0]][:1]
 
@@ -337,7 +370,9 @@ def convert(value: Any, kind: Any, where: str, name: str) -> Any:
     if kind is str and isinstance(value, int) and not isinstance(value, bool):  # precision: 16
         return str(value)
     if kind in (bool, int, float, str) and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        raise StageError(f"{where}: '{name}' is {'text' if kind is str else f'a value of kind {kind.__name__}'}, not {value!r}")
+        raise StageError(
+            f"{where}: '{name}' is {'text' if kind is str else f'a value of kind {kind.__name__}'}, not {value!r}"
+        )
     return value
 
 

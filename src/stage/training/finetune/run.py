@@ -1,7 +1,9 @@
 """Fine-tuning of a decoder on any stems, as the paper does it (arXiv 2504.05690, section 4): ``stage train finetune``.
 
-Everything that a step depends on is its number, the recipe and the weights, so a run that was killed at any moment goes on as if
-nothing had happened. The loop is `Run.train`; beside it stand what learns (trainee), what is learnt from (batches), where it runs
+Everything that a step depends on is its number, the recipe and the weights, so a run that was killed at any moment goes
+on as if
+nothing had happened. The loop is `Run.train`; beside it stand what learns (trainee), what is learnt from (batches),
+where it runs
 (engine), what is kept (checkpoints, cards) and how it is judged (judge).
 """
 
@@ -23,11 +25,13 @@ from stage.data.examples import Cutter
 from stage.errors import StageError
 from stage.models.codec import frame_rate
 from stage.pipeline import Stage
-from stage.training.finetune import export as cards, checkpoints, engine, validation as judge, tokencache
+from stage.training.finetune import checkpoints, engine, tokencache
+from stage.training.finetune import export as cards
+from stage.training.finetune import validation as judge
 from stage.training.finetune.batches import Loaded, Order, Waiting, encode, lay, loader, read_text
-from stage.training.finetune.recipe import Recipe, differences, plain
-from stage.training.finetune.nan_report import not_a_number
 from stage.training.finetune.metrics import Metrics
+from stage.training.finetune.nan_report import not_a_number
+from stage.training.finetune.recipe import Recipe, differences, plain
 from stage.training.finetune.trainable import Average, Trainee, clip, local, prepare
 
 OnStep = Callable[[int, int, dict[str, float]], None]
@@ -76,10 +80,13 @@ class Signals:
             signal.signal(number, handler)
 
 
-def finetune(recipe: Recipe, base: str, data: Path, out: Path, on_step: OnStep | None = None, tell: Callable[[str], None] = print) -> Ended:
+def finetune(
+    recipe: Recipe, base: str, data: Path, out: Path, on_step: OnStep | None = None, tell: Callable[[str], None] = print
+) -> Ended:
     """Train by ``recipe`` on the songs at ``data``, from the model ``base``; goes on with what it finds in ``out``.
 
-    tell: given sentences for the user, by the first process. Raises StageError for what cannot be done, and where the loss is no number.
+    tell: given sentences for the user, by the first process. Raises StageError for what cannot be done, and where the
+    loss is no number.
     """
     if (ended := already(recipe, out)) is not None:
         return ended
@@ -93,13 +100,17 @@ def finetune(recipe: Recipe, base: str, data: Path, out: Path, on_step: OnStep |
 
 
 def already(recipe: Recipe, out: Path) -> Ended | None:
-    """The end of a run that is finished, None where there are steps to do. Raises StageError where ``out`` holds another run."""
+    """The end of a run that is finished, None where there are steps to do. Raises StageError where ``out`` holds
+    another run."""
     found = checkpoints.folders(out)
     if not found:
         return None
     known = checkpoints.about(found[-1])
     if others := differences(known["recipe"], plain(recipe)):
-        raise StageError(f"{out} holds a run of another recipe ({'; '.join(others[:3])}): choose another --out, or the recipe in {out / 'recipe.yaml'}")
+        raise StageError(
+            f"{out} holds a run of another recipe ({'; '.join(others[:3])}): choose another --out, or the recipe in"
+            f" {out / 'recipe.yaml'}"
+        )
     hours = recipe.schedule.hours
     if known["step"] < recipe.schedule.steps and not (hours and known["seconds"] >= 3600 * hours):
         return None
@@ -110,17 +121,27 @@ def already(recipe: Recipe, out: Path) -> Ended | None:
 class Run:
     """A run with all its parts; every process of it has one. See the module's docstring."""
 
-    def __init__(self, recipe: Recipe, base: str, stage: Stage, data: Path, out: Path, fabric: Any, tell: Callable[[str], None]):
+    def __init__(
+        self, recipe: Recipe, base: str, stage: Stage, data: Path, out: Path, fabric: Any, tell: Callable[[str], None]
+    ):
         self.recipe, self.base, self.out, self.fabric, self.tell = recipe, base, out, fabric, tell
         rate = stage.codec.sample_rate
         songs = open_songs(data)
         if wrong := [song for song in songs if song.rate != rate]:
-            raise StageError(f"{wrong[0].id} is at {wrong[0].rate} Hz, and {base} hears {rate} Hz: stage prepare {data} OUT --rate {rate}")
+            raise StageError(
+                f"{wrong[0].id} is at {wrong[0].rate} Hz, and {base} hears {rate} Hz: stage prepare {data} OUT --rate"
+                f" {rate}"
+            )
         self.songs, self.held = judge.split(songs, recipe.stems, recipe.validation.songs)
         if lost := [stem for stem in recipe.stems if not any(stem in song.stems for song in self.songs)]:
-            raise StageError(f"no song to train on has {' or '.join(lost)}: take {'it' if len(lost) == 1 else 'them'} out of examples.stems")
+            raise StageError(
+                f"no song to train on has {' or '.join(lost)}: take {'it' if len(lost) == 1 else 'them'} out of"
+                " examples.stems"
+            )
         if set(s.id for s in self.songs) & set(s.id for s in self.held):
-            raise StageError(f"{data} has songs of one id both to train on and held out: give every song an id of its own")
+            raise StageError(
+                f"{data} has songs of one id both to train on and held out: give every song an id of its own"
+            )
         torch.manual_seed(recipe.seed)
         torch.set_float32_matmul_precision("high")
         trainee = Trainee(stage, recipe, stage.config.name)
@@ -135,8 +156,15 @@ class Run:
         self.config = trainee.decoder.config
         self.moving = trainee.moving()
         options = recipe.optimizer
-        self.optimizer = fabric.setup_optimizers(torch.optim.AdamW(
-            list(self.moving.values()), lr=options.lr, betas=options.betas, eps=options.eps, weight_decay=options.weight_decay))
+        self.optimizer = fabric.setup_optimizers(
+            torch.optim.AdamW(
+                list(self.moving.values()),
+                lr=options.lr,
+                betas=options.betas,
+                eps=options.eps,
+                weight_decay=options.weight_decay,
+            )
+        )
         self.average = Average(self.moving, recipe.ema) if recipe.ema else None
         self.judge = judge.Judge(self.held, recipe, stage.codec, stage.text, fabric, tell)
         self.cut = self._cutter()
@@ -146,7 +174,9 @@ class Run:
             self.restore(found[-1])
         if fabric.is_global_zero:
             out.mkdir(parents=True, exist_ok=True)
-            self.known = cards.begin(out, recipe, base, ([s.id for s in self.songs], [s.id for s in self.held]), self.step, fabric)
+            self.known = cards.begin(
+                out, recipe, base, ([s.id for s in self.songs], [s.id for s in self.held]), self.step, fabric
+            )
             self.metrics = Metrics(out, recipe, self.step)
         fabric.barrier()
 
@@ -155,7 +185,9 @@ class Run:
         recipe, codec = self.recipe, self.stage.codec
         if recipe.loader.cache == "none":
             return Cutter(self.songs, recipe.examples, recipe.seed)
-        place = Path(recipe.loader.cache_folder or self.out / "tokens") / tokencache.key(recipe.examples, recipe.seed, [s.id for s in self.songs], codec)
+        place = Path(recipe.loader.cache_folder or self.out / "tokens") / tokencache.key(
+            recipe.examples, recipe.seed, [s.id for s in self.songs], codec
+        )
         count = recipe.loader.cached_examples
         self.tell(f"token cache of {count} examples: {place}")
 
@@ -163,8 +195,16 @@ class Run:
             if 10 * done // shards > 10 * (done - 1) // shards:
                 self.tell(f"token cache: {100 * done // shards} %")
 
-        tokencache.fill(place, count, Cutter(self.songs, tokencache.undropped(recipe.examples), recipe.seed), codec, self.fabric.device,
-                        rank=self.fabric.global_rank, world=self.fabric.world_size, on_shard=on_shard)
+        tokencache.fill(
+            place,
+            count,
+            Cutter(self.songs, tokencache.undropped(recipe.examples), recipe.seed),
+            codec,
+            self.fabric.device,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+            on_shard=on_shard,
+        )
         self.fabric.barrier()
         crop = tuple(round(seconds * frame_rate(codec)) for seconds in recipe.examples.crop)
         return tokencache.TokenCache(place, count, recipe.examples, recipe.seed, crop)
@@ -174,7 +214,14 @@ class Run:
     def train(self, signals: Signals, on_step: OnStep | None) -> Ended:
         """Steps until the schedule ends or a signal comes; then the model, or the word how to go on."""
         recipe, fabric, every = self.recipe, self.fabric, self.recipe.every
-        order = Order(recipe.batch.size, recipe.batch.accumulate, fabric.world_size, fabric.global_rank, self.step, recipe.schedule.steps)
+        order = Order(
+            recipe.batch.size,
+            recipe.batch.accumulate,
+            fabric.world_size,
+            fabric.global_rank,
+            self.step,
+            recipe.schedule.steps,
+        )
         self.model.train()
         passes = Waiting(loader(self.cut, order, recipe.loader))
         since, waited, losses, skipped, asked = (self.step, time.perf_counter()), 0.0, [], [], False
@@ -185,7 +232,9 @@ class Run:
             if self.step % every.log == 0:
                 now = time.perf_counter()
                 speed = (self.step - since[0]) * self.examples / (now - since[1])
-                line = self.report(torch.stack(losses).mean(0), norm, speed, (passes.seconds - waited) / (now - since[1]), skipped)
+                line = self.report(
+                    torch.stack(losses).mean(0), norm, speed, (passes.seconds - waited) / (now - since[1]), skipped
+                )
                 losses, skipped = [], []
                 if on_step is not None:
                     on_step(self.step, recipe.schedule.steps, line)
@@ -211,7 +260,9 @@ class Run:
     def over(self) -> bool:
         """Whether the schedule has come to its end; all processes go by the first one's clock."""
         hours = self.recipe.schedule.hours
-        return self.step >= self.recipe.schedule.steps or bool(hours and self.fabric.broadcast(self.spent) >= 3600 * hours)
+        return self.step >= self.recipe.schedule.steps or bool(
+            hours and self.fabric.broadcast(self.spent) >= 3600 * hours
+        )
 
     @property
     def examples(self) -> int:
@@ -235,15 +286,22 @@ class Run:
         self.trainee.hold_padding(gradient=True)
         fabric.strategy.precision.unscale_gradients(self.optimizer)
         gradients = [local(p.grad).float() for p in self.moving.values() if p.grad is not None]
-        square = torch.stack(torch._foreach_norm(gradients)).square().sum() * (1.0 if self.sharded else 1 / fabric.world_size)
-        said = engine.agree(fabric, torch.cat([torch.stack([square, square.new_tensor(float(signals.asked))]), parts / fabric.world_size]))
+        square = torch.stack(torch._foreach_norm(gradients)).square().sum() * (
+            1.0 if self.sharded else 1 / fabric.world_size
+        )
+        said = engine.agree(
+            fabric,
+            torch.cat([torch.stack([square, square.new_tensor(float(signals.asked))]), parts / fabric.world_size]),
+        )
         square, asked, parts = float(said[0]), bool(said[1]), said[2:].cpu()
         # 16-bit gradients may overflow: their scale is then lowered and the step left out
         if not bool(parts.isfinite().all()) or not (math.isfinite(square) or recipe.engine.precision == "16"):
             raise not_a_number(self, seen, square)
         norm = math.sqrt(square) if math.isfinite(square) else math.inf
         if recipe.optimizer.clip_norm and math.isfinite(norm) and norm > recipe.optimizer.clip_norm:
-            torch._foreach_mul_([local(p.grad) for p in self.moving.values() if p.grad is not None], recipe.optimizer.clip_norm / norm)
+            torch._foreach_mul_(
+                [local(p.grad) for p in self.moving.values() if p.grad is not None], recipe.optimizer.clip_norm / norm
+            )
         clip(self.moving.values(), recipe.optimizer.clip_value)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.optimizer.lr * rate_factor(recipe, self.step)
@@ -265,8 +323,13 @@ class Run:
     def report(self, parts: Tensor, norm: float, speed: float, waiting: float, skipped: list[str]) -> dict[str, float]:
         """A line of figures, written by the first process."""
         levels = self.trainee.levels.cpu()
-        line = {"loss": float((parts * levels).sum()), "grad_norm": norm, "lr": self.recipe.optimizer.lr * rate_factor(self.recipe, self.step - 1),
-                "samples_per_second": speed, "waiting_for_data": waiting} | {f"loss/codebook{k}": float(v) for k, v in enumerate(parts)}
+        line = {
+            "loss": float((parts * levels).sum()),
+            "grad_norm": norm,
+            "lr": self.recipe.optimizer.lr * rate_factor(self.recipe, self.step - 1),
+            "samples_per_second": speed,
+            "waiting_for_data": waiting,
+        } | {f"loss/codebook{k}": float(v) for k, v in enumerate(parts)}
         if skipped:
             line |= {"skipped": len(skipped), "skipped_for": skipped[0]}
         if self.fabric.is_global_zero:
@@ -296,7 +359,9 @@ class Run:
         """Listening examples by the first process; shared-out weights (fsdp) cannot play."""
         if self.fabric.is_global_zero and not self.sharded and self.held:
             self.model.eval()
-            made = self.averaged(lambda: judge.listen(self.stage, self.held, self.recipe, self.out / "listen" / f"step-{self.step:08d}"))
+            made = self.averaged(
+                lambda: judge.listen(self.stage, self.held, self.recipe, self.out / "listen" / f"step-{self.step:08d}")
+            )
             self.model.train()
             for path in made:
                 if path.suffix == ".wav" and path.name.count(".") == 1:
@@ -305,25 +370,41 @@ class Run:
 
     def save(self) -> None:
         """A checkpoint, gathered from all processes and written by the first."""
-        tensors = {"moving": {name: engine.whole(p) for name, p in self.moving.items()},
-                   "average": {n: engine.whole(v) for n, v in self.average.values.items()} if self.average else {},
-                   "optimizer": engine.optimizer_state(self.optimizer, list(self.moving)),
-                   "scaler": scaler.state_dict() if (scaler := getattr(self.fabric.strategy.precision, "scaler", None)) else {}}
+        tensors = {
+            "moving": {name: engine.whole(p) for name, p in self.moving.items()},
+            "average": {n: engine.whole(v) for n, v in self.average.values.items()} if self.average else {},
+            "optimizer": engine.optimizer_state(self.optimizer, list(self.moving)),
+            "scaler": (
+                scaler.state_dict() if (scaler := getattr(self.fabric.strategy.precision, "scaler", None)) else {}
+            ),
+        }
         valid = self.figures.get("valid") if self.figures.get("at") == self.step else None
-        known = {"step": self.step, "seconds": self.spent, "valid": valid, "figures": self.figures,
-                 "examples": self.examples, "exported": False, "recipe": plain(self.recipe)}
+        known = {
+            "step": self.step,
+            "seconds": self.spent,
+            "valid": valid,
+            "figures": self.figures,
+            "examples": self.examples,
+            "exported": False,
+            "recipe": plain(self.recipe),
+        }
         if self.fabric.is_global_zero:
             checkpoints.write(self.out, tensors, known, self.recipe.keep)
         self.fabric.barrier()
 
     def restore(self, folder: Path) -> None:
-        """Go on from a checkpoint. Raises StageError where it is of another recipe, or another number of examples a step."""
+        """Go on from a checkpoint. Raises StageError where it is of another recipe, or another number of examples a
+        step."""
         known, tensors = checkpoints.about(folder), checkpoints.read(folder)
         if others := differences(known["recipe"], plain(self.recipe)):
-            raise StageError(f"{self.out} holds a run of another recipe ({'; '.join(others[:3])}): choose another --out")
+            raise StageError(
+                f"{self.out} holds a run of another recipe ({'; '.join(others[:3])}): choose another --out"
+            )
         if known["examples"] != self.examples:
-            raise StageError(f"the run in {self.out} takes {known['examples']} examples a step, and this would be {self.examples}: "
-                             "choose devices and batch.accumulate so that they are as many")
+            raise StageError(
+                f"the run in {self.out} takes {known['examples']} examples a step, and this would be {self.examples}: "
+                "choose devices and batch.accumulate so that they are as many"
+            )
         self.load(tensors["moving"])
         engine.restore_optimizer(self.optimizer, list(self.moving), tensors["optimizer"])
         if self.average is not None:
@@ -358,7 +439,12 @@ class Run:
         weights = {name: engine.whole(tensor) for name, tensor in source.state_dict().items()}
         place = None
         if self.fabric.is_global_zero:
-            about = figures | {"step": step, "seconds": self.spent, "examples": self.examples, "moving": sum(p.numel() for p in self.moving.values())}
+            about = figures | {
+                "step": step,
+                "seconds": self.spent,
+                "examples": self.examples,
+                "moving": sum(p.numel() for p in self.moving.values()),
+            }
             place = cards.export(self.out, self.recipe, self.stage, weights, self.trainee.adapter, self.known, about)
             checkpoints.mark_exported(checkpoints.folders(self.out)[-1])
             self.metrics.close()

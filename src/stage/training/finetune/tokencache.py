@@ -1,10 +1,13 @@
 """Examples cut and encoded once, as shards of tokens, for training without audio, augmentation or codec in the loop.
 
-The cache holds examples 0 .. N - 1 of the recipe, with the augmentation (speed, pitch, subset of stems, mix or click) that they were
-cut with: each song comes in about N / songs views. What is cheap is drawn anew at every use: the order, the crop of the context, and
+The cache holds examples 0 .. N - 1 of the recipe, with the augmentation (speed, pitch, subset of stems, mix or click)
+that they were
+cut with: each song comes in about N / songs views. What is cheap is drawn anew at every use: the order, the crop of the
+context, and
 the dropouts of context, text and words. A cache of 20,000 examples of 10 s takes about 160 MB with MusicGen's codec.
 
-    CACHE/<key>/00000.safetensors   target [n, K, T], context [n, K, T] int16, frames [n] (-1: no context), words in the metadata
+    CACHE/<key>/00000.safetensors   target [n, K, T], context [n, K, T] int16, frames [n] (-1: no context), words in the
+    metadata
 """
 
 from __future__ import annotations
@@ -38,7 +41,10 @@ def undropped(options: CutOptions) -> CutOptions:
 def key(options: CutOptions, seed: int, songs: Sequence[str], codec: Codec) -> str:
     """Names the examples and the codec, not how many there are: a cache can grow."""
     probe = codec.encode(torch.sin(torch.arange(codec.hop * 16) * 0.05)[None].to(_device(codec)))
-    said = json.dumps([dataclasses.asdict(undropped(options)), seed, list(songs), codec.sample_rate, codec.hop, probe.tolist()], default=str)
+    said = json.dumps(
+        [dataclasses.asdict(undropped(options)), seed, list(songs), codec.sample_rate, codec.hop, probe.tolist()],
+        default=str,
+    )
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
@@ -48,9 +54,19 @@ def _device(codec: Codec) -> torch.device:
     return torch.device("cpu") if parameter is None else parameter.device
 
 
-def fill(folder: Path, count: int, cut: Callable[[int], Example], codec: Codec, device: torch.device, batch: int = 8,
-         rank: int = 0, world: int = 1, on_shard: Callable[[int, int], None] | None = None) -> None:
-    """Cut and encode what is not there yet; each process takes every world-th shard. on_shard: told shards done and in all."""
+def fill(
+    folder: Path,
+    count: int,
+    cut: Callable[[int], Example],
+    codec: Codec,
+    device: torch.device,
+    batch: int = 8,
+    rank: int = 0,
+    world: int = 1,
+    on_shard: Callable[[int, int], None] | None = None,
+) -> None:
+    """Cut and encode what is not there yet; each process takes every world-th shard. on_shard: told shards done and in
+    all."""
     shards = -(-count // SHARD)
     folder.mkdir(parents=True, exist_ok=True)
     source = Cuts(cut)
@@ -59,7 +75,13 @@ def fill(folder: Path, count: int, cut: Callable[[int], Example], codec: Codec, 
         if shard % world == rank and not place.exists():
             parts = []
             for first in range(shard * SHARD, (shard + 1) * SHARD, batch):
-                parts.append(encode(collate([source[number] for number in range(first, min(first + batch, (shard + 1) * SHARD))]), codec, device))
+                parts.append(
+                    encode(
+                        collate([source[number] for number in range(first, min(first + batch, (shard + 1) * SHARD))]),
+                        codec,
+                        device,
+                    )
+                )
             _write(place, parts)
         if on_shard is not None:
             on_shard(shard + 1, shards)
@@ -76,11 +98,18 @@ def _write(place: Path, parts: list) -> None:
     words = [[one for part in parts for one in getattr(part, name)] for name in ("songs", "stems", "kinds", "texts")]
     partial = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        save_file({"target": target.short(), "context": whole.short(), "frames": frames}, partial, {"words": json.dumps(words)})
+        save_file(
+            {"target": target.short(), "context": whole.short(), "frames": frames},
+            partial,
+            {"words": json.dumps(words)},
+        )
         os.replace(partial, place)
     except Exception as error:
         partial.unlink(missing_ok=True)
-        raise StageError(f"the token cache could not be written ({str(error).splitlines()[0]}): make room, or train with --cache none") from None
+        raise StageError(
+            f"the token cache could not be written ({str(error).splitlines()[0]}): make room, or train with --cache"
+            " none"
+        ) from None
 
 
 class TokenCache:
@@ -111,8 +140,17 @@ class TokenCache:
             crop = frames if draws[1] < options.whole_context else min(frames, round(low + (high - low) * draws[2]))
             context = tensors["context"][place, :, :crop].numpy().astype(np.int64)
         kept = rng.random(len(text.split())) >= options.word_dropout
-        text = "" if draws[3] < options.text_dropout else " ".join(word for word, keep in zip(text.split(), kept) if keep)
-        return Example(song=song, stem=stem, kind=kind, target=tensors["target"][place].numpy().astype(np.int64), context=context, text=text)
+        text = (
+            "" if draws[3] < options.text_dropout else " ".join(word for word, keep in zip(text.split(), kept) if keep)
+        )
+        return Example(
+            song=song,
+            stem=stem,
+            kind=kind,
+            target=tensors["target"][place].numpy().astype(np.int64),
+            context=context,
+            text=text,
+        )
 
     def _shard(self, shard: int) -> tuple[dict, list]:
         if shard not in self.shards:

@@ -18,13 +18,15 @@ from stage.training.finetune.recipe import Recipe
 
 PLACES = ("embed", "segment")
 ATTENDING = ("self_norm.", "qkv.", "self_out.")
-"""What "embeddings+attention" trains: token and segment embeddings, and the self-attention of each layer with its norm."""
+"""What "embeddings+attention" trains: token and segment embeddings, and the self-attention of each layer with its
+norm."""
 
 
 def prepare(base: Stage, stems: tuple[str, ...], seed: int) -> Stage:
     """The base as a model of exactly these stems, with a separator's row for each; everything else is shared with it.
 
-    A stem that the base plays keeps its row. Another one begins as the base's first stem. MusicGen itself, without stems, gets
+    A stem that the base plays keeps its row. Another one begins as the base's first stem. MusicGen itself, without
+    stems, gets
     its rows as the paper draws them (``make_base``). Raises StageError for stems that cannot be.
     """
     if not stems or len(set(stems)) != len(stems):
@@ -41,7 +43,11 @@ def prepare(base: Stage, stems: tuple[str, ...], seed: int) -> Stage:
         rows = [old.stems.index(stem) if stem in old.stems else 0 for stem in stems]
 
         def own_rows(table: Tensor, first: int) -> Tensor:
-            parts = (table[..., :first, :], table[..., [first + row for row in rows], :], table[..., first + len(old.stems) :, :])
+            parts = (
+                table[..., :first, :],
+                table[..., [first + row for row in rows], :],
+                table[..., first + len(old.stems) :, :],
+            )
             return torch.cat(parts, dim=-2)
 
         weights["embed"] = own_rows(weights["embed"], old.separator(0))
@@ -54,7 +60,8 @@ def prepare(base: Stage, stems: tuple[str, ...], seed: int) -> Stage:
 
 
 class Trainee(nn.Module):
-    """A decoder and the parameters of it that move. ``forward`` is one pass of training; wrappers (DDP, FSDP) go around it.
+    """A decoder and the parameters of it that move. ``forward`` is one pass of training; wrappers (DDP, FSDP) go around
+    it.
 
     adapter: what moves where an adapter is trained, else None.
     """
@@ -66,9 +73,22 @@ class Trainee(nn.Module):
         learn = recipe.learn
         if learn.parameters == "lora":
             if not stage.decoder.config.stems:
-                raise StageError("MusicGen itself hears no context, so an adapter cannot teach it: convert it with --stem, or train all parameters")
-            made = new_adapter(stage.decoder, recipe.stems[0], recipe.name or recipe.stems[0], base_name, learn.like, learn.rank, learn.alpha,
-                               learn.layers, stage.config.licence if recipe.licence is None else recipe.licence, recipe.seed)
+                raise StageError(
+                    "MusicGen itself hears no context, so an adapter cannot teach it: convert it with --stem, or train"
+                    " all parameters"
+                )
+            made = new_adapter(
+                stage.decoder,
+                recipe.stems[0],
+                recipe.name or recipe.stems[0],
+                base_name,
+                learn.like,
+                learn.rank,
+                learn.alpha,
+                learn.layers,
+                stage.config.licence if recipe.licence is None else recipe.licence,
+                recipe.seed,
+            )
             decoder: Decoder = Voice(stage.decoder, made)
             self.adapter = made
         else:
@@ -78,7 +98,9 @@ class Trainee(nn.Module):
                 parameter.requires_grad_(learn.parameters == "all" or name in PLACES or attends)
         weights = recipe.codebook_weights or (1.0,) * decoder.config.codebooks
         if len(weights) != decoder.config.codebooks or sum(weights) <= 0:
-            raise StageError(f"codebook_weights are {decoder.config.codebooks} numbers above 0, one for each codebook of the base")
+            raise StageError(
+                f"codebook_weights are {decoder.config.codebooks} numbers above 0, one for each codebook of the base"
+            )
         self.decoder = decoder
         self.register_buffer("levels", torch.tensor(weights) / sum(weights), persistent=False)
         if self.checkpointing:
@@ -88,11 +110,22 @@ class Trainee(nn.Module):
             for layer in decoder.layers:
                 layer.compile(dynamic=True)
 
-    def forward(self, columns: Tensor, attend: Tensor, positions: Tensor, segments: Tensor, first: int, frames: int,
-                target: Tensor, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        columns: Tensor,
+        attend: Tensor,
+        positions: Tensor,
+        segments: Tensor,
+        first: int,
+        frames: int,
+        target: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         """The loss to go down (0-d), and the cross-entropy of each codebook [K], detached.
 
-        The first six make a ``Row``: wrappers of modules hand on plain values. target: codes [B, K, T] int64. text: embeddings [B, L, text_dim] and mask [B, L] bool, False everywhere for a row without text.
+        The first six make a ``Row``: wrappers of modules hand on plain values. target: codes [B, K, T] int64. text:
+        embeddings [B, L, text_dim] and mask [B, L] bool, False everywhere for a row without text.
         """
         sequence = Row(columns, attend, positions, segments, first, frames)
         projected, mask = blank_text(self.decoder.text_projection(text), text_mask)
@@ -100,8 +133,12 @@ class Trainee(nn.Module):
         logits, valid = self.decoder.target_logits(hidden, sequence)
         parts = loss(logits, target, valid)
         total = (parts * self.levels).sum()
-        if self.decoder.config.context_layers and self.adapter is None:  # has no part in a batch without contexts, but all processes must
-            total = total + 0.0 * sum(parameter.sum() for parameter in self.decoder.context.parameters())  # reduce the same gradients
+        if (
+            self.decoder.config.context_layers and self.adapter is None
+        ):  # has no part in a batch without contexts, but all processes must
+            total = total + 0.0 * sum(
+                parameter.sum() for parameter in self.decoder.context.parameters()
+            )  # reduce the same gradients
         return total, parts.detach()
 
     def moving(self) -> dict[str, nn.Parameter]:
@@ -111,7 +148,8 @@ class Trainee(nn.Module):
 
     @torch.no_grad()
     def hold_padding(self, gradient: bool) -> None:
-        """Keep the padding token's row of every embedding table zero, as the paper has it: its gradient before a step, itself after."""
+        """Keep the padding token's row of every embedding table zero, as the paper has it: its gradient before a step,
+        itself after."""
         if self.adapter is None:
             table = self.decoder.embed.grad if gradient else self.decoder.embed
             if table is not None and self.decoder.config.stems:
@@ -129,7 +167,8 @@ def checkpointed(forward):
 
 
 def local(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this process holds: itself, or its shard (codebooks and outputs are what is split, dimension 0)."""
+    """The part of a tensor that this process holds: itself, or its shard (codebooks and outputs are what is split,
+    dimension 0)."""
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from stage.audio.files import write
+from stage.beats.grid import BeatGrid, click_track
 from stage.data.examples import CutOptions, Cutter
 from stage.data.song import Song
 from stage.errors import StageError
+from stage.generation.picture import draw
 from stage.models.codec import Codec
 from stage.models.text import TextEncoder
-from stage.generation.picture import draw
 from stage.pipeline import Accompaniment, Stage
-from stage.beats.grid import BeatGrid, click_track
 from stage.training.finetune import engine
 from stage.training.finetune.batches import PLAIN, Cuts, collate, encode, lay, read_text
 from stage.training.finetune.recipe import Recipe
@@ -30,8 +30,10 @@ PEAK = 0.01
 
 
 def split(songs: Sequence[Song], stems: Sequence[str], held: int) -> tuple[list[Song], list[Song]]:
-    """(to train on, held out). By the songs' own splits where they have some: a validation split before a test split, and what is
-    in neither is left alone; else the last ``held`` of the songs with a target stem, by id, as the paper's authors hold out theirs.
+    """(to train on, held out). By the songs' own splits where they have some: a validation split before a test split,
+    and what is
+    in neither is left alone; else the last ``held`` of the songs with a target stem, by id, as the paper's authors hold
+    out theirs.
 
     Raises StageError where nothing is left to train on.
     """
@@ -55,7 +57,15 @@ def plain(options: CutOptions, kind: str) -> CutOptions:
 class Judge:
     """Validation loss for mix and click contexts, right and wrong ones, on examples that are cut and encoded once."""
 
-    def __init__(self, songs: Sequence[Song], recipe: Recipe, codec: Codec, text: TextEncoder, fabric: Any, tell: Callable[[str], None]):
+    def __init__(
+        self,
+        songs: Sequence[Song],
+        recipe: Recipe,
+        codec: Codec,
+        text: TextEncoder,
+        fabric: Any,
+        tell: Callable[[str], None],
+    ):
         self.recipe, self.text, self.fabric = recipe, text, fabric
         self.passes: dict[str, list] = {}
         size, world = max(2, recipe.batch.size), fabric.world_size  # a wrong context needs a neighbour
@@ -71,7 +81,8 @@ class Judge:
 
     @torch.no_grad()
     def losses(self, model: Any, config: Any) -> dict[str, float]:
-        """``valid/KIND`` and its codebooks, and ``gap/KIND``: how much worse the context of another example is. All processes ask."""
+        """``valid/KIND`` and its codebooks, and ``gap/KIND``: how much worse the context of another example is. All
+        processes ask."""
         model.eval()
         found: dict[str, float] = {}
         for kind, passes in self.passes.items():
@@ -80,7 +91,9 @@ class Judge:
                 parts = torch.stack([self._one(model, config, loaded, roll) for loaded in passes]).mean(0)
                 means.append((engine.agree(self.fabric, parts) / self.fabric.world_size).tolist())
             right, wrong = (sum(one) / len(one) for one in means)
-            found |= {f"valid/{kind}": right, f"gap/{kind}": wrong - right} | {f"valid/{kind}/codebook{k}": v for k, v in enumerate(means[0])}
+            found |= {f"valid/{kind}": right, f"gap/{kind}": wrong - right} | {
+                f"valid/{kind}/codebook{k}": v for k, v in enumerate(means[0])
+            }
         if self.passes:
             found["valid"] = sum(found[f"valid/{kind}"] for kind in self.passes) / len(self.passes)
         model.train()
@@ -112,29 +125,50 @@ def sounding(song: Song, stem: str, samples: int) -> int | None:
 
 @torch.no_grad()
 def listen(stage: Stage, songs: Sequence[Song], recipe: Recipe, folder: Path, many: int = 2) -> list[Path]:
-    """For each target stem and kind of context up to ``many`` held-out songs: what the model plays, with its context, the true stem, and
+    """For each target stem and kind of context up to ``many`` held-out songs: what the model plays, with its context,
+    the true stem, and
     a picture of the waveforms over the beats. Returns the files."""
     rate, made = stage.codec.sample_rate, []
     samples = round(min(recipe.examples.seconds, stage.config.window_seconds) * rate)
     for stem in recipe.stems:
-        found = [(song, start) for song in songs if stem in song.stems and (start := sounding(song, stem, samples)) is not None]
+        found = [
+            (song, start)
+            for song in songs
+            if stem in song.stems and (start := sounding(song, stem, samples)) is not None
+        ]
         for song, start in found[:many]:
             grid = BeatGrid.empty()
             if song.beats is not None and len(song.beats):
-                grid = BeatGrid(np.asarray(song.beats)[:, 0], np.asarray(song.beats)[:, 1].astype(int)).crop(start / rate, (start + samples) / rate)
+                grid = BeatGrid(np.asarray(song.beats)[:, 0], np.asarray(song.beats)[:, 1].astype(int)).crop(
+                    start / rate, (start + samples) / rate
+                )
             others = [role for role in song.stems if role != stem and role not in recipe.examples.leave_out]
             heard = {"mix": song.read(others, start, samples)[0]} if others else {}
             if len(grid):
                 heard["click"] = click_track(grid, samples / rate, rate)[:samples]
             for kind, context in heard.items():
-                slot = "grid" if kind == "click" and "grid" in stage.decoder.config.contexts else stage.decoder.config.contexts[-1]
+                slot = (
+                    "grid"
+                    if kind == "click" and "grid" in stage.decoder.config.contexts
+                    else stage.decoder.config.contexts[-1]
+                )
                 audio = stage.generate_audio({slot: context}, stem, "", samples / rate, (recipe.seed,))
                 name = f"{stem}-{kind}-{safe(song.id)}"
                 folder.mkdir(parents=True, exist_ok=True)
-                for ending, sound in (("", audio[0]), (".context", context), (".true", song.read(stem, start, samples)[0])):
+                for ending, sound in (
+                    ("", audio[0]),
+                    (".context", context),
+                    (".true", song.read(stem, start, samples)[0]),
+                ):
                     write(folder / f"{name}{ending}.wav", sound, rate, force=True)
                     made.append(folder / f"{name}{ending}.wav")
-                draw(folder / f"{name}.png", Accompaniment(stem, audio, context[None], rate, (recipe.seed,), grid), 0, name, force=True)
+                draw(
+                    folder / f"{name}.png",
+                    Accompaniment(stem, audio, context[None], rate, (recipe.seed,), grid),
+                    0,
+                    name,
+                    force=True,
+                )
                 made.append(folder / f"{name}.png")
     return made
 
