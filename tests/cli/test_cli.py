@@ -319,7 +319,7 @@ def process(*args, **kwargs) -> subprocess.Popen:
 
 def test_help_does_not_wait_for_torch():
     code = (
-        "import sys; from stage import cli; cli.run(['--help']); print([m for m in ('torch', 'transformers', 'numpy')"
+        "import sys; from stage.cli import app as cli; cli.run(['--help']); print([m for m in ('torch', 'transformers', 'numpy')"
         " if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,10 +6,10 @@ from rich.console import Console
 from helpers.clips import Session, write_corpus
 from stage.corpus.read import songs
 from stage.errors import StageError
-from stage.evaluation.acceptance import run
 from stage.evaluation.acceptance.clips import Material, Settings
 from stage.evaluation.acceptance.pictures import draw
 from stage.evaluation.acceptance.report import WIDTH, print_report, report, to_json, to_markdown
+from stage.evaluation.acceptance.run import run
 
 SETTINGS = Settings(mixes=4, clicks=3, prompts=2, codec=4, seconds=8.0, examples=1)
 
