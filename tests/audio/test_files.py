@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from stage import audio
+from stage import audio, files
 from stage.audio import level
 from stage.errors import StageError
 
@@ -199,7 +199,7 @@ def test_never_replaces_without_force(tmp_path):
 def test_an_interrupted_write_leaves_nothing(tmp_path, stop):
     (tmp_path / "a.wav").write_text("old")
     with pytest.raises((stop, StageError)):
-        with audio.whole_file(tmp_path / "a.wav", force=True) as partial:
+        with files.whole_file(tmp_path / "a.wav", force=True) as partial:
             partial.write_text("half")
             raise stop
     assert os.listdir(tmp_path) == ["a.wav"] and (tmp_path / "a.wav").read_text() == "old"
@@ -209,13 +209,13 @@ def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("x")
     for folder in (tmp_path / "file" / "below", "/proc/stage"):
         with pytest.raises(StageError, match="cannot write into"):
-            audio.check_folder(folder)
+            files.check_folder(folder)
         with pytest.raises(StageError, match="cannot write into"):
             audio.write(Path(folder) / "a.wav", tone(), 44100)
-    audio.check_folder(tmp_path / "new" / "deep")
+    files.check_folder(tmp_path / "new" / "deep")
     assert os.listdir(tmp_path) == ["file"]
     with pytest.raises(StageError, match="is a folder"):
-        audio.check_free(tmp_path, force=True)
+        files.check_free(tmp_path, force=True)
     with pytest.raises(StageError, match="must end in .wav or .flac"):
         audio.write(tmp_path / "a.mp3", tone(), 44100)
 
@@ -225,7 +225,7 @@ def test_an_unwritable_folder(tmp_path):
         pytest.skip("root writes everywhere")
     tmp_path.chmod(0o500)
     with pytest.raises(StageError, match="cannot write into"):
-        audio.check_folder(tmp_path)
+        files.check_folder(tmp_path)
 
 
 # ---------------------------------------------------------------- form

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from stage.audio.level import BLOCK, rms
 from stage.errors import StageError
+from stage.files import whole_file
 
 RATES = (4000, 768000)
 """Sampling rates in Hz that are taken for a recording rather than for a broken header."""
@@ -198,62 +198,6 @@ def _decode(container, track, rate: int, first: int, last: float) -> tuple[np.nd
 
 
 # ---------------------------------------------------------------- writing
-
-
-@contextlib.contextmanager
-def whole_file(path: str | os.PathLike, force: bool = False) -> Iterator[Path]:
-    """A temporary path beside `path` that becomes `path` when the block ends well, and vanishes when it does not.
-
-    So a file is there whole or not at all, whatever interrupts. Without force an existing file is never replaced.
-    """
-    path = Path(path)
-    check_free(path, force)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    except OSError as error:
-        raise StageError(f"cannot write into {path.parent}: {error.strerror}") from None
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        partial.chmod(0o666 & ~_umask())
-        check_free(path, force)
-        os.replace(partial, path)
-    except OSError as error:
-        raise StageError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
-def check_free(path: str | os.PathLike, force: bool = False) -> None:
-    """Raise StageError if writing `path` would replace something without force, or cannot be done."""
-    path = Path(path)
-    if path.is_dir():
-        raise StageError(f"{path} is a folder: cannot write a file of that name")
-    if path.exists() and not force:
-        raise StageError(f"{path} exists: add --force to replace it, or choose another folder or seed")
-
-
-def check_folder(folder: str | os.PathLike) -> None:
-    """Raise StageError if files cannot be written into `folder`, which need not exist yet. Leaves nothing behind."""
-    place = Path(folder)
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    try:
-        if not place.is_dir():
-            raise StageError(f"cannot write into {folder}: {place} is not a folder")
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise StageError(f"cannot write into {folder}: {error.strerror or error}") from None
 
 
 def write(path: str | os.PathLike, audio: np.ndarray, rate: int, force: bool = False) -> None:

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from stage.checkpoints import paths as home
-from stage.checkpoints.format import whole_folder
 from stage.config import DecoderConfig
 from stage.errors import StageError
+from stage.files import whole_folder
 from stage.models.lora import Adapter, AdapterConfig
 
 FORMAT = 1

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import torch
 
-from stage.checkpoints.format import FORMAT, whole_folder
+from stage.checkpoints.format import FORMAT
 from stage.checkpoints.importers import audiocraft, authors, musicgen
 from stage.checkpoints.importers.detect import MUSICGEN_LICENCE, T5, Foreign
 from stage.checkpoints.tensors import write
 from stage.config import StageConfig
 from stage.errors import StageError
+from stage.files import whole_folder
 
 KNOWN = "a folder of a MusicGen (transformers or audiocraft), or the safetensors file of the authors' STAGE"
 CARD = """---

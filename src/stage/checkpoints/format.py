@@ -7,13 +7,9 @@ codec/  text/         instead, where a part comes from ``transformers`` (EnCodec
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,6 +21,7 @@ from stage.checkpoints.memory import check_memory, parameters
 from stage.checkpoints.paths import models
 from stage.config import DecoderConfig, StageConfig
 from stage.errors import StageError
+from stage.files import whole_folder
 from stage.models.codec import Codec
 from stage.models.decoder import Decoder
 from stage.models.encodec import EncodecCodec
@@ -89,33 +86,6 @@ def load(
     if decoder.device.type == "cpu":
         keep()
     return stage, decoder, codec, text
-
-
-@contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A new folder that appears whole, or not at all: what is written into the one that is given is moved there at the
-    end."""
-    if path.exists():
-        raise StageError(f"{path} exists; choose another folder")
-    partial = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        yield partial
-        os.chmod(partial, 0o755)
-        for file in partial.rglob("*.safetensors"):  # they come out readable to their owner alone
-            os.chmod(file, 0o644)
-        os.rename(partial, path)
-    except BaseException as error:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) or "No space left" in str(
-            error
-        ):  # safetensors has an error of its own for a full disk
-            raise StageError(
-                f"{path} could not be written: {getattr(error, 'strerror', None) or error}; nothing was kept"
-            ) from None
-        raise
 
 
 def save(

@@ -18,6 +18,7 @@ from stage.checkpoints import hub
 from stage.checkpoints.paths import home, models
 from stage.config import StageConfig
 from stage.errors import StageError
+from stage.files import remove_folder, whole_folder
 
 if TYPE_CHECKING:
     import torch
@@ -217,7 +218,6 @@ def _is_ours(folder: Path) -> bool:
 def _copy(fetched: hub.Fetched, target: Path, origin: str, licence: str) -> None:
     """Install a snapshot that is a STAGE model, with its origin, and with the hub's licence where it has none of its
     own."""
-    from stage.checkpoints.format import whole_folder
 
     size = sum(file.stat().st_size for file in fetched.path.rglob("*") if file.is_file())
     free = shutil.disk_usage(next(folder for folder in target.parents if folder.exists())).free
@@ -250,8 +250,7 @@ def remove(name: str) -> Path:
         if path.is_symlink():
             path.unlink()
         else:
-            gone = path.rename(path.with_name(f".{name}-removed"))  # at once; a rest is not listed
-            shutil.rmtree(gone)
+            remove_folder(path)
     except OSError as error:
         raise StageError(f"{path} could not be deleted whole: {error.strerror or error}") from None
     return path

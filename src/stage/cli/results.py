@@ -12,6 +12,7 @@ from stage import audio
 from stage.audio.playback import is_pipe
 from stage.beats.grid import BeatGrid
 from stage.errors import StageError
+from stage.files import check_folder, check_free, whole_file
 from stage.generation import request
 
 if TYPE_CHECKING:
@@ -44,16 +45,16 @@ def plan(
     request.check_many(variations, seed)
     if is_pipe(folder):
         if grid:
-            audio.check_free(grid, force)
-            audio.check_folder(grid.parent)
+            check_free(grid, force)
+            check_folder(grid.parent)
         return Files(name, [], [], [], grid)
     folder = folder or Path(f"{name}-stage")
     stubs = [f"{name}.{stem.replace('/', '-')}.{seed + i}" for i in range(variations)]
     stems, mixes, pictures = ([folder / f"{stub}{end}" for stub in stubs] for end in (".wav", ".mix.wav", ".png"))
     for path in [*stems, *mixes, *pictures, *([grid] if grid else [])]:
-        audio.check_free(path, force)
+        check_free(path, force)
     for place in {folder, grid.parent if grid else folder}:
-        audio.check_folder(place)
+        check_folder(place)
     return Files(name, stems, mixes, pictures, grid)
 
 
@@ -166,6 +167,6 @@ def write(files: Files, made: Accompaniment, force: bool, start: float = 0.0) ->
         if made.grid is None:
             typer.echo(f"note: no beats were used, so {files.grid} was not written", err=True)
             return
-        with audio.whole_file(files.grid, force) as partial:
+        with whole_file(files.grid, force) as partial:
             made.grid.shift(start).save(partial)
         typer.echo(str(files.grid), err=not files.stems)  # standard output may be the stem's

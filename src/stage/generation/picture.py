@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stage.audio.files import to_mono, whole_file
+from stage.audio.files import to_mono
+from stage.files import whole_file
 
 if TYPE_CHECKING:
     from stage.generation.result import Accompaniment
