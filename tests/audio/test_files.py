@@ -231,6 +231,45 @@ def test_an_unwritable_folder(tmp_path):
 # ---------------------------------------------------------------- form
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16, np.int8, np.uint8, np.int16, np.int32])
+def test_audio_of_any_type_is_scaled_to_floats(kind):
+    source = tone(0.1)
+    given = source.astype(kind)
+    if np.dtype(kind).kind in "iu":
+        bits, middle = 8 * np.dtype(kind).itemsize, 128 if kind is np.uint8 else 0
+        given = np.rint(source.astype(np.float64) * 2 ** (bits - 1) + middle).astype(kind)
+    got, rate = audio.check(given, np.float64(44100))
+    assert got.dtype == np.float32 and got.shape == source.shape and rate == 44100 and type(rate) is int
+    assert np.abs(got - source).max() < (0.01 if given.itemsize == 1 else 1e-3)
+    assert audio.check(given[0], 44100)[0].shape == (1, source.shape[1])
+
+
+@pytest.mark.parametrize(
+    "given, rate, message",
+    [
+        (np.zeros((44100, 2), np.float32), 44100, "channels come first: audio.T"),
+        (np.zeros((33, 44100), np.float32), 44100, "33 channels"),
+        (np.zeros((0, 44100), np.float32), 44100, "0 channels"),
+        (np.zeros((1, 2, 44100), np.float32), 44100, "the shape"),
+        (np.float32(1), 44100, "the shape"),
+        (np.zeros(100, np.int64), 44100, "int64"),
+        (np.zeros(100, bool), 44100, "bool"),
+        (np.zeros(100, complex), 44100, "complex"),
+        (["a", "b"], 44100, "type <U1"),
+        ([[0.0], [0.0, 1.0]], 44100, "numpy array"),
+        (np.zeros(100), 100, "sampling rate of 100 Hz"),
+        (np.zeros(100), 44100.5, "sampling rate of 44100.5"),
+        (np.zeros(100), None, "sampling rate of None"),
+        (np.zeros(100), float("nan"), "sampling rate of nan"),
+        (np.zeros(100), 1e9, "sampling rate"),
+    ],
+)
+def test_audio_that_cannot_be_used_is_refused_in_one_line(given, rate, message):
+    with pytest.raises(StageError, match=message) as caught:
+        audio.check(given, rate)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("rate", [8000, 44100, 48000, 96000])
 def test_resampling_keeps_time(rate):
     pulses = np.zeros(rate * 2, np.float32)

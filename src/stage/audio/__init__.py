@@ -1,5 +1,5 @@
 """Sound in and out: files, levels, filters, streams."""
 
-from stage.audio.files import Resampler, fit, read, resample, to_mono, write
+from stage.audio.files import Resampler, check, fit, read, resample, to_mono, write
 
-__all__ = ["Resampler", "fit", "read", "resample", "to_mono", "write"]
+__all__ = ["Resampler", "check", "fit", "read", "resample", "to_mono", "write"]

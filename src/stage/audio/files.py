@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from stage.audio.level import BLOCK, rms
 from stage.errors import StageError
@@ -21,6 +22,9 @@ from stage.files import whole_file
 
 RATES = (4000, 768000)
 """Sampling rates in Hz that are taken for a recording rather than for a broken header."""
+
+CHANNELS_MOST = 32
+"""Channels that are taken for a recording rather than for a broken header or an array the wrong way round."""
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 """What can be written; both with 24 bits."""
@@ -72,11 +76,6 @@ def _check_readable(path: Path) -> None:
         raise StageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _check_rate(path: Path, rate: int) -> None:
-    if not RATES[0] <= rate <= RATES[1]:
-        raise StageError(f"{path} has a sampling rate of {rate} Hz: only {RATES[0]} to {RATES[1]} Hz can be used")
-
-
 def _check_start(path: Path, start: float, length: float) -> None:
     if start and start >= length:
         raise StageError(f"cannot start at {start:g} seconds: {path} ends at {length:.2f} seconds")
@@ -89,7 +88,7 @@ def _read_sndfile(path: Path, start: float, seconds: float | None) -> tuple[np.n
     try:
         with _quiet(), soundfile.SoundFile(path) as file:
             rate = file.samplerate
-            _check_rate(path, rate)
+            check_rate(rate, str(path))
             _check_announced(path, file.extra_info)
             if not file.seekable():
                 return None
@@ -150,7 +149,7 @@ def _read_ffmpeg(path: Path, start: float, seconds: float | None, stream: int) -
                 raise StageError(f"{path} has no audio stream {stream}: it has {len(tracks)}, counted from 0")
             track = tracks[stream]
             rate = track.codec_context.sample_rate
-            _check_rate(path, rate)
+            check_rate(rate, str(path))
             length = float("inf") if track.duration is None else float(track.duration * track.time_base)
             _check_start(path, start, length)
             first = round(start * rate)
@@ -223,6 +222,45 @@ def write(path: str | os.PathLike, audio: np.ndarray, rate: int, force: bool = F
 
 
 # ---------------------------------------------------------------- form
+
+
+def check(audio: ArrayLike, rate: float) -> tuple[np.ndarray, int]:
+    """Audio of a caller as this package uses it: (float32 [C, N], rate in Hz).
+
+    audio: [C, N] or [N]; floats nominally within [-1, 1] stay as they are, integers of 8 (unsigned: centred on 128),
+    16 or 32 bits are scaled by their full scale. Values are not looked at: they may be NaN.
+    Raises StageError for another shape or type, [N, C] among them, and for a rate that no recording has.
+    """
+    try:
+        audio = np.asarray(audio)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors that need gradients or lie on a GPU
+        raise StageError(f"audio must be a numpy array [channels, samples] or [samples]: {error}") from None
+    if audio.ndim not in (1, 2):
+        raise StageError(f"audio has the shape [channels, samples] or [samples], not {list(audio.shape)}")
+    if audio.dtype.kind == "f":
+        audio = audio.astype(np.float32, copy=False)
+    elif audio.dtype.kind in "iu" and audio.dtype.itemsize <= 4 and audio.dtype not in (np.uint16, np.uint32):
+        full_scale = 2.0 ** (8 * audio.dtype.itemsize - 1)
+        audio = ((audio - np.float64(audio.dtype.kind == "u") * full_scale) / full_scale).astype(np.float32)
+    else:
+        raise StageError(f"audio of type {audio.dtype} cannot be used: give float32 within -1 to 1, or int16 or int32")
+    audio = np.atleast_2d(audio)
+    channels, samples = audio.shape
+    if channels > CHANNELS_MOST and samples <= CHANNELS_MOST:
+        raise StageError(f"audio of the shape {[channels, samples]} cannot be used: channels come first: audio.T")
+    if not 1 <= channels <= CHANNELS_MOST:
+        raise StageError(f"audio of {channels} channels cannot be used: 1 to {CHANNELS_MOST} can")
+    return audio, check_rate(rate)
+
+
+def check_rate(rate: float, what: str = "audio") -> int:
+    """A sampling rate in Hz as an int; StageError for one that no recording has. what: whose it is, for the message."""
+    try:
+        if int(rate) == rate and RATES[0] <= rate <= RATES[1]:
+            return int(rate)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise StageError(f"{what} has a sampling rate of {rate} Hz: only {RATES[0]} to {RATES[1]} Hz can be used")
 
 
 def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
