@@ -12,6 +12,7 @@ from helpers.fakes import drawn_stage, song
 from stage import audio
 from stage.checkpoints import adapters
 from stage.cli import app as cli
+from stage.cli import play
 from stage.models.lora import new_adapter
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +28,7 @@ def commands(text: str) -> list[str]:
 
 STAGE = [
     command
-    for command in commands(TEXT + cli.EXAMPLES + (cli.accompany.__doc__ or "") + (cli.click.__doc__ or ""))
+    for command in commands(TEXT + cli.EXAMPLES + (play.accompany.__doc__ or "") + (play.click.__doc__ or ""))
     if re.match("stage [a-z]+ .", command)
 ]
 

@@ -41,7 +41,12 @@ def bar(what: str = "", total: float | None = None, *, count: bool = True, keep:
     """
     console = Console(stderr=True)
     shown = MofNCompleteColumn() if count else TaskProgressColumn()
-    columns = (TextColumn(f"{{task.description:{WIDTH}.{WIDTH}}}", markup=False), BarColumn(), shown, TimeRemainingColumn())
+    columns = (
+        TextColumn(f"{{task.description:{WIDTH}.{WIDTH}}}", markup=False),
+        BarColumn(),
+        shown,
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=not keep, disable=not console.is_terminal) as progress:
         made = Bar(progress)
         made.begin(what, total)

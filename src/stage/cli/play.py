@@ -1,0 +1,159 @@
+"""`stage accompany` and `stage click`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stage.cli.options import (
+    AdapterOption,
+    FolderOption,
+    ForceOption,
+    GainOption,
+    GuidanceOption,
+    ModelOption,
+    PlayOption,
+    PrecisionOption,
+    PromptOption,
+    RawOption,
+    SeedOption,
+    StemOption,
+    TemperatureOption,
+    TextOption,
+    TopKOption,
+    TopPOption,
+    VariationsOption,
+)
+
+if TYPE_CHECKING:
+    from stage.generation.result import Accompaniment
+    from stage.pipeline import Progress, Stage
+
+
+def accompany(
+    song: Annotated[Path, typer.Argument(help="Any audio file, or a video with sound.")],
+    stem: StemOption,
+    prompt: PromptOption = "",
+    start: Annotated[float, typer.Option(help="Where in the song to begin, in seconds.")] = 0.0,
+    seconds: Annotated[float | None, typer.Option(help="How much to accompany; to the end by default.")] = None,
+    variations: VariationsOption = 1,
+    seed: SeedOption = 0,
+    out: FolderOption = None,
+    play: PlayOption = False,
+    raw: RawOption = False,
+    gain: GainOption = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "on: give the model the tracked beats too. off: the sound alone. Or a file of beats, one 'seconds"
+                " number' a line."
+            )
+        ),
+    ] = None,
+    save_grid: Annotated[
+        Path | None, typer.Option(help="Also write the beats that were used, to mend and give back with --grid.")
+    ] = None,
+    stream: Annotated[int, typer.Option(help="Which audio stream of a file with several, from 0.")] = 0,
+    guidance: GuidanceOption = None,
+    text_guidance: TextOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    temperature: TemperatureOption = None,
+    model: ModelOption = "embedded",
+    precision: PrecisionOption = "auto",
+    adapter: AdapterOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Play a new stem to a recording.
+
+      \b
+        stage accompany song.mp3 --stem drums
+        stage accompany song.wav --stem bass --start 30 --seconds 20 --variations 4 -o ideas
+        stage accompany song.flac --stem drums --save-grid beats.txt
+        stage accompany song.flac --stem drums --grid beats.txt --seed 7
+    stage accompany song.mp3 --stem drums --play
+
+      For each variation the folder gets NAME.STEM.SEED.wav (the stem), NAME.STEM.SEED.mix.wav
+      (song and stem) and NAME.STEM.SEED.png (waveforms, beats, spectrogram). `-o -` writes the
+      stem to standard output instead, `-o - | ffplay -` say, while it is made.
+    """
+    from stage.audio import playback as playing
+    from stage.cli import results
+    from stage.generation import request
+
+    choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
+    request.check_sampling(**choice)
+    ear = playing.choose(out, play, raw, gain, variations)
+    files = results.plan(out, song.stem, stem, seed, variations, force, save_grid)
+    beats = results.read_grid(grid, start)
+    part, rate = results.read_part(song, start, seconds, stream)
+
+    def work(player: Stage, on_progress: Progress) -> Accompaniment:
+        asked = dict(
+            variations=variations, seed=seed, grid=beats, sampling=player.sampling(**choice), on_progress=on_progress
+        )
+        if ear:
+            return ear.hear(player.stream(part, rate, stem, prompt, **asked, gain_db=gain))
+        return player.accompany(part, rate, stem, prompt, **asked)
+
+    results.make(results.Player(model, precision, adapter or []), work, files, force, start, ear)
+
+
+def click(
+    bpm: Annotated[float, typer.Option(help="Tempo in beats a minute, 20 to 400 (in 6/8 it counts dotted quarters).")],
+    stem: StemOption,
+    meter: Annotated[str, typer.Option(help="Metre, like 4/4, 3/4 or 6/8.")] = "4/4",
+    bars: Annotated[int, typer.Option(help="Length in bars.")] = 8,
+    prompt: PromptOption = "",
+    variations: VariationsOption = 1,
+    seed: SeedOption = 0,
+    out: FolderOption = None,
+    play: PlayOption = False,
+    raw: RawOption = False,
+    gain: GainOption = None,
+    rate: Annotated[
+        int | None, typer.Option(help="Sampling rate of the results in Hz; the model's own by default.")
+    ] = None,
+    guidance: GuidanceOption = None,
+    text_guidance: TextOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    temperature: TemperatureOption = None,
+    model: ModelOption = "embedded",
+    precision: PrecisionOption = "auto",
+    adapter: AdapterOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Play a stem to a metronome.
+
+    \b
+      stage click --bpm 128 --stem drums
+      stage click --bpm 92.5 --meter 3/4 --bars 16 --stem bass --rate 48000
+      stage click --bpm 60 --meter 6/8 --stem drums --prompt "sparse, slow ballad"
+
+    The results are named like those of `accompany`; the mix has the clicks under the stem.
+    """
+    from stage.audio import playback as playing
+    from stage.cli import results
+    from stage.generation import request
+
+    choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
+    request.check_sampling(**choice)
+    request.click_seconds(bpm, meter, bars)
+    if rate is not None:
+        request.check_rate(rate)
+    ear = playing.choose(out, play, raw, gain, variations)
+    files = results.plan(out, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations, force)
+
+    def work(player: Stage, on_progress: Progress) -> Accompaniment:
+        asked = dict(
+            variations=variations, seed=seed, rate=rate, sampling=player.sampling(**choice), on_progress=on_progress
+        )
+        if ear:
+            return ear.hear(player.stream_click(bpm, stem, meter, bars, prompt, **asked, gain_db=gain))
+        return player.click(bpm, stem, meter, bars, prompt, **asked)
+
+    results.make(results.Player(model, precision, adapter or []), work, files, force, ear=ear)
