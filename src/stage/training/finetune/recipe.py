@@ -8,8 +8,6 @@ refused, and the nearest known one is suggested: a misspelt constant that is sil
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 from stage.data.examples import CutOptions
 from stage.errors import MissingExtra, StageError
 from stage.models.lora import ATTENTION
+from stage.typed import build
 
 WAYS = ("all", "lora", "embeddings+attention")
 CHANGEABLE = (
@@ -295,85 +294,6 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     for key, value in over.items():
         both[key] = merge(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
     return both
-
-
-def build(cls: type, values: Any, where: str, path: str = "") -> Any:
-    """A dataclass from plain values, strictly. where: the file, path: the section, for messages.
-
-    Raises StageError for a key that the section has not, a value of another kind, or one that the class refuses.
-    """
-    if not isinstance(values, dict):
-        raise StageError(f"{where}: '{path}' is a section with keys, not {values!r}")
-    hints, made = typing.get_type_hints(cls), {}
-    known = [one.name for one in dataclasses.fields(cls)]
-    for key, value in values.items():
-        name = f"{path}.{key}" if path else str(key)
-        if key not in known:
-            near = (
-                _elsewhere(str(key), 1.0)
-                or difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-                or _elsewhere(str(key), 0.8)
-            )
-            raise StageError(
-                f"{where} has an unknown key '{name}'; "
-                + (f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}")
-            )
-        made[key] = convert(value, hints[key], where, name)
-    try:
-        return cls(**made)
-    except (ValueError, TypeError) as error:
-        raise StageError(f"{where}: {error}") from None
-
-
-def _elsewhere(key: str, likeness: float) -> list[str]:
-    """A key of another section that is called alike (likeness 1: the same)."""
-    hints = typing.get_type_hints(Recipe)
-    inner = {
-        f"{name}.{one.name}": one.name
-        for name, kind in hints.items()
-        if dataclasses.is_dataclass(kind)
-        for one in dataclasses.fields(kind)
-    }
-    found = difflib.get_close_matches(key, list(inner.values()), n=1, cutoff=likeness)
-    return [whole for whole, name in inner.items() if found and name == found[0]][:1]
-
-
-def convert(value: Any, kind: Any, where: str, name: str) -> Any:
-    """A plain value as a field's type wants it; StageError where it is of another kind."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        rest = [one for one in arguments if one is not type(None)]
-        for one in rest[:-1]:
-            try:
-                return convert(value, one, where, name)
-            except StageError:
-                continue
-        return convert(value, rest[-1], where, name)
-    if dataclasses.is_dataclass(kind):
-        return build(kind, value, where, name)
-    if origin is tuple:
-        if isinstance(value, str) or not isinstance(value, (list, tuple)):
-            raise StageError(f"{where}: '{name}' is a list, not {value!r}")
-        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        if len(kinds) != len(value):
-            raise StageError(f"{where}: '{name}' holds {len(kinds)} values, not {len(value)}")
-        return tuple(convert(one, each, where, name) for one, each in zip(value, kinds))
-    if kind is float and isinstance(value, str):  # YAML reads 1e-5 as text
-        try:
-            value = float(value)
-        except ValueError:
-            pass
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is str and isinstance(value, int) and not isinstance(value, bool):  # precision: 16
-        return str(value)
-    if kind in (bool, int, float, str) and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        raise StageError(
-            f"{where}: '{name}' is {'text' if kind is str else f'a value of kind {kind.__name__}'}, not {value!r}"
-        )
-    return value
 
 
 # ---------------------------------------------------------------- writing
