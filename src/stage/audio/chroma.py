@@ -1,4 +1,4 @@
-"""Pitch classes over time, and the key that they speak for."""
+"""Pitch classes over time, and the key that they fit best."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from stage.audio.files import resample, to_mono
 RATE = 11025
 WINDOW, HOP = 8192, 2048
 LOWEST_HZ, HIGHEST_HZ = 55.0, 2000.0
-NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+PITCH_CLASSES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+"""One spelling for each pitch class, everywhere: the corpus writes its keys with these names too."""
 
 MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
 MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
@@ -17,12 +18,10 @@ MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.
 
 
 def chroma(audio: np.ndarray, rate: int) -> np.ndarray:
-    """Energy of the twelve pitch classes (0 = C) about every 0.19 s: float32 [T, 12], rows sum to 1 or, in silence, to
-    0.
+    """Energy of the twelve pitch classes (0 = C) about every 0.19 s: float32 [T, 12].
 
-    audio: float32 [C, N] or [N]; rate in Hz. Peaks of a spectrum of 0.74 s from 55 to 2000 Hz, compressed by a square
-    root, so that
-    loud partials do not drown soft ones.
+    audio: float32 [C, N] or [N]; rate in Hz. Rows sum to 1 or, in silence, to 0. Peaks of a spectrum of 0.74 s from
+    55 to 2000 Hz, compressed by a square root, so that soft partials count beside loud ones.
     """
     mono = resample(to_mono(np.asarray(audio, np.float32)), rate, RATE)
     mono = np.pad(mono, (WINDOW // 2, WINDOW // 2))
@@ -51,7 +50,7 @@ def key_of(audio: np.ndarray, rate: int) -> str | None:
     if not mean.any() or mean.std() < 1e-4:
         return None
     scores = {
-        f"{NAMES[root]} {mode}": np.corrcoef(np.roll(profile, root), mean)[0, 1]
+        f"{PITCH_CLASSES[root]} {mode}": np.corrcoef(np.roll(profile, root), mean)[0, 1]
         for mode, profile in (("major", MAJOR), ("minor", MINOR))
         for root in range(12)
     }

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from stage.audio.chroma import PITCH_CLASSES
 from stage.corpus import presets, words
 from stage.corpus.compose import Song, compose
 from stage.corpus.effects import loudness, treat
 from stage.corpus.harmony import pick
-from stage.corpus.score import PITCH_NAMES, STEMS
+from stage.corpus.score import STEMS
 from stage.corpus.synth import RATE, Event, Renderer, check
 from stage.errors import StageError
 
@@ -128,7 +129,7 @@ def describe(song: Song, about: dict, seconds: float, rng: np.random.Generator) 
     bar = song.metre.beats
     density = {s: song.density[s] for s in about}
     overall = float(np.mean(list(density.values())))
-    key = f"{PITCH_NAMES[song.key]} {song.mode}"
+    key = f"{PITCH_CLASSES[song.key]} {song.mode}"
     mood = words.moods(rng, song.tempo, song.metre.name, song.mode, overall, song.genre.moods)
     common = {"tempo": song.tempo, "meter": song.metre.name, "feel": song.feel, "genre": song.genre.name, "mood": mood}
     sections = [

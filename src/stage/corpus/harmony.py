@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stage.corpus.score import PITCH_NAMES, Chord, Metre, parity
+from stage.audio.chroma import PITCH_CLASSES
+from stage.corpus.score import Chord, Metre, parity
 
 SCALES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
@@ -164,7 +165,7 @@ def lay_out(
         root = (key + offset) % 12
         classes = tuple((root + x) % 12 for x in QUALITIES[quality])
         bass = classes[degree]
-        name = PITCH_NAMES[root] + quality + (f"/{PITCH_NAMES[bass]}" if degree else "")
+        name = PITCH_CLASSES[root] + quality + (f"/{PITCH_CLASSES[bass]}" if degree else "")
         chords.append(Chord(at, min(at + span, end), root, bass, classes, name))
         at, i = at + span, i + 1
     return chords
