@@ -84,8 +84,8 @@ PARTS: dict[str, list[tuple[str, str, str]]] = {
         ("mixes of held-out songs, metronomes, seeds", "src/stage/evaluation/protocol/clips.py", "clips"),
         (
             "beats: F-measure, tempo, mean error, earth mover's distance",
-            "src/stage/evaluation/protocol/figures.py",
-            "beats",
+            "src/stage/evaluation/figures/beats.py",
+            "beat_figures",
         ),
         ("coherence: COCOLA", "src/stage/evaluation/coherence/cocola.py", "Cocola"),
         ("quality: FAD", "src/stage/evaluation/figures/distances.py", "fad"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import platform
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,14 +135,11 @@ def machine(threads: int, device: str) -> dict[str, Any]:
     import transformers
 
     from stage import __version__
+    from stage.machine import processor
     from stage.models.precision import has_vnni, native_bf16
 
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return {
-        "processor": name if device == "cpu" else torch.cuda.get_device_name(),
+        "processor": processor() if device == "cpu" else torch.cuda.get_device_name(),
         "threads": threads,
         "bf16_instructions": native_bf16(),
         "vnni": has_vnni(),

@@ -79,10 +79,31 @@ def kicks(where: np.ndarray) -> np.ndarray:
     return out[: 8 * RATE]
 
 
-def test_kick_on_downbeats():
-    assert beats.kick_on_downbeats(kicks(GRID.downbeats), RATE, GRID)
-    assert not beats.kick_on_downbeats(kicks(GRID.times[GRID.numbers == 2]), RATE, GRID)
+def test_energy_of_the_kick_on_downbeats_and_elsewhere():
+    down, other = beats.kick_energies(kicks(GRID.downbeats), RATE, GRID)
+    assert down > other
+    down, other = beats.kick_energies(kicks(GRID.times[GRID.numbers == 2]), RATE, GRID)
+    assert down < other
     down, other = beats.kick_energies(kicks(GRID.times), RATE, GRID)
     assert down == pytest.approx(other, rel=0.1)
     hats = click_track(GRID, 8)
     assert beats.kick_energies(hats, RATE, GRID)[0] < 0.01 * down
+
+
+def test_beats_that_are_right_late_twice_as_fast_or_missing():
+    truth = BeatGrid.regular(120, 4, 10.0)
+    right = beats.beat_figures(truth, truth, 10.0)
+    assert right["f_measure"] == right["cmlt"] == right["amlt"] == 1 and right["emd"] == right["mean_error"] == 0
+    late = beats.beat_figures(truth, truth.shift(0.1), 10.0)
+    assert late["f_measure"] == 0 and late["mean_error"] == pytest.approx(0.1) and late["emd"] == pytest.approx(0.1)
+    fast = beats.beat_figures(truth, BeatGrid.regular(240, 4, 10.0), 10.0)
+    assert (
+        fast["cmlt"] == 0
+        and fast["amlt"] == pytest.approx(1, abs=0.05)
+        and fast["tempo_difference"] == pytest.approx(0, abs=1e-6)
+    )
+    assert fast["f_measure"] == pytest.approx(2 / 3, abs=0.02)
+    off = beats.beat_figures(truth, BeatGrid.regular(130, 4, 10.0), 10.0)
+    assert off["tempo_difference"] == pytest.approx(10) and off["f_measure"] < 0.5
+    none = beats.beat_figures(truth, BeatGrid.empty(), 10.0)
+    assert none["f_measure"] == 0 and np.isnan(none["emd"])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stage.evaluation.figures.harmony import Chord, Note, notes, pitches, share_in_chord
+from stage.evaluation.figures.harmony import Chord, Note, chroma_agreement, notes, pitches, share_in_chord
 
 RATE = 32000
 
@@ -45,3 +45,15 @@ def test_share_in_chord_weighs_by_time():
     assert share_in_chord(played, chords) == pytest.approx(0.75)
     assert np.isnan(share_in_chord([], chords))
     assert np.isnan(share_in_chord([Note(5, 6, 33)], chords))
+
+
+def sines(*notes: int, seconds: float = 4.0, rate: int = 16000) -> np.ndarray:
+    time = np.arange(round(seconds * rate)) / rate
+    return sum(0.1 * np.sin(2 * np.pi * 440 * 2 ** ((note - 69) / 12) * time) for note in notes).astype(np.float32)
+
+
+def test_chroma_of_what_agrees_is_higher_than_of_what_does_not():
+    bass, same, other = sines(36), sines(60, 64, 67), sines(61, 65, 68)
+    assert chroma_agreement(bass, same, 16000) > chroma_agreement(bass, other, 16000) + 0.4
+    assert chroma_agreement(same, same, 16000) == pytest.approx(1, abs=1e-5)
+    assert np.isnan(chroma_agreement(bass, np.zeros_like(bass), 16000))

@@ -10,7 +10,7 @@ from stage.audio.files import read, to_mono
 from stage.evaluation.acceptance.clips import Material, Truth
 from stage.evaluation.acceptance.report import Report
 from stage.evaluation.figures.beats import beat_phases
-from stage.evaluation.figures.spectra import mel_spectrum
+from stage.evaluation.figures.sound import mel_spectrum
 
 COLOURS = {"true stem": "#4c72b0", "right context": "#55a868", "wrong context": "#c44e52", "no context": "#8c8c8c"}
 

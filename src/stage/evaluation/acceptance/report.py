@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from stage import machine
 from stage.evaluation.acceptance.clips import Material, Settings, Truth, wrong_partners
 from stage.evaluation.acceptance.score import Analysis, mean_scores, score
 
@@ -71,7 +69,7 @@ def report(rows: dict[str, dict], material: Material) -> Report:
         "kick": _kick(rows),
         "speed": _speed(rows, material.settings.seconds),
     }
-    return Report(conditions, extra, criteria(conditions, extra), machine())
+    return Report(conditions, extra, criteria(conditions, extra), machine.describe())
 
 
 def _heard(rows: dict[str, dict], task: str) -> list[Analysis]:
@@ -170,22 +168,6 @@ def criteria(conditions: dict[str, dict[str, Scores]], extra: dict[str, dict[str
         Criterion("seconds for 10 s of drums, guidance on", extra["speed"].get("click", math.nan), 3.0, at_least=False),
     ]
     return lines
-
-
-def machine() -> str:
-    """Where it was measured: processor, cores, threads, torch and the GPU if one was there."""
-    import torch
-
-    name = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}{gpu}"
 
 
 WIDTH = 108

@@ -37,7 +37,7 @@ from stage.errors import StageError
 from stage.evaluation.acceptance.clips import ClickClip, Material, MixClip, Settings
 from stage.evaluation.acceptance.score import Analysis
 from stage.evaluation.figures.beats import kick_energies
-from stage.evaluation.figures.codec import log_mel_distance, opus
+from stage.evaluation.figures.sound import log_mel_distance, opus
 from stage.evaluation.workers import Job, share
 
 PROMPTS = {"sparse": "sparse, slow ballad drums", "busy": "busy, driving drums"}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stage.audio.files import resample
-from stage.evaluation.figures.spectra import slaney_bank
+from stage.evaluation.figures.sound import slaney_bank
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "musicnn.safetensors"
 RATE, FFT, HOP, MELS = 16000, 512, 256, 96

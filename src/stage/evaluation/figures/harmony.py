@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import median_filter
 
+from stage.audio.chroma import chroma
 from stage.audio.files import resample
 
 RATE = 8000
@@ -117,3 +118,20 @@ def share_in_chord(played: Sequence[Note], chords: Sequence[Chord]) -> float:
         total += note.end - note.start
         inside += (note.end - note.start) * (note.pitch % 12 in sounding.classes)
     return inside / total if total else float("nan")
+
+
+def chroma_agreement(stem: np.ndarray, context: np.ndarray, rate: int) -> float:
+    """Mean correlation over time of the pitch classes of a stem and of its context, where both sound: -1..1; nan where
+    they never do.
+
+    stem, context: float32 [N] at `rate` Hz.
+    """
+    ours, theirs = (part - part.mean(1, keepdims=True) for part in _fitted(chroma(stem, rate), chroma(context, rate)))
+    sizes = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    sounds = sizes > 1e-6
+    return float(((ours * theirs).sum(1)[sounds] / sizes[sounds]).mean()) if sounds.any() else float("nan")
+
+
+def _fitted(*parts: np.ndarray) -> list[np.ndarray]:
+    shortest = min(map(len, parts))
+    return [part[:shortest] for part in parts]

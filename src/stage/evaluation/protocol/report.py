@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stage.evaluation.protocol.figures import HIGHER, bootstrap
+from stage.evaluation.figures.statistics import bootstrap
 
 TITLES = {
     "f_measure": "F",
@@ -25,6 +25,19 @@ TITLES = {
     "clap": "CLAP",
     "density": "onsets/s",
 }
+HIGHER = {
+    "f_measure": True,
+    "cmlt": True,
+    "amlt": True,
+    "tempo_difference": False,
+    "mean_error": False,
+    "emd": False,
+    "onset_agreement": True,
+    "in_chord": True,
+    "chroma": True,
+}
+"""Whether more is better; coherence and text scores, not listed here, are better when higher."""
+
 LAST = ("no context", "no text", "wrong context", "true")
 """Controls stand below what is compared."""
 NOTES = {"click": "metronomes", "mix": "mixes"}

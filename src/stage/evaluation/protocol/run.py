@@ -27,8 +27,7 @@ from stage.errors import StageError
 from stage.evaluation.acceptance.clips import Truth
 from stage.evaluation.embeddings import clap
 from stage.evaluation.figures import harmony
-from stage.evaluation.figures.beats import onset_agreement, onset_density, onsets
-from stage.evaluation.protocol import figures
+from stage.evaluation.figures.beats import beat_figures, onset_agreement, onset_density, onsets
 from stage.evaluation.protocol.clips import Clip, Plan, clips
 from stage.evaluation.workers import Job, share
 
@@ -104,11 +103,11 @@ class Judge:
     def _against(
         self, audio: np.ndarray, rate: int, heard: dict, clip: Clip, truth: Truth, context: np.ndarray
     ) -> dict[str, float]:
-        row = figures.beats(truth.grid, heard["grid"], clip.seconds) if len(truth.grid) else {}
+        row = beat_figures(truth.grid, heard["grid"], clip.seconds) if len(truth.grid) else {}
         row["onset_agreement"] = onset_agreement(truth.grid.times, heard["onsets"]).agreement
         row["density"] = heard["density"]
         if clip.kind == "mix" and clip.stem not in UNPITCHED:
-            row["chroma"] = figures.chroma_agreement(audio, context, rate)
+            row["chroma"] = harmony.chroma_agreement(audio, context, rate)
             if heard["notes"] is not None and truth.chords:
                 row["in_chord"] = harmony.share_in_chord(heard["notes"], truth.chords)
         if clip.kind == "mix" and clip.seconds >= 5:

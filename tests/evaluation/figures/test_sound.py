@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stage.evaluation.figures.codec import align, log_mel_distance, opus
+from stage.evaluation.figures.sound import align, log_mel_distance, mel_bank, mel_spectrum, opus
 
 RATE = 32000
 
@@ -33,3 +33,17 @@ def test_align(lag):
     audio = music(1.0)
     moved = np.roll(np.pad(audio, 1000), lag)[1000:-1000]
     assert np.allclose(align(moved, audio, 500)[400:20000], audio[400:20000])
+
+
+def test_a_full_scale_tone_reads_one_in_its_band():
+    step = np.arange(RATE) / RATE
+    for frequency in (1000, 4000):
+        spectrum = mel_spectrum(np.sin(2 * np.pi * frequency * step), RATE)
+        assert spectrum.shape == (101, 80)
+        edges = 2595 * np.log10(1 + np.array([frequency, RATE / 2]) / 700)
+        assert spectrum[50].argmax() == pytest.approx(edges[0] / edges[1] * 81 - 1, abs=1)
+        assert 0.5 < spectrum[50].max() < 2
+
+
+def test_no_band_is_empty():
+    assert (mel_bank(RATE, 80, 1024).sum(axis=0) >= 0.5).all()
