@@ -68,8 +68,8 @@ def test_the_card_and_the_licence_are_there(embedded):
 def test_a_run_takes_less_than_1_5_gb(demo, tmp_path):
     demo.prepare(tmp_path)
     code = (
-        "import sys; from stage.cli import app as cli; from stage.benchmark.peak import peak_bytes; code = cli.run(sys.argv[1:]);"
-        " print(code, peak_bytes())"
+        "import sys; from stage.cli import app as cli; from stage.benchmark.peak import peak_bytes;"
+        " code = cli.run(sys.argv[1:]); print(code, peak_bytes())"
     )
     args = ["accompany", tmp_path / "without-bass.wav", "--stem", "bass", "-o", tmp_path]
     done = subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, check=True)

@@ -34,17 +34,17 @@ STAGE = [
 
 
 def understand(args: list[str]) -> None:
-    """Parse a command line as the program would, down to the wings' own commands, without running it."""
+    """Parse a command line as the program would, down to the last subcommand, without running it."""
     command = typer.main.get_command(cli.app)
-    context = command.make_context("stage", list(args), resilient_parsing=False)
+    context = command.make_context("stage", list(args))
     while hasattr(command, "commands"):
         rest = [*context._protected_args, *context.args] if hasattr(context, "_protected_args") else context.args
+        if not rest:
+            return
         name, command, rest = command.resolve_command(context, rest)
         if "--help" in rest:
             return
         context = command.make_context(name, rest, parent=context)
-    if (path := context.command_path.removeprefix("stage ")) in cli.WINGS:
-        cli.wing(path).make_context(path, context.args)
 
 
 def test_there_are_commands_to_test():

@@ -15,5 +15,9 @@ class MissingExtra(StageError):
         super().__init__(f"{what} needs an optional dependency: pip install 'stage-music[{extra}]'")
 
 
+class Interrupted(Exception):
+    """A job was stopped by the user and kept what it had; the message says what, and how to go on."""
+
+
 class ReaderGone(Exception):
-    """Whoever read our standard output has gone: no fault, and nobody to tell."""
+    """The program that reads our standard output has ended: not an error."""

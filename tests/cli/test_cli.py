@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from helpers.commands import commands
 from helpers.fakes import drawn_stage, song
 from stage import audio
 from stage.beats.grid import BeatGrid
 from stage.cli import app as cli
+from stage.cli.lazy import Entry, load
 from stage.errors import MissingExtra
 
 
@@ -149,7 +151,7 @@ def test_results_are_replaced_only_with_force(tune, model, capsys):
 
 def test_help_and_version(capsys):
     assert stage("--version") == 0 and capsys.readouterr().out.startswith("stage ")
-    for args in ([], ["accompany"], ["click"], ["train"], *(path.split() for path in cli.WINGS)):
+    for args in ([], *(path.split() for path in commands())):
         assert stage(*args, "--help") == 0
         text = capsys.readouterr().out
         assert "Usage: stage" in text and ("stage accompany song" in text or args != ["accompany"])
@@ -297,11 +299,10 @@ def test_an_unexpected_error_is_a_line_too(tune, monkeypatch, capsys):
 
 
 def test_a_missing_extra_is_named(tmp_path, monkeypatch):
-    (tmp_path / "wing_without_feathers.py").write_text("import feathers_that_nobody_has\n")
+    (tmp_path / "command_without_feathers.py").write_text("import feathers_that_nobody_has\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(cli.WINGS, "fly", ("wing_without_feathers", "train", ""))
     with pytest.raises(MissingExtra, match=r"feathers_that_nobody_has.* pip install 'stage-music\[train\]'"):
-        cli.wing("fly")
+        load("stage fly", "fly", Entry("command_without_feathers:fly", "Fly.", extra="train"))
 
 
 # ---------------------------------------------------------------- as a process
@@ -319,8 +320,8 @@ def process(*args, **kwargs) -> subprocess.Popen:
 
 def test_help_does_not_wait_for_torch():
     code = (
-        "import sys; from stage.cli import app as cli; cli.run(['--help']); print([m for m in ('torch', 'transformers', 'numpy')"
-        " if m in sys.modules])"
+        "import sys; from stage.cli import app as cli; cli.run(['--help']);"
+        " print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -32,9 +32,9 @@ def acceptance(
     """Measure a model: is it on the beat, in the chord, does it listen? With the controls that say so.
 
     \b
-      stage corpus data --split heldout --songs 100
-      stage acceptance data --quick
-      stage acceptance data --model runs/model --out runs/evaluation --workers 4
+    stage corpus data --split heldout --songs 100
+    stage acceptance data --quick
+    stage acceptance data --model runs/model --out runs/evaluation --workers 4
 
     Every clip is written down when it is measured: after Ctrl-C the same command goes on where it
     stopped, with as many workers as you like, and a finished folder shows its table again. The

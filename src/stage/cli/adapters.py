@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from stage.cli.lazy import PLAIN
+
 HELP = """
 Adapters: small files that teach a model one more instrument or style.
 
@@ -20,7 +22,7 @@ Adapters are installed by moving their folder into the folder that `stage adapte
 (set STAGE_HOME to choose another place), or used from anywhere by path.
 """
 
-app = typer.Typer(help=HELP, invoke_without_command=True, rich_markup_mode=None)
+app = typer.Typer(help=HELP, invoke_without_command=True, **PLAIN)
 AdapterArgument = Annotated[str, typer.Argument(help="An installed adapter's name, or a folder with adapter.json.")]
 
 

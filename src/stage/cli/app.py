@@ -1,6 +1,6 @@
-"""The command line: one subcommand is one typed function, and no logic of its own lives here.
+"""The commands, and what becomes of their errors. One subcommand is one typed function in a file of this folder.
 
-Only typer is imported at the top: `stage --help` answers at once, and torch comes when there is something to play.
+Nothing heavy is imported at the top: `stage --help` answers at once.
 """
 
 from __future__ import annotations
@@ -8,22 +8,21 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from stage import __version__
-from stage.cli import adapters as adapters_command
-from stage.cli import play
-from stage.errors import MissingExtra, ReaderGone, StageError
+from stage.cli.lazy import PLAIN, Entry, lazy_group
+from stage.errors import Interrupted, ReaderGone, StageError
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
-UNHEARD = 141
-"""Exit code when the reader of our output has gone, as shells have it for a broken pipe."""
+NO_READER = 141
+"""Exit code when the program that reads our output has ended, as shells have it for a broken pipe."""
 
 EXAMPLES = """
-A new stem that follows a recording, or just a tempo.
+A new stem that fits your recording, or just a tempo.
 
 \b
   stage accompany song.mp3 --stem drums
@@ -32,15 +31,27 @@ A new stem that follows a recording, or just a tempo.
   stage accompany song.mp3 --stem drums --play
   stage click --bpm 128 --meter 4/4 --bars 8 --stem drums
 
-`stage COMMAND --help` tells the rest. Stem and mix are WAV files at the song's own
+`stage COMMAND --help` explains a command. Stem and mix are WAV files at the song's own
 sampling rate, as long as the chosen part: drop them on a track and they are in time.
 """
 
-app = typer.Typer(
-    help=EXAMPLES, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-)
-models = typer.Typer(help="The models at hand; get more from the hub, or remove them.", rich_markup_mode=None)
-train = typer.Typer(help="Train a codec or a decoder from a recipe file.", no_args_is_help=True, rich_markup_mode=None)
+COMMANDS = {
+    "accompany": Entry("stage.cli.play:accompany", "Play a new stem to a recording.", "Play"),
+    "click": Entry("stage.cli.play:click", "Play a stem to a metronome.", "Play"),
+    "models": Entry("stage.cli.models:app", "List, get and remove models.", "Play"),
+    "adapters": Entry("stage.cli.adapters:app", "List, describe and merge adapters.", "Play"),
+    "data": Entry("stage.cli.data:data", "List what a data set holds.", "Data"),
+    "prepare": Entry("stage.cli.prepare:prepare", "Bring a data set to a model's rate.", "Data", "train"),
+    "corpus": Entry("stage.cli.corpus:corpus", "Compose and render songs to train on.", "Data", "corpus"),
+    "train": Entry("stage.cli.train:app", "Fine-tune, or train from nothing.", "Train"),
+    "convert": Entry("stage.cli.models:convert", "Convert weights of MusicGen or STAGE.", "Train"),
+    "evaluate": Entry("stage.cli.evaluate:evaluate", "Judge a model by the paper's protocols.", "Measure", "evaluate"),
+    "acceptance": Entry("stage.cli.acceptance:acceptance", "Measure a shipped model on our corpus.", "Measure"),
+    "coherence": Entry("stage.cli.coherence:coherence", "Validate the coherence scorers.", "Measure"),
+    "bench": Entry("stage.cli.bench:bench", "Measure speed, memory and exactness.", "Measure"),
+}
+
+app = typer.Typer(cls=lazy_group(COMMANDS), help=EXAMPLES, no_args_is_help=True, **PLAIN)
 
 
 @app.callback(invoke_without_command=True)
@@ -52,88 +63,6 @@ def common(
         raise typer.Exit()
 
 
-app.command()(play.accompany)
-app.command()(play.click)
-
-
-WINGS = {
-    "evaluate": (
-        "stage.cli.evaluate",
-        "evaluate",
-        "Judge a model by the paper's protocols, on any songs, with all controls.",
-    ),
-    "acceptance": (
-        "stage.cli.acceptance",
-        None,
-        "Measure a model against what is asked of the embedded one, on our corpus.",
-    ),
-    "coherence": ("stage.cli.coherence", None, "Validate the coherence scorers on held-out songs."),
-    "bench": ("stage.cli.bench", None, "Measure speed, memory and exactness against transformers."),
-    "convert": ("stage.cli.models", None, "Turn weights of MusicGen or of STAGE's authors into a model."),
-    "models get": ("stage.cli.models", None, "Download a model from the hub and install it."),
-    "models remove": ("stage.cli.models", None, "Delete an installed model."),
-    "corpus": ("stage.cli.corpus", "corpus", "Compose and render multitrack songs that are free to use."),
-    "data": ("stage.cli.data", None, "List what a data set holds, and what of it cannot be used."),
-    "prepare": ("stage.cli.prepare", "train", "Bring a data set to a model's rate, with beats, tags and loudness."),
-    "train codec": ("stage.cli.train", "train", "Train a codec from a recipe file."),
-    "train views": ("stage.cli.train", "train", "Cut and encode a corpus into what a decoder is trained on."),
-    "train decoder": ("stage.cli.train", "train", "Train a decoder from a recipe file."),
-    "train finetune": ("stage.cli.train", "train", "Fine-tune a decoder on stems, from a recipe file."),
-    "train scorer": ("stage.cli.coherence", "train", "Train the offline coherence scorer."),
-    "train tracker": ("stage.cli.train", "train", "Train the beat network for music without drums."),
-}
-"""Subcommand -> module with a typed function of that name, the extra that it needs, a summary."""
-
-
-def wing(path: str) -> Any:
-    """The subcommand of a wing, imported only now; MissingExtra says which extra is not installed."""
-    import importlib
-
-    module, extra, _ = WINGS[path]
-    name = path.split()[-1]
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if extra is None or (error.name or "").split(".")[0] == "stage":
-            raise
-        raise MissingExtra(f"stage {path} ({error.name})", extra) from None
-    inner = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    inner.command(name)(function)
-    return typer.main.get_command(inner)
-
-
-def _forward(path: str) -> None:
-    """Add a subcommand that hands its arguments on to its wing."""
-
-    def run(context: typer.Context) -> None:
-        code = wing(path).main(args=context.args, prog_name=f"stage {path}", standalone_mode=False)
-        raise typer.Exit(code if isinstance(code, int) else 0)
-
-    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-    parent = {"train": train, "models": models}.get(path.split()[0], app)
-    parent.command(path.split()[-1], help=WINGS[path][2], add_help_option=False, context_settings=settings)(run)
-
-
-@models.callback(invoke_without_command=True)
-def shelf(
-    context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
-) -> None:
-    """The models at hand: name, stems, size, precision, licence and origin. get: more, from the hub; remove: delete
-    one."""
-    if context.invoked_subcommand is None:
-        from stage.cli.models import show
-
-        show(as_json)
-
-
-app.add_typer(train, name="train")
-app.add_typer(models, name="models")
-app.add_typer(adapters_command.app, name="adapters")
-for _path in WINGS:
-    _forward(_path)
-
-
 def run(args: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Expected errors are one line on stderr and code 2."""
     usage_error = typer.BadParameter.__mro__[1]  # typer may carry its own click, so the class is asked of typer
@@ -141,6 +70,8 @@ def run(args: list[str] | None = None) -> int:
         code = typer.main.get_command(app).main(args=args, prog_name="stage", standalone_mode=False)
     except StageError as error:
         return _complain(str(error))
+    except Interrupted as stopped:
+        return _complain(str(stopped), STOPPED)
     except usage_error as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
@@ -148,7 +79,7 @@ def run(args: list[str] | None = None) -> int:
         where = getattr(error, "ctx", None)
         return _complain(f"{error.format_message()} (see: {where.command_path if where else 'stage'} --help)")
     except ReaderGone:
-        return UNHEARD
+        return NO_READER
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
     except Exception as error:
@@ -165,16 +96,24 @@ def run(args: list[str] | None = None) -> int:
 
 
 def _complain(message: str, code: int = 2) -> int:
-    """Print one line; returns the code."""
-    print("stage: " + " ".join(message.split()), file=sys.stderr)
+    """Print one line on stderr, where there is one; returns the code."""
+    if sys.stderr is not None:
+        try:
+            print("stage: " + " ".join(message.split()), file=sys.stderr)
+        except (OSError, ValueError):  # closed
+            pass
     return code
 
 
+def degrade() -> None:
+    """Let the console write what it can: characters that its encoding lacks come out as escapes, not as errors."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
-    """The console script. Being told to end is like Ctrl-C: clean up, then go."""
+    """The console script. SIGTERM is treated like Ctrl-C: clean up, then end."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    degrade()
     sys.exit(run())
-
-
-if __name__ == "__main__":
-    main()

@@ -30,9 +30,9 @@ def bench(
     """Measure speed, memory and exactness against transformers and the memory's own speed.
 
     \b
-      stage bench                      everything, about half an hour on two cores
-      stage bench --steps 50           a first look
-      stage bench --only quality       what int8 and int4 cost the embedded model
+    stage bench                      everything, about half an hour on two cores
+    stage bench --steps 50           a first look
+    stage bench --only quality       what int8 and int4 cost the embedded model
 
     The full-size model has drawn weights in the shape of MusicGen-small: speed does not depend on their values. Every
     measurement runs in a process of its own, ours and transformers' on the same weights. The last line is JSON.

@@ -13,7 +13,9 @@ Data = Annotated[str, typer.Option(help="Songs with stems: any data set that sta
 def scorer(
     recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML): recipes/scorer.yaml.")],
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it goes on where it stopped.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the run; an interrupted run in it goes on where it stopped.")
+    ],
     minutes: Annotated[float | None, typer.Option(help="Fit the schedule into this many minutes.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most this many songs.")] = None,
     changes: Annotated[
@@ -57,7 +59,7 @@ def coherence(
     """Validate the coherence scorers: how often is the right context ranked over a wrong one, on held-out songs?
 
     \b
-      stage coherence --data data
+    stage coherence --data data
     """
     from rich.progress import Progress
 

@@ -29,9 +29,9 @@ def data(
     """List what a data set holds: songs, hours of each stem, splits, and what cannot be used and why.
 
     \b
-      stage data moisesdb
-      stage data my-stems --kind folder --examples 10
-      stage data musdb18 --json > musdb18.json
+    stage data moisesdb
+    stage data my-stems --kind folder --examples 10
+    stage data musdb18 --json > musdb18.json
     """
     from rich.console import Console
 

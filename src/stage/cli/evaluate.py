@@ -78,10 +78,10 @@ def evaluate(
     """Judge a model as the paper does: on its beats, its coherence, its quality, with controls and intervals.
 
     \b
-      stage evaluate embedded --data songs --quick
-      stage evaluate runs/drums/model --data songs --stem drums --baseline no-click=runs/no-click/model
-      stage evaluate embedded --data songs --export-contexts contexts        # let another system play to these
-      stage evaluate embedded --data songs --system theirs=their-stems       # and judge it in the same table
+    stage evaluate embedded --data songs --quick
+    stage evaluate runs/drums/model --data songs --stem drums --baseline no-click=runs/no-click/model
+    stage evaluate embedded --data songs --export-contexts contexts        # let another system play to these
+    stage evaluate embedded --data songs --system theirs=their-stems       # and judge it in the same table
 
     Beside the model stand the true stem, a wrong context, no context and no text. Every stem is kept and judged once:
     after Ctrl-C the same command goes on, with as many workers as you like. OUT/report.html has everything to

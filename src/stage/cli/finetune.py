@@ -7,15 +7,16 @@ import signal
 import sys
 from pathlib import Path
 
+from stage.errors import Interrupted
 from stage.training.finetune.recipe import Recipe
 from stage.training.finetune.run import finetune
 
-STOPPED = 130
-"""Exit code of a run that a signal stopped, as shells have it."""
-
 
 def watch(recipe: Recipe, base: str, data: Path, out: Path) -> int:
-    """``finetune`` with a progress bar on the error stream, where that is a terminal. Returns the exit code."""
+    """``finetune`` with a progress bar on the error stream, where that is a terminal. Returns the exit code.
+
+    Raises Interrupted where a signal stopped the run, which is then saved.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -39,8 +40,7 @@ def watch(recipe: Recipe, base: str, data: Path, out: Path) -> int:
         return 0  # and has the exit code
     if ended.how == "stopped":
         command = " ".join(map(shlex.quote, ["stage", *sys.argv[1:]]))
-        print(f"stopped after step {ended.step}, and saved; the same command goes on from there: {command}")
-        return STOPPED
+        raise Interrupted(f"stopped after step {ended.step}, and saved; the same command goes on from there: {command}")
     if ended.how == "already":
         print(
             f"{out} is finished: {ended.step} steps, {ended.place}. To go on, raise schedule.steps with --set; to begin"

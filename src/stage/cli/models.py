@@ -13,7 +13,24 @@ from typing import Annotated
 import typer
 
 from stage.checkpoints.importers.detect import T5
+from stage.cli.lazy import PLAIN, Entry, lazy_group
 from stage.errors import StageError
+
+COMMANDS = {
+    "get": Entry("stage.cli.models:get", "Download a model from the hub, install it."),
+    "remove": Entry("stage.cli.models:remove", "Delete an installed model."),
+}
+app = typer.Typer(cls=lazy_group(COMMANDS), invoke_without_command=True, **PLAIN)
+
+
+@app.callback(help="List the models at hand: name, stems, size, precision, licence and origin.")
+def common(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        show(as_json)
+
 
 StemsOption = Annotated[
     list[str] | None,
@@ -59,9 +76,9 @@ def convert(
     """Turn weights of MusicGen or of STAGE's authors into a folder that --model takes.
 
     \b
-      stage convert stage-drums.safetensors models/stage-drums
-      stage convert facebook/musicgen-small models/base --stem drums --dtype bf16
-      stage convert my-audiocraft-folder models/mine --stem bass --t5 ./t5-base
+    stage convert stage-drums.safetensors models/stage-drums
+    stage convert facebook/musicgen-small models/base --stem drums --dtype bf16
+    stage convert my-audiocraft-folder models/mine --stem bass --t5 ./t5-base
 
     The kind is recognised by itself. MusicGen becomes a base for the stems that you name: it has yet to be fine-tuned
     for them.
@@ -133,8 +150,8 @@ def get(
     """Download a model from the hub, convert it and install it under a name.
 
     \b
-      stage models get facebook/musicgen-small --stem drums --dtype bf16
-      stage models get facebook/musicgen-small --revision 4c8334b02c6e
+    stage models get facebook/musicgen-small --stem drums --dtype bf16
+    stage models get facebook/musicgen-small --revision 4c8334b02c6e
 
     A download that breaks off goes on where it stopped. HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honoured.
     """

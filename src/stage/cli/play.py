@@ -69,16 +69,16 @@ def accompany(
 ) -> None:
     """Play a new stem to a recording.
 
-      \b
-        stage accompany song.mp3 --stem drums
-        stage accompany song.wav --stem bass --start 30 --seconds 20 --variations 4 -o ideas
-        stage accompany song.flac --stem drums --save-grid beats.txt
-        stage accompany song.flac --stem drums --grid beats.txt --seed 7
+    \b
+    stage accompany song.mp3 --stem drums
+    stage accompany song.wav --stem bass --start 30 --seconds 20 --variations 4 -o ideas
+    stage accompany song.flac --stem drums --save-grid beats.txt
+    stage accompany song.flac --stem drums --grid beats.txt --seed 7
     stage accompany song.mp3 --stem drums --play
 
-      For each variation the folder gets NAME.STEM.SEED.wav (the stem), NAME.STEM.SEED.mix.wav
-      (song and stem) and NAME.STEM.SEED.png (waveforms, beats, spectrogram). `-o -` writes the
-      stem to standard output instead, `-o - | ffplay -` say, while it is made.
+    For each variation the folder gets NAME.STEM.SEED.wav (the stem), NAME.STEM.SEED.mix.wav (song and stem) and
+    NAME.STEM.SEED.png (waveforms, beats, spectrogram). With `-o -` the stem goes to standard output while it is made,
+    as in `-o - | ffplay -`.
     """
     from stage.audio import playback as playing
     from stage.cli import results
@@ -130,9 +130,9 @@ def click(
     """Play a stem to a metronome.
 
     \b
-      stage click --bpm 128 --stem drums
-      stage click --bpm 92.5 --meter 3/4 --bars 16 --stem bass --rate 48000
-      stage click --bpm 60 --meter 6/8 --stem drums --prompt "sparse, slow ballad"
+    stage click --bpm 128 --stem drums
+    stage click --bpm 92.5 --meter 3/4 --bars 16 --stem bass --rate 48000
+    stage click --bpm 60 --meter 6/8 --stem drums --prompt "sparse, slow ballad"
 
     The results are named like those of `accompany`; the mix has the clicks under the stem.
     """

@@ -43,9 +43,9 @@ def prepare(
     """Bring a data set to a model's rate, with beats, tags, loudness and silence map, in shards.
 
     \b
-      stage prepare moisesdb songs --workers 8
-      stage prepare my-multitracks songs --split artist
-      stage train finetune recipes/drums.yaml --base musicgen-small --data songs --out runs/drums
+    stage prepare moisesdb songs --workers 8
+    stage prepare my-multitracks songs --split artist
+    stage train finetune recipes/drums.yaml --base musicgen-small --data songs --out runs/drums
 
     Songs that are done are never done again: after Ctrl-C the same command goes on. Songs that cannot be used
     are named and left out. OUT/summary.html shows what there is. docs/data.md tells of every data set.

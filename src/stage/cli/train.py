@@ -7,9 +7,31 @@ from typing import Annotated
 
 import typer
 
+from stage.cli.lazy import PLAIN, Entry, lazy_group
+
+COMMANDS = {
+    "finetune": Entry("stage.cli.train:finetune", "Fine-tune a model on your stems.", "Your stems", "train"),
+    "codec": Entry("stage.cli.train:codec", "The spectral codec, from nothing.", "The shipped models", "train"),
+    "views": Entry("stage.cli.train:views", "Cut and encode songs for a decoder.", "The shipped models", "train"),
+    "decoder": Entry("stage.cli.train:decoder", "The decoder, from nothing.", "The shipped models", "train"),
+    "tracker": Entry(
+        "stage.cli.train:tracker", "The beat network for songs without drums.", "The shipped models", "train"
+    ),
+    "scorer": Entry("stage.cli.coherence:scorer", "The offline coherence scorer.", "The shipped models", "train"),
+}
+app = typer.Typer(
+    cls=lazy_group(COMMANDS), help="Train from a recipe file: see docs/training.md.", no_args_is_help=True, **PLAIN
+)
+
+
+@app.callback()
+def common() -> None:
+    """Train from a recipe file."""
+
+
 Recipe = Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/embedded-decoder.yaml.")]
 Out = Annotated[
-    Path, typer.Option("--out", help="Folder of the run; an interrupted run in it goes on where it stopped.")
+    Path, typer.Option("--out", "-o", help="Folder of the run; an interrupted run in it goes on where it stopped.")
 ]
 Minutes = Annotated[float | None, typer.Option(help="Fit the schedule into this many minutes.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 takes torch's choice.")]
@@ -143,7 +165,9 @@ def finetune(
     ],
     out: Out,
     changes: Changes = None,
-    accelerator: Annotated[str | None, typer.Option(help="cpu, cuda, or auto: the GPU if there is one.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", "--accelerator", help="cpu, cuda, or auto: the GPU if there is one.")
+    ] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="GPUs (or CPU processes) on each node.")] = None,
     nodes: Annotated[int | None, typer.Option(min=1, help="Nodes, under SLURM or torchrun.")] = None,
     strategy: Annotated[
@@ -159,9 +183,9 @@ def finetune(
     """Fine-tune a decoder on stems, as the paper does: all weights, an adapter, or embeddings and attention.
 
     \b
-      stage train finetune recipes/drums.yaml --base musicgen-small --data PREPARED --out runs/drums
-      stage train finetune recipes/lora-drums.yaml --base embedded --data PREPARED --out runs/lora --set
-      optimizer.lr=1e-4
+    stage train finetune recipes/drums.yaml --base musicgen-small --data PREPARED --out runs/drums
+    stage train finetune recipes/lora-drums.yaml --base embedded --data PREPARED --out runs/lora --set
+    optimizer.lr=1e-4
 
     Ctrl-C or SIGTERM saves and exits; the same command goes on exactly where it was, after a kill from the last
     checkpoint.
@@ -171,7 +195,7 @@ def finetune(
 
     _threads(threads)
     given = {
-        "engine.accelerator": accelerator,
+        "engine.accelerator": device,
         "engine.devices": devices,
         "engine.nodes": nodes,
         "engine.strategy": strategy,

@@ -1,0 +1,92 @@
+"""Groups of commands whose files are imported only when a command is called, and help in sections.
+
+So `stage --help` answers in a tenth of a second, though some commands need torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from stage.errors import MissingExtra
+
+PLAIN: dict[str, Any] = dict(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+"""Settings of every `typer.Typer` here: help is plain text."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command of a group, before its file is imported.
+
+    where: "module:function" of a typed function, or "module:app" of a `typer.Typer`. summary: one line of help, 45
+    characters at most. section: of the group's help. extra: the optional dependencies that it needs.
+    """
+
+    where: str
+    summary: str
+    section: str = "Commands"
+    extra: str | None = None
+
+
+class Sections(TyperCommand):
+    """A command whose options stand in sections: those named by ``rich_help_panel``, then the rest."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+        if len(sections.get("Options", ())) and len(sections) > 2:
+            sections["More"] = sections.pop("Options")
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def lazy_group(entries: Mapping[str, Entry]) -> type[TyperGroup]:
+    """A class of groups with these commands, for ``typer.Typer(cls=...)``."""
+
+    class Group(TyperGroup):
+        def __init__(self, **settings: Any):
+            super().__init__(**settings)
+            for name, entry in entries.items():  # for the listing and for "did you mean"
+                self.commands.setdefault(name, TyperCommand(name, help=entry.summary))
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            if cmd_name not in entries:
+                return super().get_command(ctx, cmd_name)
+            return load(f"{ctx.command_path} {cmd_name}", cmd_name, entries[cmd_name])
+
+        def format_commands(self, ctx: Any, formatter: Any) -> None:
+            sections: dict[str, list[tuple[str, str]]] = {}
+            for name, entry in entries.items():
+                sections.setdefault(entry.section, []).append((name, entry.summary))
+            for title, rows in sections.items():
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    return Group
+
+
+def load(path: str, name: str, entry: Entry) -> Any:
+    """The command of an entry. Raises MissingExtra where what it imports is not installed."""
+    module, _, attribute = entry.where.partition(":")
+    try:
+        found: Callable | typer.Typer = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if entry.extra is None or (error.name or "").split(".")[0] == "stage":
+            raise
+        raise MissingExtra(f"{path} ({error.name})", entry.extra) from None
+    if not isinstance(found, typer.Typer):
+        app = typer.Typer(**PLAIN)
+        app.command(name, cls=Sections)(found)
+        found = app
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
