@@ -16,7 +16,7 @@ class MissingExtra(StageError):
 
 
 class Interrupted(Exception):
-    """A job was stopped by the user and kept what it had; the message says what, and how to go on."""
+    """A job was stopped by the user, kept what it had, and said so."""
 
 
 class ReaderGone(Exception):

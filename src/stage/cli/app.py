@@ -70,8 +70,8 @@ def run(args: list[str] | None = None) -> int:
         code = typer.main.get_command(app).main(args=args, prog_name="stage", standalone_mode=False)
     except StageError as error:
         return _complain(str(error))
-    except Interrupted as stopped:
-        return _complain(str(stopped), STOPPED)
+    except Interrupted:
+        return STOPPED
     except usage_error as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()

@@ -40,7 +40,8 @@ def watch(recipe: Recipe, base: str, data: Path, out: Path) -> int:
         return 0  # and has the exit code
     if ended.how == "stopped":
         command = " ".join(map(shlex.quote, ["stage", *sys.argv[1:]]))
-        raise Interrupted(f"stopped after step {ended.step}, and saved; the same command goes on from there: {command}")
+        print(f"stopped after step {ended.step}, and saved; the same command goes on from there: {command}")
+        raise Interrupted
     if ended.how == "already":
         print(
             f"{out} is finished: {ended.step} steps, {ended.place}. To go on, raise schedule.steps with --set; to begin"

@@ -261,10 +261,9 @@ def test_a_signal_saves_and_the_command_goes_on(place, tmp_path, capsys, monkeyp
     monkeypatch.setattr(loop.Run, "advance", disturbed)
     monkeypatch.setattr("sys.argv", ["stage", *arguments, "--set", "schedule.steps=5"])
     assert cli.run([*arguments, "--set", "schedule.steps=5"]) == 130
-    assert (
-        "stopped after step 3, and saved; the same command goes on from there: stage train finetune"
-        in capsys.readouterr().out
-    )
+    printed = capsys.readouterr()
+    assert "stopped after step 3, and saved; the same command goes on from there: stage train finetune" in printed.out
+    assert printed.err == ""  # nothing that says otherwise
     assert cli.run([*arguments, "--set", "schedule.steps=5"]) == 0
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     assert (tmp_path / "run" / "model" / "decoder.safetensors").read_bytes() == (
