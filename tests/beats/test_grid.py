@@ -3,11 +3,8 @@ import pytest
 
 from stage.beats.grid import (
     BeatGrid,
-    bars_to_seconds,
     beats_per_bar,
     click_track,
-    frames_to_seconds,
-    seconds_to_bars,
     seconds_to_frames,
 )
 from stage.errors import StageError
@@ -104,9 +101,6 @@ def test_not_a_metre(meter):
         beats_per_bar(meter)
 
 
-def test_bars_seconds_frames():
-    assert bars_to_seconds(8, 120, 4) == 16.0
-    assert seconds_to_bars(16, 120, 4) == 8.0
+def test_frames_cover_a_length():
     assert seconds_to_frames(0.1 * 3, 50) == 15
     assert seconds_to_frames(0.301, 50) == 16
-    assert frames_to_seconds(500, 50) == 10.0

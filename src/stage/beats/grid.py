@@ -1,4 +1,4 @@
-"""Beat grids, the metronome, and the way between bars, seconds and frames.
+"""Beat grids and the metronome.
 
 A grid is what the whole project means by rhythm: the times of the beats and the place of each in its
 bar. It comes from a tempo (`BeatGrid.regular`), from a recording (`stage.beats.tracker.track`) or from a text
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stage.beats import grid_file
 from stage.errors import StageError
 
 TEMPO_RANGE = (20.0, 400.0)
@@ -115,28 +116,30 @@ class BeatGrid:
 
     @classmethod
     def load(cls, path: str | Path) -> BeatGrid:
-        """Read what `save` writes; blank lines and lines that start with # are skipped."""
-        try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise StageError(f"cannot read the beat grid {path}: {error}") from None
-        times, numbers = [], []
-        for count, line in enumerate(lines, 1):
-            fields = line.split()
-            if not fields or fields[0].startswith("#"):
-                continue
+        """Read a text file of beats, one "seconds number" a line: see `stage.beats.grid_file` for what is understood.
+
+        Raises StageError, one line that names the file, for anything else.
+        """
+        path = Path(path)
+        grids: list[BeatGrid] = []
+        refused = None
+        for times, numbers in grid_file.readings(path, grid_file.rows(path)):
             try:
-                time, number = float(fields[0]), int(fields[1])
-            except (ValueError, IndexError):
-                raise StageError(
-                    f'{path}, line {count}: expected "seconds number", found "{line.strip()[:60]}"'
-                ) from None
-            times.append(time)
-            numbers.append(number)
-        try:
-            return cls(np.array(times), np.array(numbers))
-        except StageError as error:
-            raise StageError(f"{path}: {error}") from None
+                grid = cls(times, numbers)
+            except StageError as error:
+                refused = error
+                continue
+            if not any(np.array_equal(grid.times, g.times) and np.array_equal(grid.numbers, g.numbers) for g in grids):
+                grids.append(grid)
+        if not grids:
+            raise StageError(f"{path}: {refused}")
+        if len(grids) > 1:
+            raise StageError(
+                f'{path} can be read in {len(grids)} ways: write "seconds number" a line, with a decimal point and a'
+                " blank between the two"
+            )
+        grid_file.check_unit(path, grids[0].times)
+        return grids[0]
 
 
 def click_track(grid: BeatGrid, seconds: float, rate: int = 32000, accents: bool = True) -> np.ndarray:
@@ -172,21 +175,6 @@ def beats_per_bar(meter: str) -> int:
     return upper // 3 if compound else upper
 
 
-def bars_to_seconds(bars: float, bpm: float, beats_per_bar: int) -> float:
-    """Length of a number of bars at a steady tempo."""
-    return bars * beats_per_bar * 60.0 / bpm
-
-
-def seconds_to_bars(seconds: float, bpm: float, beats_per_bar: int) -> float:
-    """Number of bars that fit in a length at a steady tempo."""
-    return seconds * bpm / 60.0 / beats_per_bar
-
-
 def seconds_to_frames(seconds: float, frame_rate: float) -> int:
     """Codec frames that cover a length: rounded up, but for what is only rounding error."""
     return int(np.ceil(seconds * frame_rate - 1e-6))
-
-
-def frames_to_seconds(frames: int, frame_rate: float) -> float:
-    """Length of a number of codec frames."""
-    return frames / frame_rate
