@@ -1,47 +1,186 @@
-"""Independent tasks side by side: in processes of one machine, or on a Ray cluster."""
+"""Independent tasks side by side: in this process, in processes of this machine, or on a Ray cluster.
+
+Unlike a pool of `concurrent.futures`, the processes end with their parent, even where that is killed, and a process
+that cannot start reports why.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
 
 from stage.errors import MissingExtra, StageError
 
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Build = Callable[[int], Callable[[Task], Result]]
+"""Called once in each process with the number of threads that the process may use; returns what does a task. It is
+pickled, so it is a function or class at the top of a module, or a `functools.partial` of one. If what it returns has a
+method `close`, that is called at the end where the tasks are done in this process."""
 
-def side_by_side(
-    work: Callable[..., Any], tasks: Sequence[tuple], workers: int = 1, ray: str | None = None
-) -> Iterator[Any]:
-    """What `work(*task)` returns for each task, as it comes: in this process, in `workers` processes, or on the Ray
-    cluster at an address.
+KEPT = "what is done is kept"
 
-    Raises StageError where a worker is ended from outside, and what `work` raises.
+
+@contextlib.contextmanager
+def results(
+    build: Build,
+    tasks: Sequence[Task],
+    workers: int = 1,
+    *,
+    threads: int = 1,
+    kept: str = KEPT,
+    label: Callable[[Task], str] = str,
+    ray: str | None = None,
+) -> Iterator[Iterator[tuple[Task, Result]]]:
+    """An iterator over (task, result), in the order in which they are done. Leaving the block ends the processes.
+
+    workers: processes; one is this process itself, which raises whatever a task raises. threads: for each process.
+    kept: for error messages, what an interruption leaves. label: a task's name in error messages. ray: address of a
+    Ray cluster ("local" for one of this machine) that is used instead of processes.
+    Ctrl-C reaches this process alone, which then ends the others.
+
+    The iterator raises StageError: that of a task, one that names the task for any other exception, and one for a
+    process that was killed.
     """
     if ray is not None:
-        yield from _on_ray(work, tasks, ray)
+        made = _on_ray(build, tasks, ray)
     elif workers <= 1 or len(tasks) <= 1:
-        for task in tasks:
-            yield work(*task)
+        made = _here(build, tasks, threads)
     else:
-        from concurrent.futures import ProcessPoolExecutor, as_completed
-        from concurrent.futures.process import BrokenProcessPool
-        from multiprocessing import get_context
+        made = _in_processes(build, tasks, min(workers, len(tasks)), threads, kept, label)
+    with contextlib.closing(made):
+        yield made
 
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-            waiting = [pool.submit(work, *task) for task in tasks]
+
+def _here(build: Build, tasks: Sequence[Task], threads: int) -> Iterator[tuple[Task, Any]]:
+    if tasks:
+        work = build(threads)
+        try:
+            for task in tasks:
+                yield task, work(task)
+        finally:
+            getattr(work, "close", lambda: None)()
+
+
+# ---------------------------------------------------------------- processes of this machine
+
+
+def _in_processes(
+    build: Build, tasks: Sequence[Task], count: int, threads: int, kept: str, label: Callable[[Task], str]
+) -> Iterator[tuple[Task, Any]]:
+    context = multiprocessing.get_context("spawn")
+    job = pickle.dumps(build)
+    processes: dict[Connection, multiprocessing.process.BaseProcess] = {}
+    at: dict[Connection, Task] = {}
+    waiting = iter(tasks)
+    try:
+        with _interrupts_ignored():
+            for _ in range(count):
+                here, there = context.Pipe()
+                process = context.Process(target=_process, args=(there, job, threads), daemon=True)
+                process.start()
+                there.close()
+                processes[here] = process
+        for here in processes:
+            _send_next(here, waiting, at)
+        while at:
+            for here in wait(list(at)):
+                try:
+                    failure, answer = here.recv()
+                except (EOFError, OSError):
+                    raise StageError(
+                        f"a worker was ended from outside (no memory left?): {kept}, fewer --workers go on"
+                    ) from None
+                task = at.pop(here)
+                if failure == "expected":
+                    raise StageError(answer)
+                if failure:
+                    where = label(task) if failure == "task" else "a worker"
+                    raise StageError(f"{where} failed ({answer}): {kept}. --workers 1 goes on and shows where")
+                _send_next(here, waiting, at)
+                yield task, answer
+    except BaseException:
+        for process in processes.values():
+            process.terminate()
+        raise
+    finally:
+        for here, process in processes.items():
+            process.join(10)
+            process.kill()
+            process.join()
+            here.close()
+
+
+def _send_next(pipe: Connection, waiting: Iterator[Task], at: dict[Connection, Task]) -> None:
+    """Send the next task to a process, or None where there is none left."""
+    for task in waiting:
+        at[pipe] = task
+        with contextlib.suppress(OSError):  # of a dead process: noticed where its answer is read
+            pipe.send((task,))
+        return
+    with contextlib.suppress(OSError):
+        pipe.send(None)
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started in this block ignore Ctrl-C from their first moment on: their parent ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _process(pipe: Connection, job: bytes, threads: int) -> None:
+    """A worker: answers each task with ("", result), or with (what failed, a message), until None comes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that half-written files are removed
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # limits libraries that are not imported yet
+    os.environ.update(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    work = None
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone
+        while (sent := pipe.recv()) is not None:
+            stage = "start"
             try:
-                for one in as_completed(waiting):
-                    yield one.result()
-            except BrokenProcessPool:
-                raise StageError(
-                    "a worker was ended from outside (no memory left?): the songs that are done are kept, fewer"
-                    " --workers go on"
-                ) from None
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+                if work is None:
+                    build = pickle.loads(job)
+                    if "torch" in sys.modules:
+                        sys.modules["torch"].set_num_threads(threads)
+                    work = build(threads)
+                stage = "task"
+                answer = pickle.dumps(("", work(sent[0])))
+            except StageError as error:
+                answer = pickle.dumps(("expected", str(error)))
+            except Exception as error:
+                answer = pickle.dumps((stage, f"{type(error).__name__}: {' '.join(str(error).split())}"))
+            pipe.send_bytes(answer)
 
 
-def _on_ray(work: Callable[..., Any], tasks: Sequence[tuple], address: str) -> Iterator[Any]:
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+# ---------------------------------------------------------------- a Ray cluster
+
+
+def _on_ray(build: Build, tasks: Sequence[Task], address: str) -> Iterator[tuple[Task, Any]]:
     try:
         import ray
     except ImportError:
@@ -50,20 +189,25 @@ def _on_ray(work: Callable[..., Any], tasks: Sequence[tuple], address: str) -> I
     if mine:
         ray.init(address=None if address == "local" else address, log_to_driver=False, include_dashboard=False)
     try:
-        remote = ray.remote(num_cpus=1, max_retries=2)(work)
-        waiting = [remote.remote(*task) for task in tasks]
+        remote = ray.remote(num_cpus=1, max_retries=2)(_ray_task)
+        job = pickle.dumps(build)
+        waiting = {remote.remote(job, task): task for task in tasks}
         while waiting:
-            ready, waiting = ray.wait(waiting)
-            try:
-                yield from ray.get(ready)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause if isinstance(error.cause, StageError) else error from None
+            for ready in ray.wait(list(waiting))[0]:
+                try:
+                    yield waiting.pop(ready), ray.get(ready)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause if isinstance(error.cause, StageError) else error from None
     finally:
         if mine:
             ray.shutdown()
 
 
-def _one_thread() -> None:
-    import torch
+def _ray_task(job: bytes, task: Any) -> Any:
+    return _built(job)(task)
 
-    torch.set_num_threads(1)
+
+@functools.lru_cache(maxsize=1)
+def _built(job: bytes) -> Callable[[Any], Any]:
+    """A Ray process serves many tasks: what they share is built once in it."""
+    return pickle.loads(job)(1)

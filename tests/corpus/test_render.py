@@ -8,6 +8,7 @@ import pytest
 from stage.corpus import effects, read, synth
 from stage.corpus.build import build, render_song
 from stage.errors import StageError
+from stage.files import LOCK, lock
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def renderer():
 @pytest.fixture(scope="module")
 def built(renderer, tmp_path_factory):
     root = tmp_path_factory.mktemp("corpus")
-    assert build(root, "heldout", songs=2, seed=3, seconds=8.0, progress=False) == 2
+    assert build(root, "heldout", songs=2, seed=3, seconds=8.0) == 2
     return root
 
 
@@ -59,7 +60,7 @@ def test_a_song_has_beats_under_its_drums_and_does_not_clip(renderer):
         assert np.max(np.abs(mix)) <= 0.9 and all(np.max(np.abs(a)) <= 0.9 for a in audio.values())
         assert set(audio) == set(meta["stems"]) == set(meta["notes"]) == set(meta["density"])
         for name, stem in audio.items():
-            assert effects.loudness(stem, 32000) > 1e-3
+            assert effects.passage_rms(stem, 32000) > 1e-3
             first = meta["notes"][name][0][0]
             assert np.max(np.abs(stem[: max(int((first - 0.004) * 32000), 0)]), initial=0.0) < 1e-4
         beats = np.array(meta["beats"])
@@ -84,12 +85,22 @@ def test_building_again_makes_only_what_is_missing(built):
     for path in gone.folder.iterdir():
         path.unlink()
     gone.folder.rmdir()
-    assert build(built, "heldout", songs=2, seed=3, seconds=8.0, progress=False) == 1
+    assert build(built, "heldout", songs=2, seed=3, seconds=8.0) == 1
     assert (gone.folder / "song.json").read_bytes() == before[0]
     for stem, audio in before[1].items():
         np.testing.assert_array_equal(gone.stem(stem), audio)
-    assert build(built, "heldout", songs=2, seed=3, seconds=8.0, progress=False) == 0
-    assert not [p for p in (built / "heldout").iterdir() if p.name.startswith(".")]
+    assert build(built, "heldout", songs=2, seed=3, seconds=8.0) == 0
+    assert not [p for p in (built / "heldout").iterdir() if p.name.startswith(".") and p.name != LOCK]
+
+
+def test_two_builds_never_meet_in_one_folder_and_old_leftovers_go(built):
+    left = built / "heldout" / ".heldout-0003-000001.4711"  # of a build of an earlier version that was killed
+    left.mkdir()
+    with lock(built / "heldout"), pytest.raises(StageError, match="in use by another `stage corpus`"):
+        build(built, "heldout", songs=2, seed=3, seconds=8.0)
+    told = []
+    assert build(built, "heldout", songs=2, seed=3, seconds=8.0, on_song=lambda *now: told.append(now)) == 0
+    assert told == [(2, 2)] and not left.exists()
 
 
 def test_reading_pieces(built):
@@ -126,7 +137,7 @@ def test_effects_keep_length_and_level():
             out = effects.treat(np.random.default_rng(seed), audio, 32000, stem)
             assert out.shape == audio.shape and out.dtype == np.float32 and np.all(np.isfinite(out))
             assert np.max(np.abs(out)) == pytest.approx(1.0, abs=1e-4) and np.max(np.abs(out[:990])) < 1e-4
-    assert effects.loudness(np.zeros(64000), 32000) == 0.0
+    assert effects.passage_rms(np.zeros(64000), 32000) == 0.0
 
 
 def test_shelves_do_what_they_say():

@@ -22,5 +22,30 @@ def corpus(
     workers: Annotated[int, typer.Option(help="Processes; 0 takes one for each core.")] = 0,
 ) -> None:
     """Compose and render multitrack songs (needs fluidsynth and its soundfonts)."""
-    made = build(out, split, songs=songs, seed=seed, seconds=seconds, workers=workers or os.cpu_count() or 1)
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ) as bar:
+        task = bar.add_task(f"{split} songs", total=None)
+        made = build(
+            out,
+            split,
+            songs=songs,
+            seed=seed,
+            seconds=seconds,
+            workers=workers or os.cpu_count() or 1,
+            on_song=lambda done, total: bar.update(task, completed=done, total=total),
+        )
     typer.echo(f"{made} new songs in {out / split}")

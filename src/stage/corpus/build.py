@@ -7,9 +7,10 @@ that plays. The stems add up to the mix.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
+import re
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,18 @@ import soundfile
 from stage.audio.chroma import PITCH_CLASSES
 from stage.corpus import presets, words
 from stage.corpus.compose import Song, compose
-from stage.corpus.effects import loudness, treat
+from stage.corpus.effects import passage_rms, treat
 from stage.corpus.harmony import pick
 from stage.corpus.score import STEMS
 from stage.corpus.synth import RATE, Event, Renderer, check
 from stage.errors import StageError
+from stage.files import lock, whole_folder
+from stage.parallel import results
 
 SPLITS = ("train", "heldout")
 PEAK = 0.88
 # mixing levels before the random part, in dB
 BASE_DB = {"drums": 0.0, "bass": -2.0, "guitar": -5.0, "keys": -5.0, "pads": -8.0, "lead": -4.0}
-_renderer: Renderer | None = None
 
 
 def song_id(split: str, seed: int, index: int) -> str:
@@ -77,7 +79,7 @@ def _render_stems(
         level = round(float(np.clip(own.normal(-1, 3), -8, 4)), 2)
         wet = treat(colour, dry, renderer.rate, stem)
         target = 10 ** ((BASE_DB[stem] + level) / 20)
-        audio[stem] = wet * (target / max(loudness(wet, renderer.rate), 1e-6))
+        audio[stem] = wet * (target / max(passage_rms(wet, renderer.rate), 1e-6))
         about[stem] = {
             "soundfont": font,
             "kit" if bank == 128 else "program": program,
@@ -191,24 +193,22 @@ def render_song(
     return meta, audio
 
 
-def _start_worker() -> None:
-    global _renderer
-    _renderer = Renderer()
+class _Songs:
+    """Renders songs of one build to disk: called with a song's index. One renderer serves all songs of a process."""
 
+    def __init__(self, folder: str, seed: int, seconds: float, threads: int):
+        self.folder, self.seed, self.seconds = Path(folder), seed, seconds
+        self.renderer = Renderer()
 
-def _work(job: tuple[str, str, int, int, float]) -> str:
-    root, split, seed, index, seconds = job
-    assert _renderer is not None
-    meta, audio = render_song(split, seed, index, seconds, _renderer)
-    folder = Path(root) / split
-    temporary, final = folder / f".{meta['id']}.{os.getpid()}", folder / meta["id"]
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for stem, signal in audio.items():
-        soundfile.write(temporary / f"{stem}.flac", signal, RATE, subtype="PCM_16")
-    (temporary / "song.json").write_text(json.dumps(meta))
-    temporary.rename(final)
-    return meta["id"]
+    def __call__(self, index: int) -> None:
+        meta, audio = render_song(self.folder.name, self.seed, index, self.seconds, self.renderer)
+        with whole_folder(self.folder / meta["id"]) as new:
+            for stem, signal in audio.items():
+                soundfile.write(new / f"{stem}.flac", signal, RATE, subtype="PCM_16")
+            (new / "song.json").write_text(json.dumps(meta), encoding="utf-8")
+
+    def close(self) -> None:
+        self.renderer.close()
 
 
 def build(
@@ -219,12 +219,14 @@ def build(
     seconds: float = 32.0,
     workers: int = 1,
     first: int = 0,
-    progress: bool = True,
+    on_song: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Renders songs `first` .. `first + songs - 1` that are not there yet; returns how many it made.
+    """Render songs `first` .. `first + songs - 1` that are not there yet; returns how many it made.
 
-    Finished songs are skipped, so an interrupted build goes on where it was. Raises StageError for a
-    bad range, an unknown split, a folder that cannot be written, or missing system packages.
+    Finished songs are skipped, so that an interrupted build goes on where it was. on_song: called with the songs that
+    are there and all songs, at the start and after each song.
+    Raises StageError for a bad range, an unknown split, a folder that cannot be written or that another build works
+    in, missing system packages, or a worker that was killed.
     """
     if split not in SPLITS:
         raise StageError(f"Unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
@@ -232,39 +234,27 @@ def build(
         raise StageError("The corpus needs at least one song and one worker, a seed >= 0, and 4 to 600 seconds a song.")
     check()
     folder = Path(root) / split
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StageError(f"Cannot write to {folder}: {error.strerror or error}.") from error
-    jobs = [
-        (str(root), split, seed, i, seconds)
-        for i in range(first, first + songs)
-        if not (folder / song_id(split, seed, i)).is_dir()
-    ]
-    if not jobs:
-        return 0
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    with lock(folder, "another `stage corpus`"):
+        _remove_old_temporaries(folder)
+        todo = [i for i in range(first, first + songs) if not (folder / song_id(split, seed, i)).is_dir()]
+        done = songs - len(todo)
+        report = on_song or (lambda done, total: None)
+        report(done, songs)
+        with results(
+            partial(_Songs, str(folder), seed, seconds),
+            todo,
+            workers,
+            kept="the songs that are done are kept",
+            label=lambda index: song_id(split, seed, index),
+        ) as made:
+            for _ in made:
+                done += 1
+                report(done, songs)
+    return len(todo)
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    context = multiprocessing.get_context("spawn")
-    with (
-        context.Pool(min(workers, len(jobs)), initializer=_start_worker) as pool,
-        Progress(*columns, disable=not progress) as bar,
-    ):
-        task = bar.add_task(f"{split} songs", total=len(jobs))
-        for _ in pool.imap_unordered(_work, jobs):
-            bar.advance(task)
-    return len(jobs)
+
+def _remove_old_temporaries(folder: Path) -> None:
+    """Remove what killed builds of earlier versions left: .SONG-ID.PID"""
+    for path in folder.glob(f".{folder.name}-*.*"):
+        if re.fullmatch(rf"\.{folder.name}-\d{{4,}}-\d{{6,}}\.\d+", path.name):
+            shutil.rmtree(path, ignore_errors=True)

@@ -80,7 +80,7 @@ def treat(rng: np.random.Generator, audio: np.ndarray, rate: int, stem: str) -> 
     return (audio / (np.max(np.abs(audio)) + 1e-9)).astype(np.float32)
 
 
-def loudness(audio: np.ndarray, rate: int) -> float:
+def passage_rms(audio: np.ndarray, rate: int) -> float:
     """Level of the louder passages: the 80th percentile of the RMS of 0.2 s frames that sound."""
     hop = rate // 5
     frames = audio[: len(audio) // hop * hop].reshape(-1, hop).astype(np.float64)

@@ -1,7 +1,7 @@
 """The small vocabulary of the composer: metres, chords, sections, notes.
 
 Positions are in *beats* from the start of bar 0 (a beat is a quarter note in 4/4 and 3/4 and a
-dotted quarter in 6/8); only `timing.py` knows seconds.
+dotted quarter in 6/8); `compose.Song.seconds` turns them into seconds.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from stage.data.prepared import FORMAT, INDEX, checksum
 from stage.data.song import MAP_SECONDS, Problem, Song
 from stage.data.trackers import choose
 from stage.errors import StageError
-from stage.parallel import side_by_side
+from stage.parallel import results
 
 WORK = "work"
 SILENT_PEAK = 0.01
@@ -103,18 +104,29 @@ def prepare(
     (out / WORK).mkdir(exist_ok=True)
     for part in (out / WORK).glob(".*"):  # of a call that was killed
         part.unlink()
-    tasks = [(song, frozen[song.id], settings, str(out)) for song in todo]
     count = len(songs) - len(todo)
-    for done in side_by_side(work, tasks, workers, ray):
-        count += 1
-        if on_song:
-            on_song(count, len(songs), done.song)
+    with results(
+        partial(_worker, settings, str(out)),
+        [(song, frozen[song.id]) for song in todo],
+        workers,
+        kept="the songs that are done are kept",
+        label=lambda task: task[0].id,
+        ray=ray,
+    ) as made:
+        for (song, _), _ in made:
+            count += 1
+            if on_song:
+                on_song(count, len(songs), song.id)
     for song in songs:
         if (report := _result(out, song)).exists():
             problems += [Problem(**problem) for problem in json.loads(report.read_text())]
     with _room(out):
         _pack(out, songs, settings, shard_megabytes, problems)
     return problems
+
+
+def _worker(settings: Settings, out: str, threads: int) -> Callable[[tuple[Song, str]], Done]:
+    return lambda task: work(*task, settings, out)
 
 
 def work(song: Song, split: str, settings: Settings, out: str) -> Done:

@@ -24,7 +24,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +37,7 @@ from stage.evaluation.acceptance.clips import ClickClip, Material, MixClip, Sett
 from stage.evaluation.acceptance.score import Analysis
 from stage.evaluation.figures.beats import kick_energies
 from stage.evaluation.figures.sound import log_mel_distance, opus
-from stage.evaluation.workers import Job, share
+from stage.evaluation.jobs import Job, share
 
 PROMPTS = {"sparse": "sparse, slow ballad drums", "busy": "busy, driving drums"}
 OPUS_BITS = 6000
@@ -107,9 +106,8 @@ def run(
         missing = [job for job in shared if job.key not in rows]
         if team and team.workers > 1 and len(missing) > 1:
             tell(f"starting {team.workers} workers")
-            with closing(
-                share(partial(_jobs, team, material.settings, out), [job.key for job in missing], team.workers)
-            ) as made:
+            build = partial(_jobs, team, material.settings, out)
+            with share(build, [job.key for job in missing], team.workers) as made:
                 for key, row in made:
                     keep(key, row)
                     tell(key)

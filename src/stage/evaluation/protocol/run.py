@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,8 +27,8 @@ from stage.evaluation.acceptance.clips import Truth
 from stage.evaluation.embeddings import clap
 from stage.evaluation.figures import harmony
 from stage.evaluation.figures.beats import beat_figures, onset_agreement, onset_density, onsets
+from stage.evaluation.jobs import Job, share
 from stage.evaluation.protocol.clips import Clip, Plan, clips
-from stage.evaluation.workers import Job, share
 
 CONTROLS = ("no context", "no text")
 PITCHED = ("bass",)
@@ -250,7 +249,7 @@ def run(
                 on_job(len(rows), len(every), key)
 
         if workers > 1 and len(missing) > 1:
-            with closing(share(partial(_build, task, out), [job.key for job in missing], workers)) as answers:
+            with share(partial(_build, task, out), [job.key for job in missing], workers) as answers:
                 for key, row in answers:
                     keep(key, row)
         else:
