@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stage.corpus.build import build
+from stage.progress import bar
 
 
 def corpus(
@@ -22,23 +23,7 @@ def corpus(
     workers: Annotated[int, typer.Option(help="Processes; 0 takes one for each core.")] = 0,
 ) -> None:
     """Compose and render multitrack songs (needs fluidsynth and its soundfonts)."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    ) as bar:
-        task = bar.add_task(f"{split} songs", total=None)
+    with bar(f"{split} songs", songs) as shown:
         made = build(
             out,
             split,
@@ -46,6 +31,6 @@ def corpus(
             seed=seed,
             seconds=seconds,
             workers=workers or os.cpu_count() or 1,
-            on_song=lambda done, total: bar.update(task, completed=done, total=total),
+            on_song=lambda done, total: shown.update(done, total),
         )
     typer.echo(f"{made} new songs in {out / split}")
