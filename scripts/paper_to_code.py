@@ -31,7 +31,7 @@ PARTS: dict[str, list[tuple[str, str, str]]] = {
             "make_base",
         ),
         ("a click track is a context like any other", "src/stage/beats/grid.py", "click_track"),
-        ("one model for each stem; several on one base", "src/stage/voices.py", "Voices"),
+        ("one model for each stem; several on one base", "src/stage/models/lora.py", "Voice"),
     ],
     "The sequence": [
         ("delay pattern over the whole row", "src/stage/prefix.py", "interleave"),

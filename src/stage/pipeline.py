@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from stage import audio as sound
-from stage.audio.level import SILENCE, loudness
-from stage.beats.grid import BeatGrid, beats_per_bar, click_track, seconds_to_frames
+from stage.beats.grid import seconds_to_frames
 from stage.config import StageConfig
 from stage.errors import StageError
 from stage.generation.decoding import Sampling
-from stage.generation.request import check_many, check_rate, check_sampling, check_seconds, click_seconds, stretch
+from stage.generation.prepare import Prepared, prepare, target_level
+from stage.generation.request import Grid, Request, check_many, check_sampling, check_seconds, seeds_of
 from stage.generation.result import Accompaniment, finish
-from stage.generation.streaming import CHUNK_SECONDS, PLAIN_LUFS, Heard, Order, Stream, chunks, sizes
+from stage.generation.streaming import CHUNK_SECONDS, PLAIN_LUFS, Stream, chunks, gain, sizes
 from stage.generation.windows import play, stream
 from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.text import TextEncoder
-from stage.voices import Voices
 
 if TYPE_CHECKING:
-    from stage.models.lora import Voice
-
-STEM_LEVEL = -4.0
-"""Loudness of a stem against the song it joins, in LU."""
-CLICK_STEM_LUFS = -18.0
-"""Loudness of a stem that was made for a metronome."""
-CLICK_GAIN = 0.25
-"""Level of the clicks under such a stem."""
+    from stage.models.lora import Adapter, Voice
 
 Progress = Callable[[float], "bool | None"]
-"""Told the share that is done, 0..1; returning False stops the work (`stage.generation.decoding.Stopped`)."""
+"""Called with the share that is done, 0..1; returning False stops the work (`stage.generation.decoding.Stopped`)."""
+Precision = Literal["auto", "float32", "float16", "bf16", "int8", "int4"]
+"""Of the decoder's weights (`stage.models.precision`)."""
 
 
-@dataclass
-class Stage(Voices):
+@dataclass(eq=False, repr=False)
+class Stage:
     """A model that is ready to play: `Stage.from_pretrained().accompany(audio, rate, "drums")`."""
 
     decoder: torch.nn.Module
@@ -48,21 +45,22 @@ class Stage(Voices):
     voices: dict[str, Voice] = field(default_factory=dict)
     """Stems that adapters play on the decoder, by name; see `load_adapter`."""
 
+    def __repr__(self) -> str:
+        return f"Stage({self.config.name!r}, stems={self.stems}, device={str(self.decoder.device)!r})"
+
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str = "embedded",
+        name_or_path: str | Path = "embedded",
         device: str | torch.device | None = None,
-        precision: str = "auto",
+        precision: Precision = "auto",
         on_share: Callable[[float], None] | None = None,
     ) -> Stage:
         """Load a model of the package by name, or a checkpoint folder.
 
-        device: the GPU if there is one, by default. precision: of the decoder's weights, "float32", "float16", "bf16",
-        "int8",
-        "int4" (`stage.models.precision`); "auto" is as exact as the file for small models, else int8 on CPUs and bf16
-        on GPUs.
-        on_share: told the share of the decoder's weights that is read, 0..1.
+        device: the GPU if there is one, by default. precision: of the decoder's weights; "auto" is as exact as the
+        file for small models, else int8 on CPUs and bf16 on GPUs.
+        on_share: called with the share of the decoder's weights that is read, 0..1.
         Raises StageError for what cannot be loaded, or needs more memory than there is.
         """
         from stage.checkpoints.format import load
@@ -71,7 +69,7 @@ class Stage(Voices):
         config, decoder, codec, text = load(name_or_path, device, precision, on_share)
         return cls(decoder, codec, text, config)
 
-    def save_pretrained(self, path: str) -> None:
+    def save_pretrained(self, path: str | Path) -> None:
         """Write a checkpoint folder that `from_pretrained` reads."""
         from stage.checkpoints.format import save
 
@@ -93,7 +91,7 @@ class Stage(Voices):
 
     def accompany(
         self,
-        audio: np.ndarray,
+        audio: ArrayLike,
         rate: int,
         stem: str,
         prompt: str = "",
@@ -101,32 +99,31 @@ class Stage(Voices):
         seconds: float | None = None,
         variations: int = 1,
         seed: int = 0,
-        grid: str | BeatGrid | None = None,
+        grid: Grid = None,
         sampling: Sampling | None = None,
         on_progress: Progress | None = None,
         level: bool = True,
     ) -> Accompaniment:
         """Play a stem to a recording.
 
-        audio: float32 [C, N] or [N] at `rate` Hz. start, seconds: the stretch to accompany (1 s to 10 min).
+        audio: [C, N] or [N] at `rate` Hz; floats within -1..1, or integers, which are scaled.
+        start, seconds: the stretch to accompany (1 s to 10 min).
         prompt: style in words. seed: variation i is made with seed + i.
         grid: "on" gives the model the clicks of the tracked beats besides the recording, "off" does not,
             a BeatGrid (times from the beginning of `audio`) is used as it is; None does what suits the model.
         level: match the stem's loudness to the song's and keep it below full scale; False leaves it as the model made
-        it.
+            it.
 
         Returns stems that are as long as the stretch, at its rate. Raises StageError for what cannot be done.
         """
-        return self._make(
-            self._recording(audio, rate, stem, prompt, start, seconds, variations, seed, grid),
-            sampling,
-            on_progress,
-            level,
+        request = Request.recording(
+            audio, rate, stem, prompt, start, seconds, variations, seed, grid, sampling=sampling, level=level
         )
+        return self.make(request, on_progress)
 
     def stream(
         self,
-        audio: np.ndarray,
+        audio: ArrayLike,
         rate: int,
         stem: str,
         prompt: str = "",
@@ -134,27 +131,25 @@ class Stage(Voices):
         seconds: float | None = None,
         variations: int = 1,
         seed: int = 0,
-        grid: str | BeatGrid | None = None,
+        grid: Grid = None,
         sampling: Sampling | None = None,
         on_progress: Progress | None = None,
         chunk_seconds: float = CHUNK_SECONDS,
         gain_db: float | None = 0.0,
     ) -> Stream:
-        """Play a stem to a recording and hear it while it is made: an iterator of chunks float32 [V, n] at `rate`.
+        """Play a stem to a recording and hand it out while it is made: an iterator of chunks float32 [V, n] at `rate`.
 
         The arguments are those of `accompany`, and so is the sound: the chunks together equal `accompany(...,
-        level=False)`
-        to 1e-4, for a level can be matched to the song only when the whole stem is there. gain_db: what all chunks are
-        amplified by; None: what brings a usual stem to the song's level. Loud stems go beyond full scale.
-        chunk_seconds: the most that a chunk holds; the first are as short as can be. A chunk is certain when the
-        codec's
-        look-ahead is made too (`codec.look_ahead` frames: 0.8 s of music with the embedded model, 0.08 s with
-        MusicGen's).
+        level=False)` to 1e-4, for a level can be matched to the song only when the whole stem is there.
+        chunk_seconds, gain_db: see `make_stream`.
 
-        What cannot be done is raised here; nothing is listened to or made before the first chunk is asked for.
+        What cannot be done is raised here; no beats are tracked and nothing is made before the first chunk is asked
+        for.
         """
-        order = self._recording(audio, rate, stem, prompt, start, seconds, variations, seed, grid)
-        return self._stream(order, sampling, on_progress, chunk_seconds, gain_db)
+        request = Request.recording(
+            audio, rate, stem, prompt, start, seconds, variations, seed, grid, sampling=sampling
+        )
+        return self.make_stream(request, on_progress, chunk_seconds, gain_db)
 
     def click(
         self,
@@ -176,9 +171,10 @@ class Stage(Voices):
         rate: of the result, the model's own if None. The length is that of the bars, to the sample.
         level: see `accompany`.
         """
-        return self._make(
-            self._metronome(bpm, stem, meter, bars, prompt, variations, seed, rate), sampling, on_progress, level
+        request = Request.metronome(
+            bpm, stem, meter, bars, prompt, variations, seed, rate, sampling=sampling, level=level
         )
+        return self.make(request, on_progress)
 
     def stream_click(
         self,
@@ -195,9 +191,9 @@ class Stage(Voices):
         chunk_seconds: float = CHUNK_SECONDS,
         gain_db: float | None = 0.0,
     ) -> Stream:
-        """`click` while it is made: see `stream`. The clicks are `order.song`."""
-        order = self._metronome(bpm, stem, meter, bars, prompt, variations, seed, rate)
-        return self._stream(order, sampling, on_progress, chunk_seconds, gain_db)
+        """`click` while it is made: see `stream`. The clicks are the stream's `song`."""
+        request = Request.metronome(bpm, stem, meter, bars, prompt, variations, seed, rate, sampling=sampling)
+        return self.make_stream(request, on_progress, chunk_seconds, gain_db)
 
     def compose(
         self,
@@ -214,11 +210,8 @@ class Stage(Voices):
         """
         if own := self.decoder.config.stems:
             raise StageError(f"this model plays {', '.join(own)} to a recording or a metronome: use accompany or click")
-        check_many(variations, seed)
         check_seconds(seconds)
-        return self.generate_audio(
-            {}, "", prompt, seconds, tuple(range(seed, seed + variations)), sampling, on_progress
-        )
+        return self.generate_audio({}, "", prompt, seconds, seeds_of(variations, seed), sampling, on_progress)
 
     def check(self, stem: str, variations: int = 1, seed: int = 0) -> None:
         """Raise StageError if the model has no such stem, or the numbers are impossible."""
@@ -230,6 +223,63 @@ class Stage(Voices):
         if stem not in self.stems:
             raise StageError(f'this model plays no "{stem}": it plays {", ".join(self.stems)}')
         check_many(variations, seed)
+
+    # ------------------------------------------------------------ adapters: several stems on one set of weights
+
+    def load_adapter(self, name_or_path: str | Path, replace: bool = False) -> str:
+        """Let an installed adapter, or one from a folder, play a stem. Returns what it is called; see `add_adapter`.
+
+        Raises StageError for an adapter that is missing, damaged or made for another base.
+        """
+        from stage.checkpoints.adapters import load
+
+        adapter = load(name_or_path)
+        return self.add_adapter(adapter.to(self.decoder.norm.weight.dtype), replace)
+
+    def add_adapter(self, adapter: Adapter, replace: bool = False) -> str:
+        """Let an adapter play a stem beside those of the model and of other adapters, all on the same weights.
+
+        It is called by its stem; where the model plays that stem itself, by its own name, so that both can be had, or
+        by the stem all the same if it is to replace the model's until `unload_adapter`. Returns what it is called.
+        """
+        from stage.models.lora import Voice, check_base
+
+        config = adapter.config
+        check_base(config, self.decoder, f'"{self.config.name}"')
+        name = config.stem if replace or config.stem not in self.decoder.config.stems else config.name
+        if name in self.voices or (name in self.decoder.config.stems and not replace):
+            way = "unload that adapter first" if name in self.voices else "load the adapter with replace=True"
+            raise StageError(f'"{name}" is played already: {way}, or give it another name in its adapter.json')
+        self.voices[name] = Voice(self.decoder, adapter.to(self.decoder.device))
+        return name
+
+    def unload_adapter(self, stem: str) -> None:
+        """Remove the adapter of this name. What is being played with it goes on to its end."""
+        del self.voices[self._adapted(stem)]
+
+    def merge_adapter(self, stem: str) -> Stage:
+        """A plain model that plays this adapter's stem alone, for `save_pretrained` or for speed; needs float weights.
+
+        Codec, text encoder and the weights that the adapter does not change are shared with this one.
+        """
+        from stage.models.lora import merge
+
+        adapter = self.voices[self._adapted(stem)].adapter
+        licence = "; ".join(dict.fromkeys(filter(None, (self.config.licence, adapter.config.licence))))
+        config = replace(self.config, name=f"{self.config.name}+{adapter.config.name}", licence=licence)
+        return Stage(merge(self.decoder, adapter), self.codec, self.text, config)
+
+    def player(self, stem: str) -> tuple[torch.nn.Module, int]:
+        """The decoder that plays a stem, and the stem's index in it."""
+        if stem in self.voices:
+            return self.voices[stem], 0
+        own = self.decoder.config.stems
+        return self.decoder, own.index(stem) if own else 0
+
+    def _adapted(self, stem: str) -> str:
+        if stem not in self.voices:
+            raise StageError(f'no adapter plays "{stem}": those loaded play {", ".join(self.voices) or "nothing"}')
+        return stem
 
     # ------------------------------------------------------------ for evaluation
 
@@ -257,113 +307,90 @@ class Stage(Voices):
             made = (decode_long(self.codec, one[None].to(self.decoder.device))[0] for one in codes)
             return np.stack([sound.fit(one.float().cpu().numpy(), samples) for one in made])
 
-    # ------------------------------------------------------------ steps
+    # ------------------------------------------------------------ any request
 
-    def _recording(
-        self,
-        audio: np.ndarray,
-        rate: int,
-        stem: str,
-        prompt: str,
-        start: float,
-        seconds: float | None,
-        variations: int,
-        seed: int,
-        grid: str | BeatGrid | None,
-    ) -> Order:
-        """What `accompany` is asked for, checked; nothing is listened to yet."""
-        self.check(stem, variations, seed)
-        song = stretch(audio, rate, start, seconds)
-        mono = sound.to_mono(song)
-        if np.abs(mono).max() < SILENCE:
-            raise StageError(
-                "the chosen stretch is silent: there is nothing to follow. Choose another with --start and --seconds"
-            )
-        wanted = self._check_grid(grid, start, song.shape[1] / rate)
-
-        def listen() -> Heard:
-            beats, notes = _beats(wanted, song, rate)
-            contexts = {"mix": sound.resample(mono, rate, self.codec.sample_rate)}
-            if beats is not None:
-                contexts["grid"] = self._clicks(beats, song.shape[1] / rate)
-            return Heard(contexts, beats, notes)
-
-        return Order(
-            stem,
-            prompt,
-            song,
-            rate,
-            tuple(range(seed, seed + variations)),
-            lambda: loudness(song, rate) + STEM_LEVEL,
-            listen,
-        )
-
-    def _metronome(
-        self, bpm: float, stem: str, meter: str, bars: int, prompt: str, variations: int, seed: int, rate: int | None
-    ) -> Order:
-        """What `click` is asked for, checked."""
-        self.check(stem, variations, seed)
-        rate = self.codec.sample_rate if rate is None else rate
-        check_rate(rate)
-        seconds = click_seconds(bpm, meter, bars)
-        beats = BeatGrid.regular(bpm, beats_per_bar(meter), seconds)
-        song = CLICK_GAIN * sound.fit(click_track(beats, seconds, rate), round(seconds * rate))[None]
-        kind = "grid" if "grid" in self.decoder.config.contexts else "mix"
-        seeds = tuple(range(seed, seed + variations))
-        return Order(
-            stem,
-            prompt,
-            song,
-            rate,
-            seeds,
-            lambda: CLICK_STEM_LUFS,
-            lambda: Heard({kind: self._clicks(beats, seconds)}, beats),
-        )
-
-    def _make(
-        self, order: Order, sampling: Sampling | None, on_progress: Progress | None, level: bool
-    ) -> Accompaniment:
-        """The whole order at once."""
-        heard, samples = order.listen(), order.song.shape[1]
+    def make(self, request: Request, on_progress: Progress | None = None) -> Accompaniment:
+        """What a request asks for, all at once. Raises StageError for what cannot be done."""
+        request = self.complete(request)
+        prepared, source = self._prepare(request), request.source
+        samples = source.audio.shape[1]
         made = self.generate_audio(
-            heard.contexts, order.stem, order.prompt, samples / order.rate, order.seeds, sampling, on_progress
+            prepared.contexts,
+            request.stem,
+            request.prompt,
+            samples / source.rate,
+            request.seeds,
+            request.sampling,
+            on_progress,
         )
-        stems = sound.fit(sound.resample(made, self.codec.sample_rate, order.rate), samples)
-        return finish(order, heard, stems, level)
+        return finish(request, prepared, sound.fit(sound.resample(made, self.codec.sample_rate, source.rate), samples))
 
-    def _stream(
+    def make_stream(
         self,
-        order: Order,
-        sampling: Sampling | None,
-        on_progress: Progress | None,
-        chunk_seconds: float,
-        gain_db: float | None,
+        request: Request,
+        on_progress: Progress | None = None,
+        chunk_seconds: float = CHUNK_SECONDS,
+        gain_db: float | None = 0.0,
     ) -> Stream:
-        """The order chunk by chunk."""
+        """What a request asks for, chunk by chunk as it is made; its `level` is that of `Stream.finish`.
+
+        chunk_seconds: the most that a chunk holds; the first are as short as can be. A chunk is certain when the
+            codec's look-ahead is made too (`codec.look_ahead` frames: 0.8 s of music with the embedded model, 0.08 s
+            with MusicGen's).
+        gain_db: what all chunks are amplified by; None: what brings a usual stem to the song's level. Loud stems go
+            beyond full scale.
+        Raises StageError for what cannot be done; nothing else runs before the first chunk is asked for.
+        """
+        request = self.complete(request)
         if not 0 < chunk_seconds < np.inf:
             raise StageError(f"a chunk cannot hold {chunk_seconds:g} seconds: choose more than 0")
-        gain_db = order.target() - PLAIN_LUFS if gain_db is None else gain_db
+        gain_db = target_level(request) - PLAIN_LUFS if gain_db is None else gain_db
         if not abs(gain_db) < 200:
-            raise StageError(f"{gain_db:g} dB are no gain that can be heard: choose about -40 to 40")
-        heard = Heard()
-        return Stream(order, heard, self._chunks(order, heard, sampling, on_progress, chunk_seconds, gain_db), gain_db)
+            raise StageError(f"a gain of {gain_db:g} dB is out of range: choose about -40 to 40")
+        once = cache(partial(self._prepare, request))
+        return Stream(request, once, self._chunks(request, once, on_progress, chunk_seconds, gain_db), gain_db)
+
+    def complete(self, request: Request) -> Request:
+        """The request with everything that it leaves to the model. Raises StageError for what the model cannot do."""
+        self.check(request.stem)
+        changes = {}
+        if not isinstance(request.sampling, Sampling):
+            changes["sampling"] = self.sampling(**request.sampling or {})
+        if request.source.rate is None:
+            changes["source"] = replace(request.source, rate=self.codec.sample_rate)
+        grid = ("on" if self.config.grid else "off") if request.grid is None else request.grid
+        if grid != "off" and "grid" not in self.decoder.config.contexts:
+            raise StageError("this model takes no beat grid: use --grid off")
+        return replace(request, grid=grid, **changes)
+
+    # ------------------------------------------------------------ steps
+
+    def _prepare(self, request: Request) -> Prepared:
+        return prepare(request, self.decoder.config.contexts, self.codec.sample_rate)
 
     def _chunks(
         self,
-        order: Order,
-        heard: Heard,
-        sampling: Sampling | None,
+        request: Request,
+        once: Callable[[], Prepared],
         on_progress: Progress | None,
         most: float,
         gain_db: float,
     ) -> Iterator[np.ndarray]:
-        found, gain = order.listen(), np.float32(10 ** (gain_db / 20))
-        heard.grid, heard.notes = found.grid, found.notes
-        seconds = order.song.shape[1] / order.rate
-        piece = self._piece(found.contexts, order.stem, order.prompt, seconds, order.seeds, sampling, on_progress)
+        """A complete request chunk by chunk."""
+        contexts, source = once().contexts, request.source
+        samples = source.audio.shape[1]
+        piece = self._piece(
+            contexts,
+            request.stem,
+            request.prompt,
+            samples / source.rate,
+            request.seeds,
+            request.sampling,
+            on_progress,
+        )
         parts = stream(**piece, pieces=sizes(self.codec, most))
-        for chunk in chunks(parts, self.codec, self.decoder.device, order.rate, order.song.shape[1]):
-            yield gain * chunk
+        for chunk in chunks(parts, self.codec, self.decoder.device, source.rate, samples):
+            yield gain(gain_db) * chunk
 
     def _piece(
         self,
@@ -395,9 +422,6 @@ class Stage(Voices):
             on_progress=on_progress,
         )
 
-    def _clicks(self, beats: BeatGrid, seconds: float) -> np.ndarray:
-        return click_track(beats, seconds, self.codec.sample_rate)
-
     def _words(self, prompt: str) -> torch.Tensor | None:
         """Projected text [L, D] of a prompt, None for one without words."""
         if not prompt.strip():
@@ -405,36 +429,3 @@ class Stage(Voices):
         with torch.inference_mode():
             embeddings, mask = self.text.encode([prompt])
             return self.decoder.text_projection(embeddings[0][mask[0]]) if mask.any() else None
-
-    def _check_grid(self, grid: str | BeatGrid | None, start: float, seconds: float) -> str | BeatGrid:
-        """ "on", "off" or the beats of a stretch; StageError if the model or the stretch has no use for them."""
-        if grid is None:
-            grid = "on" if self.config.grid else "off"
-        if isinstance(grid, str) and grid not in ("on", "off"):
-            raise StageError(f'the grid is "on", "off" or a BeatGrid, not "{grid}"')
-        if isinstance(grid, str) and grid == "off":
-            return grid
-        if "grid" not in self.decoder.config.contexts:
-            raise StageError("this model takes no beat grid: use --grid off")
-        if isinstance(grid, BeatGrid):
-            grid = grid.crop(start, start + seconds)
-            if not len(grid):
-                raise StageError(
-                    "the beat grid has no beat within the chosen stretch: its times count from the beginning of the"
-                    " recording"
-                )
-        return grid
-
-
-def _beats(grid: str | BeatGrid, song: np.ndarray, rate: int) -> tuple[BeatGrid | None, tuple[str, ...]]:
-    """The beats to give to the model, tracked if they are "on", and what there is to say about them."""
-    if isinstance(grid, BeatGrid):
-        return grid, ()
-    if grid == "off":
-        return None, ()
-    from stage.beats.tracker import track
-
-    beats = track(song, rate)
-    if len(beats) < 2:
-        return None, ("no beats were found in the recording: the model follows the sound alone",)
-    return beats, ()

@@ -221,7 +221,7 @@ def test_the_first_player_that_is_there_is_taken(monkeypatch, tmp_path):
         (["--raw"], "add -o -"),
         (["--raw", "--play"], "add -o -"),
         (["--gain", "3"], "add --play or -o -"),
-        (["-o", "-", "--gain", "nan"], "no gain that can be heard"),
+        (["-o", "-", "--gain", "nan"], "a gain of nan dB is out of range"),
         (["-o", "-", "--save-grid", "tune.wav"], "tune.wav exists"),
     ],
 )

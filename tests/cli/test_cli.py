@@ -192,7 +192,7 @@ ARGUMENTS = {
     "metre": (["click", "--bpm", "100", "--meter", "four", "--stem", "drums"], "metre"),
     "bars": (["click", "--bpm", "100", "--bars", "0", "--stem", "drums"], "0 bars"),
     "many bars": (["click", "--bpm", "100", "--bars", "99999", "--stem", "drums"], "choose fewer"),
-    "rate": (["click", "--bpm", "100", "--rate", "3", "--stem", "drums"], "3 Hz is not a sampling rate"),
+    "rate": (["click", "--bpm", "100", "--rate", "3", "--stem", "drums"], "a sampling rate of 3 Hz"),
     "out is a file": (["click", "--bpm", "240", "--bars", "2", "--stem", "drums", "-o", "tune.wav"], "is not a folder"),
     "out cannot be": (
         ["click", "--bpm", "240", "--bars", "2", "--stem", "drums", "-o", "/proc/here"],

@@ -95,8 +95,6 @@ class Pipe:
         """See `Ear`. Raises ReaderGone when nobody reads any more."""
         import numpy as np
 
-        from stage.generation.result import gather
-
         parts, limiter = [], Limiter(stream.rate)
         with stream:
             if self.raw:
@@ -108,7 +106,7 @@ class Pipe:
                 self._write(chunk.astype("<f4").tobytes() if self.raw else pcm16(limiter.push(chunk)))
             if not self.raw:
                 self._write(pcm16(limiter.push(np.zeros((1, 0), np.float32), last=True)))
-        return gather(stream, parts)
+        return stream.finish(parts)
 
     def _write(self, data: bytes) -> None:
         try:
@@ -149,9 +147,7 @@ class Player:
 
     def hear(self, stream: Stream) -> Accompaniment:
         """See `Ear`; the first variation is played."""
-        from stage.generation.result import gather
-
-        song, parts, limiter, done = stream.order.song, [], Limiter(stream.rate), 0
+        song, parts, limiter, done = stream.song, [], Limiter(stream.rate), 0
         with stream:
             self._start(stream.rate, len(song), stream.samples)
             for chunk in stream:
@@ -161,7 +157,7 @@ class Player:
                 done += chunk.shape[1]
                 self.waiting.put(pcm16(limiter.push(mixed, last=done == stream.samples)))
         self.waiting.put(None)
-        return gather(stream, parts)
+        return stream.finish(parts)
 
     def _start(self, rate: int, channels: int, samples: int) -> None:
         command = [part.replace("{rate}", str(rate)).replace("{channels}", str(channels)) for part in self.command]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -26,10 +26,6 @@ from stage.cli.options import (
     TopPOption,
     VariationsOption,
 )
-
-if TYPE_CHECKING:
-    from stage.generation.result import Accompaniment
-    from stage.pipeline import Progress, Stage
 
 
 def accompany(
@@ -82,24 +78,16 @@ def accompany(
     """
     from stage.audio import playback as playing
     from stage.cli import results
-    from stage.generation import request
+    from stage.generation.request import Request, check_sampling
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
-    request.check_sampling(**choice)
+    check_sampling(**choice)
     ear = playing.choose(out, play, raw, gain, variations)
     files = results.plan(out, song.stem, stem, seed, variations, force, save_grid)
     beats = results.read_grid(grid, start)
     part, rate = results.read_part(song, start, seconds, stream)
-
-    def work(player: Stage, on_progress: Progress) -> Accompaniment:
-        asked = dict(
-            variations=variations, seed=seed, grid=beats, sampling=player.sampling(**choice), on_progress=on_progress
-        )
-        if ear:
-            return ear.hear(player.stream(part, rate, stem, prompt, **asked, gain_db=gain))
-        return player.accompany(part, rate, stem, prompt, **asked)
-
-    results.make(results.Player(model, precision, adapter or []), work, files, force, start, ear)
+    request = Request.recording(part, rate, stem, prompt, variations=variations, seed=seed, grid=beats, sampling=choice)
+    results.make(results.Player(model, precision, adapter or []), request, files, force, start, ear, gain)
 
 
 def click(
@@ -138,22 +126,10 @@ def click(
     """
     from stage.audio import playback as playing
     from stage.cli import results
-    from stage.generation import request
+    from stage.generation.request import Request
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
-    request.check_sampling(**choice)
-    request.click_seconds(bpm, meter, bars)
-    if rate is not None:
-        request.check_rate(rate)
+    request = Request.metronome(bpm, stem, meter, bars, prompt, variations, seed, rate, sampling=choice)
     ear = playing.choose(out, play, raw, gain, variations)
     files = results.plan(out, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations, force)
-
-    def work(player: Stage, on_progress: Progress) -> Accompaniment:
-        asked = dict(
-            variations=variations, seed=seed, rate=rate, sampling=player.sampling(**choice), on_progress=on_progress
-        )
-        if ear:
-            return ear.hear(player.stream_click(bpm, stem, meter, bars, prompt, **asked, gain_db=gain))
-        return player.click(bpm, stem, meter, bars, prompt, **asked)
-
-    results.make(results.Player(model, precision, adapter or []), work, files, force, ear=ear)
+    results.make(results.Player(model, precision, adapter or []), request, files, force, ear=ear, gain_db=gain)

@@ -14,6 +14,8 @@ from stage.beats.grid import BeatGrid
 from stage.errors import StageError
 from stage.files import check_folder, check_free, whole_file
 from stage.generation import request
+from stage.generation.request import Request
+from stage.progress import bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,45 +106,32 @@ class Player:
         return stage
 
 
-class Job:
-    """A progress bar on the terminal around loading a model and making music with it."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-    def run(self, player: Player, work: Callable[[Stage, Callable[[float], None]], Accompaniment]) -> Accompaniment:
-        """Load the model and do `work(stage, on_progress)`."""
-        with self._bar:
-            task = self._bar.add_task("loading the model", total=1.0)
-            from stage.checkpoints.installed import notice
-
-            stage = player.load(lambda share: self._bar.update(task, completed=share))
-            if told := notice(player.model, stage.config):
-                self._bar.console.print(f"note: {told}", highlight=False)
-            self._bar.update(task, description="listening", completed=0.0)
-
-            def on_progress(share: float) -> None:
-                self._bar.update(task, completed=share, description="playing")
-
-            return work(stage, on_progress)
-
-
 def make(
     player: Player,
-    work: Callable[[Stage, Callable[[float], None]], Accompaniment],
+    request: Request,
     files: Files,
     force: bool,
     start: float = 0.0,
     ear: Ear | None = None,
+    gain_db: float | None = None,
 ) -> None:
-    """Load the model, make the music and write the results, while `ear`, if there is one, hears them."""
+    """Load the model, make the music and write the results; `ear`, if there is one, gets them while they are made."""
     with ear or contextlib.nullcontext():
-        made = Job().run(player, work)
+        from stage.checkpoints.installed import notice
+
+        with bar("loading the model", 1.0, count=False) as shown:
+            stage = player.load(shown.update)
+            if text := notice(player.model, stage.config):
+                shown.print(f"note: {text}")
+            shown.begin("preparing", 1.0)
+
+            def on_progress(share: float) -> None:
+                shown.update(share, what="playing")
+
+            if ear:
+                made = ear.hear(stage.make_stream(request, on_progress, gain_db=gain_db))
+            else:
+                made = stage.make(request, on_progress)
         write(files, made, force, start)
         if ear:
             ear.wait()

@@ -1,19 +1,145 @@
-"""What can be asked for: checks that need no model, so that a mistake is told before anything is loaded."""
+"""What is asked for: a `Request`, checked without a model, so that a mistake is reported before anything is loaded."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, Union
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from stage.audio.files import RATES
-from stage.beats.grid import TEMPO_RANGE, beats_per_bar
+from stage import audio as sound
+from stage.audio.files import check_rate
+from stage.audio.level import SILENCE
+from stage.beats.grid import TEMPO_RANGE, BeatGrid, beats_per_bar, click_track
 from stage.errors import StageError
+
+if TYPE_CHECKING:
+    from stage.generation.decoding import Sampling
 
 SECONDS_RANGE = (1.0, 600.0)
 """Shortest and longest stretch that is accompanied in one go; the upper end bounds the memory."""
 VARIATIONS_MOST = 64
 SEED_MOST = 2**62
+CLICK_GAIN = 0.25
+"""Level of the clicks under a stem that was made for a metronome."""
+
+Grid = Union[Literal["on", "off"], BeatGrid, None]
+"""Whether the model gets the clicks of the beats besides the recording, or which; None: what suits the model."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A stretch of music to play to. audio: float32 [C, N] at `rate` Hz."""
+
+    audio: np.ndarray
+    rate: int
+
+
+@dataclass(frozen=True, eq=False)
+class Metronome:
+    """A tempo to play to. rate: Hz of the results, None for the model's own. Raises StageError for what cannot be."""
+
+    bpm: float
+    meter: str = "4/4"
+    bars: int = 8
+    rate: int | None = None
+
+    def __post_init__(self) -> None:
+        click_seconds(self.bpm, self.meter, self.bars)
+        if self.rate is not None:
+            check_rate(self.rate, "the result")
+
+    @property
+    def seconds(self) -> float:
+        """Length of all bars."""
+        return click_seconds(self.bpm, self.meter, self.bars)
+
+    @property
+    def grid(self) -> BeatGrid:
+        """Its beats."""
+        return BeatGrid.regular(self.bpm, beats_per_bar(self.meter), self.seconds)
+
+    @cached_property
+    def audio(self) -> np.ndarray:
+        """Its clicks, softly: float32 [1, N] at `rate` Hz, which must be chosen."""
+        clicks = click_track(self.grid, self.seconds, self.rate)
+        return CLICK_GAIN * sound.fit(clicks, round(self.seconds * self.rate))[None]
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A stem that is to be made, and for what; `stage.pipeline.Stage.make` and `make_stream` take it.
+
+    stem: name of the instrument. source: what it is made for. prompt: style in words.
+    seeds: one for each variation. grid: see `Grid`; the times of a BeatGrid count from the beginning of the source.
+    sampling: values by name in place of the model's own, None: the model's.
+    level: match the stem's loudness to that of the source and keep it below full scale.
+    """
+
+    stem: str
+    source: Recording | Metronome
+    prompt: str = ""
+    seeds: tuple[int, ...] = (0,)
+    grid: Grid = None
+    sampling: Sampling | Mapping[str, float | None] | None = None
+    level: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sampling, Mapping):
+            check_sampling(**self.sampling)
+        if isinstance(self.grid, str) and self.grid not in ("on", "off"):
+            raise StageError(f'the grid is "on", "off" or a BeatGrid, not "{self.grid}"')
+
+    @classmethod
+    def recording(
+        cls,
+        audio: ArrayLike,
+        rate: int,
+        stem: str,
+        prompt: str = "",
+        start: float = 0.0,
+        seconds: float | None = None,
+        variations: int = 1,
+        seed: int = 0,
+        grid: Grid = None,
+        **rest,
+    ) -> Request:
+        """A stem for a stretch of a recording: see `stage.pipeline.Stage.accompany` for the arguments."""
+        source = stretch(audio, rate, start, seconds)
+        if isinstance(grid, BeatGrid):
+            grid = grid.crop(start, start + source.audio.shape[1] / source.rate)
+            if not len(grid):
+                raise StageError(
+                    "the beat grid has no beat within the chosen stretch: its times count from the beginning of the"
+                    " recording"
+                )
+        return cls(stem, source, prompt, seeds_of(variations, seed), grid, **rest)
+
+    @classmethod
+    def metronome(
+        cls,
+        bpm: float,
+        stem: str,
+        meter: str = "4/4",
+        bars: int = 8,
+        prompt: str = "",
+        variations: int = 1,
+        seed: int = 0,
+        rate: int | None = None,
+        **rest,
+    ) -> Request:
+        """A stem for a metronome: see `stage.pipeline.Stage.click` for the arguments."""
+        return cls(stem, Metronome(bpm, meter, bars, rate), prompt, seeds_of(variations, seed), **rest)
+
+
+def seeds_of(variations: int, seed: int) -> tuple[int, ...]:
+    """The seeds of so many variations; StageError for a number of them or a seed that cannot be."""
+    check_many(variations, seed)
+    return tuple(range(seed, seed + variations))
 
 
 def check_many(variations: int, seed: int) -> None:
@@ -41,12 +167,6 @@ def check_seconds(seconds: float) -> None:
         raise StageError(
             f"{seconds:.0f} seconds are too long for one go: choose at most {high:g} with --start and --seconds"
         )
-
-
-def check_rate(rate: int) -> None:
-    """Raise StageError for a sampling rate that no file of ours has."""
-    if not RATES[0] <= rate <= RATES[1]:
-        raise StageError(f"{rate} Hz is not a sampling rate: choose one from {RATES[0]} to {RATES[1]} Hz")
 
 
 def click_seconds(bpm: float, meter: str, bars: int) -> float:
@@ -86,24 +206,25 @@ def check_sampling(
             raise StageError(f"{name} cannot be {value:g}: choose a value from {low} to {high}")
 
 
-def stretch(audio: np.ndarray, rate: int, start: float, seconds: float | None) -> np.ndarray:
-    """The chosen part [C, N] of a recording [C, N] or [N]; StageError if it is not there or of no use."""
-    audio = np.atleast_2d(np.asarray(audio, dtype=np.float32))
-    if audio.ndim != 2:
-        raise StageError(f"a recording has the shape [channels, samples] or [samples], not {list(audio.shape)}")
-    check_rate(rate)
+def stretch(audio: ArrayLike, rate: int, start: float, seconds: float | None) -> Recording:
+    """The chosen part of a recording [C, N] or [N]; StageError if it is not there or of no use."""
+    audio, rate = sound.check(audio, rate)
     check_range(start, seconds)
     length = audio.shape[1] / rate
     if start > 0 and start >= length:
         raise StageError(f"cannot start at {start:g} seconds: the recording ends at {length:.2f} seconds")
     first = round(start * rate)
     last = audio.shape[1] if seconds is None else first + round(seconds * rate)
-    check_end(audio.shape[1] / rate, last / rate)
+    check_end(length, last / rate)
     part = audio[:, first:last]
     check_seconds(part.shape[1] / rate)
     if not np.isfinite(part).all():
         raise StageError("the recording is damaged: some of its samples are not numbers (NaN or infinite)")
-    return part
+    if np.abs(sound.to_mono(part)).max() < SILENCE:
+        raise StageError(
+            "the chosen stretch is silent: there is nothing to follow. Choose another with --start and --seconds"
+        )
+    return Recording(part, rate)
 
 
 def check_end(length: float, wanted: float) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from stage.audio.level import limit, match_level, mix
 from stage.beats.grid import BeatGrid
-from stage.generation.streaming import Heard, Order, Stream
+from stage.generation.prepare import Prepared, target_level
+from stage.generation.request import Request
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Accompaniment:
     """Stems and what they were made for, all at the same rate and on the same time line.
 
@@ -39,16 +39,11 @@ class Accompaniment:
         return mix(self.song, self.stems[variation], self.rate)
 
 
-def finish(order: Order, heard: Heard, stems: np.ndarray, level: bool = True) -> Accompaniment:
-    """The result of an order: stems [V, N] as the model made them, at the song's rate; brought to its level if
+def finish(request: Request, prepared: Prepared, stems: np.ndarray) -> Accompaniment:
+    """The result of a request: stems [V, N] as the model made them, at the song's rate; brought to its level if
     asked."""
-    if level:
-        target = order.target()
-        stems = np.stack([limit(match_level(stem, order.rate, target), order.rate) for stem in stems])
-    return Accompaniment(order.stem, stems, order.song, order.rate, order.seeds, heard.grid, heard.notes)
-
-
-def gather(stream: Stream, parts: Sequence[np.ndarray]) -> Accompaniment:
-    """What `accompany` returns, from all chunks of a stream that has ended."""
-    stems = np.concatenate(parts, axis=1) / np.float32(10 ** (stream.gain_db / 20))
-    return finish(stream.order, stream.heard, stems)
+    source = request.source
+    if request.level:
+        target = target_level(request)
+        stems = np.stack([limit(match_level(stem, source.rate, target), source.rate) for stem in stems])
+    return Accompaniment(request.stem, stems, source.audio, source.rate, request.seeds, prepared.grid, prepared.notes)

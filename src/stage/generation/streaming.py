@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 
 from stage import audio as sound
-from stage.beats.grid import BeatGrid
+from stage.generation.prepare import Prepared
+from stage.generation.request import Request
+from stage.generation.result import Accompaniment, finish
 from stage.models.codec import Codec, frame_rate
 
 CHUNK_SECONDS = 0.5
@@ -19,67 +20,50 @@ PLAIN_LUFS = -11.0
 """What a stem usually sounds like before its level is matched: the embedded model's are from -7 to -15 LUFS."""
 
 
-@dataclass
-class Heard:
-    """What was found in the recording: filled in when the first chunk is asked for.
-
-    contexts: kind -> mono float32 [N] at the codec's rate. grid: the beats that the model was given, None if none.
-    notes: sentences about what was done otherwise than asked.
-    """
-
-    contexts: dict[str, np.ndarray] = field(default_factory=dict)
-    grid: BeatGrid | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Order:
-    """A stem that is to be played: what is known before anything is listened to.
-
-    stem, prompt: as asked. song: float32 [C, N] at `rate` Hz. seeds: one for each variation.
-    target: measures the loudness in LUFS that the stem is to have. listen: finds the contexts; may track beats.
-    """
-
-    stem: str
-    prompt: str
-    song: np.ndarray
-    rate: int
-    seeds: tuple[int, ...]
-    target: Callable[[], float]
-    listen: Callable[[], Heard]
-
-
 class Stream(Iterator[np.ndarray]):
     """Chunks of V stems, float32 [V, n] at `rate`, as they are made; `Stage.stream` gives one.
 
     Nothing runs before the first chunk is asked for; then the beats are tracked (where they are wanted), the recording
-    is
-    encoded, and each chunk is made when it is asked for, so a slow reader is waited for. All chunks together are as
-    long as
-    the song. Use it in a `with`, or `close` it, to stop early: everything that the model keeps is freed at once.
+    is encoded, and each chunk is made when it is asked for, so a slow reader is waited for. All chunks together are as
+    long as the song. Use it in a `with`, or `close` it, to stop early: all memory of the model's is freed at once.
 
-    order: what was asked. heard: what was found in the recording, empty until the first chunk. gain_db: of all chunks.
+    request: what was asked for, complete. gain_db: of all chunks.
     """
 
-    def __init__(self, order: Order, heard: Heard, chunks: Iterator[np.ndarray], gain_db: float):
-        self.order, self.heard, self.gain_db = order, heard, gain_db
-        self._chunks = chunks
+    def __init__(self, request: Request, prepare: Callable[[], Prepared], chunks: Iterator[np.ndarray], gain_db: float):
+        """prepare: gives the same result whenever it is called. chunks: a generator."""
+        self.request, self.gain_db = request, gain_db
+        self._prepare, self._chunks = prepare, chunks
+
+    @property
+    def song(self) -> np.ndarray:
+        """What the stem is made for: float32 [C, N]."""
+        return self.request.source.audio
 
     @property
     def rate(self) -> int:
         """Hz of the chunks."""
-        return self.order.rate
+        return self.request.source.rate
 
     @property
     def samples(self) -> int:
         """Length of all chunks together."""
-        return self.order.song.shape[1]
+        return self.song.shape[1]
+
+    @property
+    def prepared(self) -> Prepared:
+        """Contexts, beats and notes; found when they, or the first chunk, are asked for."""
+        return self._prepare()
 
     def __iter__(self) -> Stream:
         return self
 
     def __next__(self) -> np.ndarray:
         return next(self._chunks)
+
+    def finish(self, parts: Sequence[np.ndarray]) -> Accompaniment:
+        """What `Stage.accompany` returns, from all chunks of this stream."""
+        return finish(self.request, self.prepared, np.concatenate(parts, axis=1) / gain(self.gain_db))
 
     def close(self) -> None:
         """Stop here. No more chunks come."""
@@ -90,6 +74,11 @@ class Stream(Iterator[np.ndarray]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def gain(db: float) -> np.float32:
+    """The factor of a gain in dB."""
+    return np.float32(10 ** (db / 20))
 
 
 def sizes(codec: Codec, most: float) -> Iterator[int]:
