@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from stage.progress import bar
+
 Kind = Annotated[str, typer.Option(help="auto, moisesdb, musdb18, musdb18-hq, slakh, corpus or folder.")]
 
 
@@ -38,7 +40,7 @@ def prepare(
     ] = None,
     shard_megabytes: Annotated[float, typer.Option(min=0.001, help="Size of a shard.")] = 512,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many songs.")] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Only check the sums of what is prepared.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Only check the checksums of what is prepared.")] = False,
 ) -> None:
     """Bring a data set to a model's rate, with beats, tags, loudness and silence map, in shards.
 
@@ -48,10 +50,9 @@ def prepare(
     stage train finetune recipes/drums.yaml --base musicgen-small --data songs --out runs/drums
 
     Songs that are done are never done again: after Ctrl-C the same command goes on. Songs that cannot be used
-    are named and left out. OUT/summary.html shows what there is. docs/data.md tells of every data set.
+    are named and left out. OUT/summary.html shows what there is. docs/data.md describes every data set.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from stage.data.open import open_songs
     from stage.data.prepare import Settings
@@ -64,14 +65,7 @@ def prepare(
         wrong = check(out)
         console.print("\n".join(f"damaged: {name}" for name in wrong) or "all shards are whole")
         raise typer.Exit(1 if wrong else 0)
-    with Progress(
-        TextColumn("{task.description:32.32}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as bar:
-        task = bar.add_task("opening", total=None)
+    with bar("opening") as shown:
         problems = work(
             dataset,
             out,
@@ -83,7 +77,7 @@ def prepare(
             ray=ray,
             shard_megabytes=shard_megabytes,
             limit=limit,
-            on_song=lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
+            on_song=lambda done, total, name: shown.update(done, total, name),
         )
     summary = summarise(open_songs(out))
     write_page(out / "summary.html", f"{dataset.name}, prepared at {rate} Hz", summary, problems)
