@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stage.typed import check_range
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
@@ -34,6 +36,14 @@ class DecoderConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "stems", tuple(self.stems))
         object.__setattr__(self, "contexts", tuple(self.contexts))
+        check_range(self, dim=(1, 16384), layers=(1, 256), heads=(1, 256), ffn_dim=(1, 65536), text_dim=(1, 16384))
+        check_range(self, codebooks=(1, 64), codebook_size=(1, 65536))
+        check_range(self, context_layers=(0, 64), context_width=(1, 4096))
+        for what, names in (("stem", self.stems), ("context", self.contexts)):
+            if len(names) > 128 or not all(isinstance(name, str) and 0 < len(name) <= 100 for name in names):
+                raise ValueError(f"a {what} has a name of 1 to 100 letters, and a model has 128 of them at most")
+            if len(set(names)) < len(names):
+                raise ValueError(f"each {what} has a name of its own")
         if bool(self.stems) != bool(self.contexts):
             raise ValueError("a model has stems and contexts, or, as MusicGen itself, neither")
         if self.dim % self.heads:
@@ -89,3 +99,7 @@ class StageConfig:
     top_k: int = 250
     top_p: float = 0.0
     temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range(self, window_seconds=(0.1, 600), guidance=(0, 30), text_guidance=(0, 30))
+        check_range(self, top_k=(0, 1_000_000), top_p=(0, 1), temperature=(0, 10))

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
+import os
 import types
 import typing
 from typing import Any
@@ -126,3 +128,29 @@ def _elsewhere(root: type, key: str, likeness: float) -> list[str]:
     }
     found = difflib.get_close_matches(key, list(inner.values()), n=1, cutoff=likeness)
     return [whole for whole, name in inner.items() if found and name == found[0]][:1]
+
+
+def read_json(path: str | os.PathLike, limit: int = 100_000_000) -> dict[str, Any]:
+    """The keys and values of a JSON file in UTF-8. Raises StageError where it is missing, not JSON, or larger than
+    ``limit`` bytes."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(limit + 1)
+    except FileNotFoundError:
+        raise StageError(f"{path} is missing") from None
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(text) > limit:
+        raise StageError(f"{path} has more than {limit / 1e6:.0f} MB: it is not a file of settings")
+    return parse_json(text, path)
+
+
+def parse_json(text: bytes, where: Any) -> dict[str, Any]:
+    """The keys and values of JSON in UTF-8. Raises StageError where it is anything else."""
+    try:
+        values = json.loads(text.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise StageError(f"{where} is not JSON ({_short(str(error))})") from None
+    if not isinstance(values, dict):
+        raise StageError(f"{where} is not a JSON object with keys")
+    return values

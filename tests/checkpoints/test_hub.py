@@ -178,7 +178,7 @@ def test_gated(hub, tmp_path):
 def test_missing(hub):
     fails("there is no model some/thing on", "some/thing")
     fails("no revision 'v9'", revision="v9")
-    fails("no name on the hub", "a--b/..")
+    fails("not a name on the hub", "a--b/..")
 
 
 def test_pickles_only(hub):

@@ -8,6 +8,7 @@ from helpers.fake_hub import COMMIT, serving
 from helpers.fakes import drawn_stage
 from stage import Stage, StageError
 from stage.checkpoints import installed as shelf
+from stage.checkpoints import licences, paths
 from stage.config import StageConfig
 from stage.testing.weights import save_musicgen
 
@@ -133,7 +134,7 @@ def test_without_a_network_the_card_in_the_cache_tells_the_licence(hub, home, mu
         ("some/drawn", "../x", "cannot be a model's name"),
         ("some/drawn", "a/b", "cannot be"),
         ("some/embedded", "", "a model of the package"),
-        ("drawn", "", "no name on the hub"),
+        ("drawn", "", "not a name on the hub"),
         ("some/nothing", "", "no model some/nothing"),
     ],
 )
@@ -189,7 +190,7 @@ def test_remove(hub, home):
     }.items():
         with pytest.raises(StageError, match=said):
             shelf.remove(name)
-    assert shelf.PACKAGE.joinpath("embedded/config.json").is_file()
+    assert paths.SHIPPED.joinpath("embedded/config.json").is_file()
 
 
 def test_a_linked_model_is_only_unlinked(tmp_path, home):
@@ -221,17 +222,17 @@ def test_a_linked_model_is_only_unlinked(tmp_path, home):
     ],
 )
 def test_free_licences(licence, free):
-    assert shelf.is_free(licence) == free
+    assert licences.is_free(licence) == free
 
 
 def test_a_licence_is_told_once(home):
     config = StageConfig(name="base", licence="CC-BY-NC-4.0")
-    assert "base are under CC-BY-NC-4.0 (attribution, and no commercial use)" in shelf.notice("models/base", config)
-    assert shelf.notice("models/base", config) is None
-    assert shelf.notice("other", StageConfig(name="other", licence="CC-BY-NC-4.0")) is not None
+    assert "base are under CC-BY-NC-4.0 (attribution, and no commercial use)" in licences.notice("models/base", config)
+    assert licences.notice("models/base", config) is None
+    assert licences.notice("other", StageConfig(name="other", licence="CC-BY-NC-4.0")) is not None
     assert (
-        shelf.notice("embedded", StageConfig(licence="Apache-2.0")) is None
-        and shelf.notice("mine", StageConfig()) is None
+        licences.notice("embedded", StageConfig(licence="Apache-2.0")) is None
+        and licences.notice("mine", StageConfig()) is None
     )
 
 
@@ -239,7 +240,7 @@ def test_a_home_that_cannot_be_written_into_is_no_hindrance(tmp_path, monkeypatc
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("STAGE_HOME", str(tmp_path / "file"))
     config = StageConfig(name="base", licence="CC-BY-NC-4.0")
-    assert shelf.notice("base", config) and shelf.notice("base", config)
+    assert licences.notice("base", config) and licences.notice("base", config)
 
 
 def test_what_is_listed_can_be_written_as_json(hub, home):

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stage.checkpoints.importers import audiocraft, authors
-from stage.checkpoints.importers.detect import base_config
+from stage.checkpoints.importers.foreign import base_config
 from stage.config import DecoderConfig
 from stage.models.decoder import Decoder
 from stage.testing.weights import CODEC, T5_BASE, TINY_CODEC, TINY_T5

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from stage.checkpoints.format import SHIPPED
+from stage.checkpoints.paths import SHIPPED
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.generation.decoding import Sampling, advance, begin, generate, guide

@@ -72,7 +72,7 @@ def steps(
     """Our decoder's steps: prefill of 500 frames, then ``count`` columns, with guidance and sampling."""
     import torch
 
-    from stage.checkpoints.fill import fill_decoder
+    from stage.checkpoints.tensors import fill_decoder
     from stage.config import DecoderConfig
     from stage.generation.decoding import Sampling, advance, begin
     from stage.models.decoder import Decoder
@@ -120,7 +120,8 @@ def peer(
     import torch
     from transformers import MusicgenConfig, MusicgenForCausalLM
 
-    from stage.checkpoints.tensors import Files, safetensors_of
+    from stage.checkpoints import header
+    from stage.checkpoints.tensors import Files
 
     torch.set_num_threads(threads)
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[precision]
@@ -128,7 +129,7 @@ def peer(
     torch.set_default_dtype(dtype)
     model = MusicgenForCausalLM(config).eval().to(device)
     torch.set_default_dtype(torch.float32)
-    tensors = Files(safetensors_of(Path(weights, "theirs"))).below("decoder.")
+    tensors = Files(header.files_of(Path(weights, "theirs"))).below("decoder.")
     model.load_state_dict({name: tensors[name].to(dtype) for name in tensors}, strict=False)
     rows, books, times = 2 * variations, config.num_codebooks, []
     draw = torch.Generator().manual_seed(0)

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import torch
 
-from stage.checkpoints.format import FORMAT
-from stage.checkpoints.importers import audiocraft, authors, musicgen
-from stage.checkpoints.importers.detect import MUSICGEN_LICENCE, T5, Foreign
+from stage.checkpoints import settings
+from stage.checkpoints.importers import T5, detect
+from stage.checkpoints.licences import MUSICGEN
 from stage.checkpoints.tensors import write
 from stage.config import StageConfig
 from stage.errors import StageError
 from stage.files import whole_folder
 
-KNOWN = "a folder of a MusicGen (transformers or audiocraft), or the safetensors file of the authors' STAGE"
 CARD = """---
 license: {licence}
 base_model: {origin}
@@ -44,39 +43,6 @@ a context yet. Fine-tune it before you play with it.
 """
 
 
-def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
-    """Recognise a checkpoint and read its shape, codec and text encoder. Raises StageError for what is none, or not
-    whole.
-
-    stems: what it plays, or is to learn. t5: folder or hub name of T5, for checkpoints without its tokenizer or without
-    it.
-    """
-    if not source.exists():
-        raise StageError(f"{source} does not exist: give {KNOWN}")
-    if source.is_dir() and musicgen.is_musicgen(source):
-        return musicgen.read(source, stems)
-    if source.is_dir() and audiocraft.is_audiocraft(source):
-        return audiocraft.read(source, stems, t5)
-    if source.is_file() and authors.is_authors(source):
-        return authors.read(source, _stem(source, stems), t5)
-    if source.is_dir() and {"format", "stage"} <= set(musicgen.described(source)):
-        raise StageError(f"{source} is a model of STAGE already: use it as it is, with --model {source}")
-    kind = musicgen.described(source).get("model_type")
-    raise StageError(
-        f"{source} is {f'a model of the kind {kind}' if kind else 'no checkpoint that is known here'}: give {KNOWN}"
-    )
-
-
-def _stem(file: Path, stems: Sequence[str]) -> str:
-    """What an authors' checkpoint plays: told, or said by its file's name (stage-drums.safetensors)."""
-    if len(stems) > 1:
-        raise StageError(f"{file} plays one stem, not {len(stems)}: give --stem once")
-    named = [stem for stem in ("drums", "bass") if stem in file.stem.lower()]
-    if not stems and len(named) != 1:
-        raise StageError(f"{file} does not say which stem it plays: add --stem drums, or whatever it is")
-    return stems[0] if stems else named[0]
-
-
 def convert(
     source: Path,
     out: Path,
@@ -86,18 +52,21 @@ def convert(
     origin: str = "",
     dtype: torch.dtype | None = None,
     t5: str = T5,
-    licence: str = MUSICGEN_LICENCE,
+    licence: str = MUSICGEN,
     on_share: Callable[[float], None] | None = None,
 ) -> None:
     """Write a checkpoint of another project as a folder that `Stage.from_pretrained` reads.
 
     stems: what the model plays (the authors' checkpoints), or is to learn (bases; none: plain MusicGen). name: in the
-    model's card,
-    that of the folder by default. origin: where it is from, the source by default. dtype: float32 or bfloat16, as
-    stored by default.
-    on_share: told the share of the decoder that is written, 0..1. Raises StageError; nothing half-written is left.
+    model's card, that of the folder by default. origin: where it is from, the source by default. dtype: float32 or
+    bfloat16, as stored by default. t5: folder or hub name of T5, for checkpoints without it or its tokenizer. on_share:
+    gets the share of the decoder that is written, 0..1. Raises StageError; nothing half-written is left.
     """
-    foreign = read(source, stems, t5)
+    if out.exists():
+        raise StageError(f"{out} exists; choose another folder")
+    if not all(0 < len(stem.strip()) <= 100 for stem in stems) or len(set(stems)) < len(stems):
+        raise StageError("each --stem has a name of its own, of 1 to 100 letters")
+    foreign = detect.read(source, stems, t5)
     shapes = foreign.shapes()
     stored = foreign.weights[foreign.table["norm.weight"][0]].dtype
     dtype = dtype or (stored if stored in (torch.float32, torch.bfloat16) else torch.float32)
@@ -110,12 +79,12 @@ def convert(
         foreign.codec.save_pretrained(str(partial / "codec"))
         foreign.text.save_pretrained(str(partial / "text"))
         described = {
-            "format": FORMAT,
+            "format": settings.FORMAT,
             "stage": dataclasses.asdict(config),
             "decoder": dataclasses.asdict(foreign.decoder),
         }
         described |= {part: {"kind": "transformers"} for part in ("codec", "text")}
-        (partial / "config.json").write_text(json.dumps(described, indent=2) + "\n")
+        (partial / settings.NAME).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(
             CARD.format(
                 licence=config.licence,
@@ -126,9 +95,11 @@ def convert(
                 stems=", ".join(foreign.decoder.stems) or "none: it makes whole music from text",
                 parameters=parameters,
                 dtype=str(dtype).removeprefix("torch."),
-                terms=TERMS if licence.upper() == MUSICGEN_LICENCE else "",
+                terms=TERMS if licence.upper() == MUSICGEN else "",
                 note=BASE_NOTE if foreign.base and foreign.decoder.stems else "",
-            )
+            ),
+            encoding="utf-8",
+            errors="replace",  # of a name whose bytes are not text
         )
 
 

@@ -16,38 +16,20 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stage.checkpoints.fill import fill, fill_decoder, halves
+from stage.checkpoints import settings
+from stage.checkpoints.installed import find
 from stage.checkpoints.memory import check_memory, parameters
-from stage.checkpoints.paths import models
+from stage.checkpoints.pretrained import codec_of, text_of
+from stage.checkpoints.tensors import check, fill, fill_decoder, is_half
 from stage.config import DecoderConfig, StageConfig
 from stage.errors import StageError
 from stage.files import whole_folder
 from stage.models.codec import Codec
 from stage.models.decoder import Decoder
-from stage.models.encodec import EncodecCodec
 from stage.models.malloc import keep
 from stage.models.precision import choose, plain_weights
 from stage.models.spectral import SpectralCodec, SpectralConfig
-from stage.models.text import HashedConfig, HashedText, T5Text, TextEncoder
-
-FORMAT = 1
-SHIPPED = Path(__file__).parent.parent / "weights"
-
-
-def find(name_or_path: str | Path) -> Path:
-    """Folder of a model: a path, or the name of one that is shipped in the package or installed."""
-    for folder in (Path(name_or_path), SHIPPED / str(name_or_path), models() / str(name_or_path)):
-        if (folder / "config.json").is_file():
-            return folder
-    if Path(name_or_path).exists():
-        raise StageError(
-            f"{name_or_path} is not a STAGE model: a folder with config.json is expected (stage convert makes one)"
-        )
-    known = ", ".join(sorted(p.parent.name for place in (SHIPPED, models()) for p in place.glob("[!.]*/config.json")))
-    raise StageError(
-        f"no model '{name_or_path}'; give a folder, or one of those at hand: {known or 'none'} (stage models get brings"
-        " more)"
-    )
+from stage.models.text import HashedConfig, HashedText, TextEncoder
 
 
 def load(
@@ -58,34 +40,58 @@ def load(
 ) -> tuple[StageConfig, Decoder, Codec, TextEncoder]:
     """Load a model. Raises StageError with what is missing or does not fit.
 
-    precision: of the decoder's weights, see `stage.models.precision`. on_share: told the share of the decoder that is
-    read, 0..1.
+    name_or_path: see `stage.checkpoints.installed.find`. precision: of the decoder's weights, see
+    `stage.models.precision`. on_share: gets the share of the decoder that is read, 0..1.
     """
     folder = find(name_or_path)
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        if config["format"] != FORMAT:
-            raise StageError(f"{folder} has format {config['format']}; this version reads format {FORMAT}")
-        stage, shape = StageConfig(**config["stage"]), DecoderConfig(**config["decoder"])
-        kinds = {part: config[part].pop("kind") for part in ("codec", "text")}
-        codec = SpectralCodec(SpectralConfig(**config["codec"])) if kinds["codec"] == "spectral" else None
-        text = HashedText(HashedConfig(**config["text"])) if kinds["text"] == "hashed" else None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StageError(f"{folder / 'config.json'} is not a STAGE configuration: {error}") from None
-    precision = choose(precision, device, parameters(shape), halves(folder / "decoder.safetensors"))
+    read = settings.read(folder)
+    shape, weights = read.decoder, folder / "decoder.safetensors"
+    with torch.device("meta"):
+        check(Decoder(shape), weights)
+    precision = choose(precision, device, parameters(shape), is_half(weights))
     check_memory(folder, shape, precision, device)
-    text = T5Text.from_pretrained(str(folder / "text")) if text is None else fill(text, folder / "text.safetensors")
-    codec = (
-        EncodecCodec.from_pretrained(str(folder / "codec"))
-        if codec is None
-        else fill(codec, folder / "codec.safetensors")
-    )
+    codec, text = _codec(read, folder), _text(read, folder)
+    _check_parts(folder, shape, codec, text)
     for part in (codec, text):
         (part if isinstance(part, nn.Module) else part.model).to(device)
-    decoder = fill_decoder(shape, folder / "decoder.safetensors", precision, device, on_share)
+    decoder = fill_decoder(shape, weights, precision, device, on_share)
     if decoder.device.type == "cpu":
         keep()
-    return stage, decoder, codec, text
+    return read.stage, decoder, codec, text
+
+
+def _codec(read: settings.Settings, folder: Path) -> Codec:
+    config = read.part("codec", "spectral", SpectralConfig, folder)
+    if config is None:
+        return codec_of(folder / "codec")
+    file = folder / "codec.safetensors"
+    with torch.device("meta"):
+        check(SpectralCodec(config), file)  # before anything is allocated
+    return fill(SpectralCodec(config), file)
+
+
+def _text(read: settings.Settings, folder: Path) -> TextEncoder:
+    config = read.part("text", "hashed", HashedConfig, folder)
+    if config is None:
+        return text_of(folder / "text")
+    file = folder / "text.safetensors"
+    with torch.device("meta"):
+        check(HashedText(config), file)
+    return fill(HashedText(config), file)
+
+
+def _check_parts(folder: Path, shape: DecoderConfig, codec: Codec, text: TextEncoder) -> None:
+    """Raise StageError unless decoder, codec and text encoder fit together."""
+    if (codec.codebooks, codec.codebook_size) != (shape.codebooks, shape.codebook_size):
+        raise StageError(
+            f"{folder} does not fit together: its decoder has {shape.codebooks} codebooks of {shape.codebook_size}, and"
+            f" its codec {codec.codebooks} of {codec.codebook_size}"
+        )
+    if text.dim != shape.text_dim:
+        raise StageError(
+            f"{folder} does not fit together: its text encoder is {text.dim} wide, and its decoder takes"
+            f" {shape.text_dim}"
+        )
 
 
 def save(
@@ -102,7 +108,7 @@ def save(
     weights = plain_weights(decoder)
     with whole_folder(Path(path)) as partial:
         described = {
-            "format": FORMAT,
+            "format": settings.FORMAT,
             "stage": dataclasses.asdict(config),
             "decoder": dataclasses.asdict(decoder.config),
         }
@@ -118,4 +124,4 @@ def save(
             else:
                 part.save_pretrained(str(partial / name))
                 described[name] = {"kind": "transformers"}
-        (partial / "config.json").write_text(json.dumps(described, indent=2) + "\n")
+        (partial / settings.NAME).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")

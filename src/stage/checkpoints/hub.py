@@ -1,10 +1,12 @@
 """Weights from the hub of Hugging Face: only the files that are needed, whole or not at all, and one clear line when
-they do not come.
+a download fails.
 
 `huggingface_hub` keeps its own cache (HF_HOME, HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN mean what they always do), but
-begins a file anew
-when it was stopped in it; files of gigabytes are brought into the same cache here, so that a later call goes on where
-the last one stopped.
+starts a file again when a download was stopped in it. Files of gigabytes are downloaded into the same cache here, so
+that a later call continues where the last one stopped; with a version of `huggingface_hub` whose internals do not fit,
+it downloads them itself.
+
+What the hub answers is not trusted: digests and names become parts of paths.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stage.checkpoints.header import is_plain, shards
 from stage.errors import StageError
 
 WANTED = ("*.json", "*.safetensors", "spiece.model", "*/spiece.model", "README.md", "LICENSE*")
-"""What a model is made of, whoever wrote it. Pickles are none of it: to open one is to run it."""
+"""What a model is made of, in any format. Not pickles: to open one is to run it."""
 LARGE = 10_000_000
-"""Bytes from which on a file is worth going on with."""
+"""Bytes from which on an interrupted download is continued."""
 FULL = {
     errno.ENOSPC: "there is no room left",
     errno.EDQUOT: "the quota is used up",
@@ -63,28 +66,42 @@ def look(name: str, revision: str | None = None) -> Offer:
 
     with _plainly(name, revision):
         info = HfApi().model_info(name, revision=revision, files_metadata=True)
-    wanted = [s for s in info.siblings or [] if any(fnmatch.fnmatch(s.rfilename, pattern) for pattern in WANTED)]
-    _need_safetensors(name, [s.rfilename for s in wanted])
-    sizes = {s.rfilename: (s.size or 0, (s.lfs.sha256 if s.lfs else "") or "") for s in wanted}
-    return Offer(name, info.sha or "", _licence(info.card_data), sizes)
+        wanted = [s for s in info.siblings or [] if any(fnmatch.fnmatch(s.rfilename, pattern) for pattern in WANTED)]
+        files = {s.rfilename: (int(s.size or 0), (s.lfs.sha256 if s.lfs else "") or "") for s in wanted}
+        offer = Offer(name, info.sha or "", _licence(info.card_data), files)
+    _need_safetensors(name, list(files))
+    _check_offer(offer)
+    return offer
+
+
+def _check_offer(offer: Offer) -> None:
+    """Raise StageError for an answer with names that could lead out of the cache: an honest hub gives none."""
+    wrong = [offer.commit] if not re.fullmatch(r"[0-9a-f]{40}", offer.commit) else []
+    wrong += [digest for _, digest in offer.files.values() if digest and not re.fullmatch(r"[0-9a-f]{64}", digest)]
+    wrong += [file for file in offer.files if not all(is_plain(part.lstrip(".")) for part in file.split("/"))]
+    if wrong:
+        raise StageError(
+            f"the hub's answer for {offer.name} cannot be used: {wrong[0][:80]!r} is not a commit, digest or file name;"
+            " check HF_ENDPOINT"
+        )
 
 
 def licence(fetched: Fetched) -> str:
-    """Licence in the card of a snapshot, as the hub writes it; "" if it does not say."""
+    """Licence in the card of a snapshot, as the hub writes it; "" if it has none that can be read."""
     from huggingface_hub import ModelCard
 
     try:
         return _licence(ModelCard.load(fetched.path / "README.md").data)
-    except (OSError, ValueError):
+    except Exception:  # whatever its YAML makes of a damaged card: without a licence the user is asked
         return ""
 
 
 def fetch(name: str, revision: str | None = None, offer: Offer | None = None) -> Fetched:
-    """Bring a model into the hub's cache, or find it there; progress bars on stderr.
+    """Download a model into the hub's cache, or find it there; progress bars on stderr.
 
-    name: OWNER/NAME. revision: branch, tag or commit; the newest of the main branch by default. offer: what `look`
-    said, if it was asked.
-    Without a network, what the cache has whole is taken. Raises StageError for what cannot be had, or finds no room.
+    name: OWNER/NAME. revision: branch, tag or commit; the newest of the main branch by default. offer: the result of
+    `look`, if there is one. Without a network, a whole copy in the cache is taken. Raises StageError where there is
+    none, or no room.
     """
     from huggingface_hub import snapshot_download
 
@@ -96,14 +113,15 @@ def fetch(name: str, revision: str | None = None, offer: Offer | None = None) ->
         _check_room(offer)
         for file, (size, digest) in offer.files.items():
             if size >= LARGE and digest:
-                _bring(offer, file, size, digest)
+                with contextlib.suppress(ImportError, TypeError):  # internals that have changed: see below
+                    _download(offer, file, size, digest)
         path = Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED)))
     _check_whole(name, path)
     return Fetched(path, path.name)
 
 
 class Unreachable(StageError):
-    """The hub could not be asked; what is in the cache may do."""
+    """The hub could not be asked; the cache may have a copy."""
 
 
 # ---------------------------------------------------------------- the cache
@@ -111,19 +129,18 @@ class Unreachable(StageError):
 
 def _repository(name: str) -> Path:
     from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
 
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
+    return Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
 
 
 def _cached(name: str, revision: str | None, reason: StageError) -> Fetched:
-    """The snapshot of the cache, or the reason why there is no other."""
+    """The snapshot in the cache; StageError with the reason why there is no other."""
     from huggingface_hub import snapshot_download
 
     try:
         path = Path(snapshot_download(name, revision=revision, allow_patterns=list(WANTED), local_files_only=True))
         _check_whole(name, path)
-    except (StageError, OSError, ValueError):
+    except Exception:  # whatever is wrong with that copy
         raise StageError(f"{reason}. There is no whole copy of it in the cache, {_repository(name)}") from None
     return Fetched(path, path.name)
 
@@ -138,18 +155,12 @@ def _need_safetensors(name: str, files: Sequence[str]) -> None:
 
 def _check_whole(name: str, path: Path) -> None:
     """Raise StageError unless a snapshot has its configuration, and every shard that an index names."""
-    import json
-
     files = [str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()]
     _need_safetensors(name, files)
     for index in path.rglob("*.safetensors.index.json"):
-        missing = {
-            shard
-            for shard in json.loads(index.read_text())["weight_map"].values()
-            if not (index.parent / shard).is_file()
-        }
+        missing = [shard for shard in shards(index) if not (index.parent / shard).is_file()]
         if missing:
-            raise StageError(f"{name} is not whole: {', '.join(sorted(missing)[:3])} did not come; try again")
+            raise StageError(f"{name} is not whole: {', '.join(missing[:3])} did not come; try again")
 
 
 def _is_there(offer: Offer, file: str) -> bool:
@@ -178,19 +189,19 @@ def _check_room(offer: Offer) -> None:
 # ---------------------------------------------------------------- one large file
 
 
-def _bring(offer: Offer, file: str, size: int, digest: str) -> None:
-    """Bring a file into the cache's blobs under its sha256, going on where an earlier call stopped. Raises OSError for
-    a full disk."""
-    from huggingface_hub.utils import WeakFileLock
+def _download(offer: Offer, file: str, size: int, digest: str) -> None:
+    """Download a file into the cache's blobs under its sha256, from where an earlier call stopped. Raises OSError for
+    a full disk, ImportError or TypeError where `huggingface_hub` is not as expected."""
+    import filelock
 
     partial = _partial(offer, digest)
     blob = partial.with_name(digest)
     if blob.exists() or _is_there(offer, file):
         return
     blob.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(partial.with_suffix(".lock")):
+    with filelock.FileLock(partial.with_suffix(".lock")):
         try:
-            _go_on(offer, file, size, partial)
+            _continue(offer, file, size, partial)
         except OSError as error:
             if error.errno in FULL:  # others need the room now
                 partial.unlink(missing_ok=True)
@@ -201,24 +212,24 @@ def _bring(offer: Offer, file: str, size: int, digest: str) -> None:
                 found.update(block)
         if found.hexdigest() != digest:
             partial.unlink()
-            raise StageError(f"{file} of {offer.name} came with errors and was thrown away: try again")
+            raise StageError(f"{file} of {offer.name} came with errors and was deleted: try again")
         partial.rename(blob)
     partial.with_suffix(".lock").unlink(missing_ok=True)
 
 
-def _go_on(offer: Offer, file: str, size: int, partial: Path) -> None:
+def _continue(offer: Offer, file: str, size: int, partial: Path) -> None:
     """Append to a partial file until it is whole, through breaks of the connection."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
-    def come() -> int:
+    def have() -> int:
         return partial.stat().st_size if partial.exists() else 0
 
     broken = 0
-    if come() > size:
+    if have() > size:
         partial.unlink()
-    while (before := come()) < size:
+    while (before := have()) < size:
         try:
             with open(partial, "ab") as out:
                 url = hf_hub_url(offer.name, file, revision=offer.commit)
@@ -231,12 +242,12 @@ def _go_on(offer: Offer, file: str, size: int, partial: Path) -> None:
                     displayed_filename=file,
                 )
         except Exception as error:
-            broken = broken + 1 if come() == before else 0
+            broken = broken + 1 if have() == before else 0
             if not _is_network(error) or broken >= 2:
                 raise
 
 
-# ---------------------------------------------------------------- what went wrong
+# ---------------------------------------------------------------- errors
 
 
 def _licence(card: Any) -> str:
@@ -277,19 +288,16 @@ def _plainly(name: str, revision: str | None) -> Iterator[None]:
             isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None
         ):  # it only wraps what went wrong
             error = error.__cause__
-        said = _explain(error, name, revision)
-        if said is None:
-            raise
-        raise said from None
+        raise _explain(error, name, revision) from None
 
 
-def _explain(error: BaseException, name: str, revision: str | None) -> StageError | None:
+def _explain(error: BaseException, name: str, revision: str | None) -> StageError:
     from huggingface_hub import constants, utils
 
     hub, login = constants.ENDPOINT, "log in with `hf auth login` or set HF_TOKEN"
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, utils.HFValidationError):
-        return StageError(f"'{name}' is no name on the hub: give OWNER/NAME, like facebook/musicgen-small")
+        return StageError(f"'{name}' is not a name on the hub: give OWNER/NAME, like facebook/musicgen-small")
     if isinstance(error, utils.OfflineModeIsEnabled):
         return Unreachable(f"{name} is not asked for on the hub, since HF_HUB_OFFLINE is set")
     if isinstance(error, utils.GatedRepoError):
@@ -321,4 +329,6 @@ def _explain(error: BaseException, name: str, revision: str | None) -> StageErro
         )
     if isinstance(error, OSError):
         return StageError(f"{name} did not come whole ({error}): try again")
-    return None
+    return StageError(
+        f"the answer of {hub} for {name} cannot be used ({type(error).__name__}: {error}): try again later"
+    )

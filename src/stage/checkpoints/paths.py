@@ -1,4 +1,4 @@
-"""Where models and adapters of the user are kept."""
+"""Where models and adapters are kept: those of the package, and those of the user."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import platformdirs
+
+SHIPPED = Path(__file__).parent.parent / "weights"
+"""The folder of the models of the package, one folder each."""
 
 
 def home() -> Path:

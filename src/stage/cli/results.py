@@ -117,7 +117,7 @@ def make(
 ) -> None:
     """Load the model, make the music and write the results; `ear`, if there is one, gets them while they are made."""
     with ear or contextlib.nullcontext():
-        from stage.checkpoints.installed import notice
+        from stage.checkpoints.licences import notice
 
         with bar("loading the model", 1.0, count=False) as shown:
             stage = player.load(shown.update)

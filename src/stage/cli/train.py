@@ -44,7 +44,7 @@ CodecPath = Annotated[Path, typer.Option("--codec", help="codec.safetensors of a
 
 def load_codec(recipe: dict, path: Path):
     """A trained codec in the precision in which it will be shipped (float16 weights, float32 arithmetic)."""
-    from stage.checkpoints.fill import fill
+    from stage.checkpoints.tensors import fill
     from stage.models.spectral import SpectralCodec, SpectralConfig
 
     codec = fill(SpectralCodec(SpectralConfig(**recipe)), path)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stage.models.codec import SlidingDecode
+from stage.typed import check_range
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,18 @@ class SpectralConfig:
     latent: int = 128
     codebooks: int = 8
     codebook_size: int = 1024
+
+    def __post_init__(self) -> None:
+        check_range(self, sample_rate=(4000, 384_000), hop=(1, 65536), output_hop=(1, 8192), noise_period=(1, 65536))
+        check_range(self, short_window=(2, 65536), long_window=(2, 65536), short_bands=(1, 1024))
+        check_range(self, lowest_key=(0, 127), keys=(1, 128), width=(1, 16384), expansion=(1, 64), latent=(1, 16384))
+        check_range(self, encoder_blocks=(0, 64), decoder_blocks=(0, 64), codebooks=(1, 64), codebook_size=(1, 65536))
+        if self.hop % self.output_hop:
+            raise ValueError(f"hop {self.hop} is not a multiple of output_hop {self.output_hop}")
+        if self.short_window < self.output_hop or self.long_window < self.hop:
+            raise ValueError("a window is shorter than the hop that it moves by")
+        if self.noise_period * self.output_hop > 1 << 25:
+            raise ValueError(f"noise of {self.noise_period} x {self.output_hop} samples is too long")
 
 
 QUIET = 3e-4

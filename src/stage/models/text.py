@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from stage.typed import check_range
+
 
 class TextEncoder(Protocol):
     """Prompts to a sequence of vectors for the decoder's cross-attention."""
@@ -31,6 +33,9 @@ class HashedConfig:
     dim: int = 128
     buckets: int = 4096
     words: int = 24  # longer prompts are cut
+
+    def __post_init__(self) -> None:
+        check_range(self, dim=(1, 16384), buckets=(1, 10_000_000), words=(1, 10_000))
 
 
 class HashedText(nn.Module):

@@ -113,7 +113,7 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path, t5, monkeypatch
 
 def test_other_files_are_refused(tmp_path, t5):
     llama = save_authors(tmp_path / "llama.safetensors", {"model.layers.0.self_attn.q_proj.weight": torch.zeros(4, 4)})
-    with pytest.raises(StageError, match="no checkpoint that is known"):
+    with pytest.raises(StageError, match="not a checkpoint of a known format"):
         convert(llama, tmp_path / "out", t5=t5)
     with pytest.raises(StageError, match="does not exist"):
         convert(tmp_path / "nothing.safetensors", tmp_path / "out")

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stage import Stage
-from stage.checkpoints.convert import convert, read
-from stage.checkpoints.importers import musicgen
+from stage.checkpoints.convert import convert
+from stage.checkpoints.importers import detect, musicgen
 from stage.errors import StageError
 from stage.generation.decoding import Sampling, generate
 from stage.testing.weights import random_musicgen, save_musicgen, tokenizer
@@ -167,7 +167,7 @@ LAYER = "decoder.model.decoder.layers.1."
         (configured(lambda c: c["decoder"].update(audio_channels=2)), "stereo"),
         (configured(lambda c: c["decoder"].update(num_hidden_layers=3)), "layers.2"),
         (configured(lambda c: c.update(model_type="bert")), "model of the kind bert"),
-        (lambda f: (f / "config.json").write_text("{"), "no checkpoint that is known"),
+        (lambda f: (f / "config.json").write_text("{"), "not a checkpoint of a known format"),
     ],
 )
 def test_what_does_not_fit_is_told_in_a_line_and_nothing_is_left(theirs, tmp_path, spoil, message):
@@ -209,7 +209,7 @@ def test_the_larger_bases_fit_by_shape(size, parameters):
     from transformers import MusicgenForCausalLM
     from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
 
-    from stage.checkpoints.importers.detect import Foreign, base_config
+    from stage.checkpoints.importers.foreign import Foreign, base_config
     from stage.testing.weights import DECODERS
 
     with torch.device("meta"):
@@ -227,5 +227,5 @@ def test_the_larger_bases_fit_by_shape(size, parameters):
 
 
 def test_reading_needs_no_more_than_it_says(theirs):
-    foreign = read(theirs, ["drums"])
+    foreign = detect.read(theirs, ["drums"])
     assert foreign.kind == "MusicGen of transformers" and foreign.decoder.stems == ("drums",)

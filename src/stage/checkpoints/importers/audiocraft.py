@@ -3,7 +3,6 @@ executing pickles."""
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stage.checkpoints.importers.detect import Foreign, base_config, t5_at
+from stage.checkpoints.importers import T5
+from stage.checkpoints.importers.foreign import Foreign, base_config
 from stage.checkpoints.importers.names import require
 from stage.checkpoints.importers.seanet import encodec
+from stage.checkpoints.pretrained import plainly, t5_at
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models.encodec import EncodecCodec
@@ -51,27 +52,25 @@ def decoder_names(config: DecoderConfig) -> dict[str, list[str]]:
     return names
 
 
-def is_audiocraft(folder: Path) -> bool:
+def recognises(source: Path) -> bool:
     """Whether a folder holds both of audiocraft's files."""
-    return (folder / DECODER).is_file() and (folder / CODEC).is_file()
+    return (source / DECODER).is_file() and (source / CODEC).is_file()
 
 
-def read(folder: Path, stems: Sequence[str], t5: str) -> Foreign:
-    """A STAGE base of such a folder, as ``musicgen.read``. t5: folder or hub name of the T5 that the files leave out.
-
-    Raises StageError with the names that are missing or do not fit, or that tell another kind of model.
-    """
-    title = str(folder / DECODER)
-    weights = _split(_state(folder / DECODER))
+def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
+    """A STAGE base of such a folder, as ``musicgen.read`` (see `detect.Importer`). t5: where the T5 is that the files
+    leave out."""
+    title = str(source / DECODER)
+    weights = _split(_state(source / DECODER))
     require(["emb.0.weight", "transformer.layers.0.linear1.weight", f"{PROJECTION}.weight"], weights, title)
     tables = [name for name in weights if re.fullmatch(r"emb\.\d+\.weight", name)]
     if len(tables) != 4:
         raise StageError(
-            f"{folder} has {len(tables)} codebooks: the mono MusicGen with 4 is supported, not the stereo one"
+            f"{source} has {len(tables)} codebooks: the mono MusicGen with 4 is supported, not the stereo one"
         )
     rows, dim = weights["emb.0.weight"].shape
     if dim % 64:
-        raise StageError(f"{folder} is not MusicGen: its width {dim} is no multiple of 64")
+        raise StageError(f"{source} is not MusicGen: its width {dim} is not a multiple of 64")
     config = base_config(
         tuple(stems),
         dim=dim,
@@ -82,10 +81,8 @@ def read(folder: Path, stems: Sequence[str], t5: str) -> Foreign:
         codebook_size=rows - 1,
         text_dim=weights[f"{PROJECTION}.weight"].shape[1],
     )
-    text = t5_at(t5)
-    made = Foreign(
-        "MusicGen of audiocraft", config, decoder_names(config), weights, _codec(folder / CODEC), text, base=True
-    )
+    codec, text = _codec(source / CODEC, config.codebooks), t5_at(t5)
+    made = Foreign("MusicGen of audiocraft", config, decoder_names(config), weights, codec, text, base=True)
     made.check(title, lambda name: weights[name].shape)
     if text.dim != config.text_dim:
         raise StageError(
@@ -108,32 +105,50 @@ def _split(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def _codec(file: Path) -> EncodecCodec:
+def _codec(file: Path, codebooks: int) -> EncodecCodec:
     """The codec in a file, or the one that it names (the released files hold no weights but a name on the hub)."""
     opened = _open(file)
     if "best_state" in opened:
-        state = _state(file)
-        return EncodecCodec(encodec({name.removeprefix("model."): tensor for name, tensor in state.items()}, str(file)))
+        state = {name.removeprefix("model."): tensor for name, tensor in _state(file).items()}
+        return EncodecCodec(encodec(state, str(file), codebooks, **_recipe(opened.get("xp.cfg"))))
     name = opened.get("pretrained")
     if not isinstance(name, str):
-        raise StageError(f"{file} is no codec of audiocraft: it has neither 'best_state' nor 'pretrained'")
-    try:
+        raise StageError(f"{file} is not a codec of audiocraft: it has neither 'best_state' nor 'pretrained'")
+    with plainly(
+        f"{file} names the codec {name[:200]}, which cannot be read",
+        ": get it once from the hub with a network, or export the codec's weights with audiocraft.utils.export",
+    ):
         return EncodecCodec.from_pretrained(name.removeprefix("//pretrained/"))
-    except (OSError, ValueError) as error:
-        raise StageError(
-            f"{file} names the codec {name}, which could not be had ({str(error).splitlines()[0]})"
-        ) from None
+
+
+def _recipe(text: Any) -> dict[str, Any]:
+    """What the recipe of a codec (YAML) records of its shape and its weights do not show; {} where it is not there."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(text) if isinstance(text, str) else None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        values = None
+    places = {
+        "sampling_rate": ("sample_rate", int),
+        "use_causal_conv": ("encodec.causal", bool),
+        "normalize": ("encodec.renormalize", bool),
+        "pad_mode": ("seanet.pad_mode", str),
+    }
+    found = {}
+    for ours, (theirs, kind) in places.items():
+        value: Any = values
+        for key in theirs.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if type(value) is kind:
+            found[ours] = value
+    return found
 
 
 def _open(file: Path) -> dict[str, Any]:
     """What a file holds: tensors and plain containers only; anything else in it is refused, not run."""
-    try:
+    with plainly(f"{file} holds more than plain tensors, or is not whole; it was not run"):
         opened = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise StageError(
-            f"{file} holds more than plain tensors, or is not whole; it was not run"
-            f" ({str(error).strip().splitlines()[0]})"
-        ) from None
     if not isinstance(opened, dict):
         raise StageError(f"{file} is not a state of audiocraft")
     return opened
@@ -141,6 +156,9 @@ def _open(file: Path) -> dict[str, Any]:
 
 def _state(file: Path) -> dict[str, Tensor]:
     state = _open(file).get("best_state")
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout == torch.strided
+        for name, tensor in state.items()
+    ):
         raise StageError(f"{file} is not a state of audiocraft: it has no 'best_state' of tensors")
     return dict(state)

@@ -4,11 +4,12 @@ codec."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
-from stage.checkpoints.importers.detect import Foreign, t5_from
+from stage.checkpoints import header
+from stage.checkpoints.importers import T5
+from stage.checkpoints.importers.foreign import Foreign, t5_from
 from stage.checkpoints.importers.names import require
 from stage.checkpoints.importers.seanet import encodec
 from stage.checkpoints.tensors import Files
@@ -49,27 +50,25 @@ def decoder_names(config: DecoderConfig) -> dict[str, list[str]]:
     return {ours: [PREFIX + name for name in theirs] for ours, theirs in names.items()}
 
 
-def is_authors(file: Path) -> bool:
+def recognises(source: Path) -> bool:
     """Whether a safetensors file is one of theirs, by its names."""
     try:
-        with safe_open(str(file), "pt") as opened:
-            return any(name.startswith(PREFIX) for name in opened.keys())
-    except (SafetensorError, OSError):
+        return source.is_file() and any(name.startswith(PREFIX) for name in header.read(source))
+    except StageError:
         return False
 
 
-def read(file: Path, stem: str, t5: str) -> Foreign:
-    """The model in such a file. It does not say which stem it plays, and holds no tokenizer: both are told.
-
-    t5: folder or hub name where T5's tokenizer is. Raises StageError with the names that are missing or do not fit.
-    """
-    weights = Files([file])
+def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
+    """The model in such a file (see `detect.Importer`). The stem that it plays is given, or read off the file's name;
+    t5 is where T5's tokenizer is."""
+    stem = _stem(source, stems)
+    weights = Files([source])
     config = _shape(weights, stem)
     projection = {f"text_projection.{ending}": [f"{TEXT}output_proj.{ending}"] for ending in ("weight", "bias")}
     table = decoder_names(config) | projection
     require((name for theirs in table.values() for name in theirs), weights, weights.title)
-    codec = encodec(weights.below("encodec_model."), f"{file} (encodec_model)")
-    text = t5_from(weights.below(f"{TEXT}t5."), t5, f"{file} ({TEXT}t5)")
+    codec = encodec(weights.below("encodec_model."), f"{source} (encodec_model)", config.codebooks)
+    text = t5_from(weights.below(f"{TEXT}t5."), t5, f"{source} ({TEXT}t5)")
     if text.dim != config.text_dim:
         raise StageError(
             f"{weights.title} does not fit together: its T5 is {text.dim} wide, and its projection takes"
@@ -78,6 +77,16 @@ def read(file: Path, stem: str, t5: str) -> Foreign:
     made = Foreign("STAGE of its authors", config, table, weights, EncodecCodec(codec), text, base=False)
     made.check(weights.title, weights.shape)
     return made
+
+
+def _stem(file: Path, stems: Sequence[str]) -> str:
+    """What an authors' checkpoint plays: as given, or as its file's name says (stage-drums.safetensors)."""
+    if len(stems) > 1:
+        raise StageError(f"{file} plays one stem, not {len(stems)}: give --stem once")
+    named = [stem for stem in ("drums", "bass") if stem in file.stem.lower()]
+    if not stems and len(named) != 1:
+        raise StageError(f"the name of {file} does not say which stem it plays: add --stem drums, or what it plays")
+    return stems[0] if stems else named[0]
 
 
 def _shape(weights: Files, stem: str) -> DecoderConfig:
@@ -96,9 +105,9 @@ def _shape(weights: Files, stem: str) -> DecoderConfig:
     )
     rows, dim = weights.shape(first)
     if dim % 64:
-        raise StageError(f"{weights.title} is not the authors' STAGE: its width {dim} is no multiple of 64")
+        raise StageError(f"{weights.title} is not the authors' STAGE: its width {dim} is not a multiple of 64")
     return DecoderConfig(
-        # a layer is three parts; of a cut one, the names that are missing are told
+        # a layer is three parts; of a cut one, the missing names are listed
         dim=dim,
         layers=-(-parts // 3),
         heads=dim // 64,

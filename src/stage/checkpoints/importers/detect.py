@@ -1,130 +1,107 @@
-"""What a checkpoint of another project is read into, before it is written in our format."""
+"""Which format a checkpoint of another project has; and, for formats that are not read, the line that names the
+remedy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
-import torch
-from torch import Tensor
-
-from stage.checkpoints.importers.names import load, made_of, make_base, require, short
-from stage.config import DecoderConfig
+from stage.checkpoints.importers import T5, audiocraft, authors, musicgen
+from stage.checkpoints.importers.foreign import Foreign
+from stage.checkpoints.pretrained import plainly
 from stage.errors import StageError
-from stage.models.decoder import Decoder
-from stage.models.encodec import EncodecCodec
-from stage.models.text import T5Text
+from stage.typed import read_json
 
-MUSICGEN_LICENCE = "CC-BY-NC-4.0"
-"""Of the MusicGen weights, and so of what is made of them: not for commercial use."""
-T5 = "google-t5/t5-base"
-"""The text encoder of MusicGen, where a checkpoint leaves it out."""
+KNOWN = "a folder of a MusicGen (transformers or audiocraft), or the safetensors file of the authors' STAGE"
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """A model under somebody else's names.
+class Importer(Protocol):
+    """A module that reads one format."""
 
-    kind: what it is, in words. decoder: shape. table: for each of our parameters, the names in ``weights`` that it is
-    made of.
-    base: whether its embedding tables are those of MusicGen, to which the rows of STAGE are yet to be added.
-    """
+    @staticmethod
+    def recognises(source: Path) -> bool:
+        """Whether a file or folder has this format, by its names. Raises nothing."""
+        ...
 
-    kind: str
-    decoder: DecoderConfig
-    table: dict[str, list[str]]
-    weights: Mapping[str, Tensor]
-    codec: EncodecCodec
-    text: T5Text
-    base: bool
+    @staticmethod
+    def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
+        """Its shape, codec and text encoder; the decoder's weights are read when they are asked for.
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Our parameters and their shapes."""
-        with torch.device("meta"):
-            return {name: tuple(t.shape) for name, t in Decoder(self.decoder).state_dict().items()}
-
-    def parameter(self, name: str) -> Tensor:
-        """One of our parameters."""
-        tensor = made_of(name, self.table[name], self.weights)
-        return make_base(tensor, self.decoder) if name == "embed" and self.base and self.decoder.stems else tensor
-
-    def check(self, title: str, shape_of: Any) -> None:
-        """Raise StageError with the names that are missing or of another shape. shape_of: name -> shape in
-        ``weights``."""
-        require((name for theirs in self.table.values() for name in theirs), self.weights, title)
-        wrong, shape = [], self.decoder
-        if self.codec is not None and (self.codec.codebooks, self.codec.codebook_size) != (
-            shape.codebooks,
-            shape.codebook_size,
-        ):
-            wrong.append(
-                f"it has {shape.codebooks} codebooks of {shape.codebook_size}, and its codec has {self.codec.codebooks}"
-                f" of {self.codec.codebook_size}"
-            )
-        for ours, shape in self.shapes().items():
-            want = list(shape[1:] if ours in ("embed", "head") else shape)
-            if ours == "embed" and self.base:
-                want[0] = self.decoder.codebook_size + 1
-            parts = [list(shape_of(name)) for name in self.table[ours]]
-            if ours in ("embed", "head"):
-                wrong += [f"{n} is {p}, not {want}" for n, p in zip(self.table[ours], parts) if p != want]
-            elif sum(p[0] for p in parts) != want[0] or any(p[1:] != want[1:] for p in parts):
-                wrong.append(f"{', '.join(self.table[ours])}: {parts}, not {want} together")
-        if wrong:
-            raise StageError(f"{title} does not fit: {short(wrong)}")
+        stems: what it plays, or is to learn. t5: folder or hub name of T5, for checkpoints without it or its tokenizer.
+        Raises StageError where it is not whole, or of a kind that is not supported.
+        """
+        ...
 
 
-def base_config(stems: tuple[str, ...], **shape: int) -> DecoderConfig:
-    """A STAGE base for these stems; without stems, MusicGen itself, which hears no context."""
-    return DecoderConfig(stems=stems, contexts=("mix",) if stems else (), **shape)
+IMPORTERS: tuple[Importer, ...] = (musicgen, audiocraft, authors)
 
 
-def t5_from(weights: Mapping[str, Tensor], tokenizer: str, title: str) -> T5Text:
-    """A T5 encoder of weights under the names of ``transformers``; its shape is read off them."""
-    from transformers import T5Config, T5EncoderModel
+def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
+    """Recognise a checkpoint and read it, see `Importer.read`. Raises StageError for one of no known format."""
+    try:
+        there = source.exists()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise StageError(f"{source} does not exist: give {KNOWN}")
+    for importer in IMPORTERS:
+        if importer.recognises(source):
+            with plainly(f"{source} is not a whole checkpoint"):  # of what its names promise
+                return importer.read(source, stems, t5)
+    raise StageError(remedy(source))
 
-    first = "encoder.block.0.layer."
-    shared = "shared.weight" if "shared.weight" in weights else "encoder.embed_tokens.weight"
-    gated = f"{first}1.DenseReluDense.wi_0.weight" in weights
-    wide = f"{first}1.DenseReluDense.{'wi_0' if gated else 'wi'}.weight"
-    near = f"{first}0.SelfAttention.relative_attention_bias.weight"
-    require([shared, wide, near, f"{first}0.SelfAttention.q.weight"], weights, title)
-    (vocabulary, width), (buckets, heads) = weights[shared].shape, weights[near].shape
-    config = T5Config(
-        vocab_size=vocabulary,
-        d_model=width,
-        d_ff=weights[wide].shape[0],
-        num_heads=heads,
-        relative_attention_num_buckets=buckets,
-        d_kv=weights[f"{first}0.SelfAttention.q.weight"].shape[0] // heads,
-        feed_forward_proj="gated-gelu" if gated else "relu",
-        num_layers=1 + max(int(name.split(".")[2]) for name in weights if name.startswith("encoder.block.")),
+
+def remedy(source: Path) -> str:
+    """What is wrong with a checkpoint that no importer recognises, and what to do."""
+    folder = source if source.is_dir() else source.parent
+    if source.is_file() and any(importer.recognises(folder) for importer in IMPORTERS):
+        return f"{source} is a part of a model: give its folder, {folder}"
+    if (folder / "adapter_config.json").is_file():
+        return _peft(folder)
+    if (folder / "adapter.json").is_file():
+        return f"{folder} is an adapter of STAGE: use it with --adapter {folder}, or merge it with stage adapters merge"
+    if source.suffix == ".th" or (source.is_dir() and any(source.glob("*.th"))):
+        return (
+            f"{source} is a training checkpoint of audiocraft (dora): export it with audiocraft.utils.export"
+            f" (export_lm and export_encodec), and give the folder with {audiocraft.DECODER} and {audiocraft.CODEC}"
+        )
+    for one, other in ((audiocraft.DECODER, audiocraft.CODEC), (audiocraft.CODEC, audiocraft.DECODER)):
+        if (folder / one).is_file():
+            return f"{folder} holds {one} alone: audiocraft exports {other} too, put both into one folder"
+    if source.suffix in (".ckpt", ".pt", ".pth", ".bin") and source.is_file():
+        return (
+            f"{source} is a pickle, which is not opened here: save the model with save_pretrained of transformers"
+            " (safetensors) and give that folder"
+        )
+    values = _settings(folder) if source.is_dir() else {}
+    if {"format", "stage"} <= set(values):
+        return f"{source} is a model of STAGE already: use it as it is, with --model {source}"
+    kind = values.get("model_type")
+    if isinstance(kind, str) and kind.startswith("musicgen"):
+        return (
+            f"{source} is a model of the kind {kind[:80]}, which follows a melody: give the plain MusicGen of its size"
+        )
+    if isinstance(kind, str):
+        return f"{source} is a model of the kind {kind[:80]}: give {KNOWN}"
+    return f"{source} is not a checkpoint of a known format: give {KNOWN}"
+
+
+def _peft(folder: Path) -> str:
+    try:
+        values = read_json(folder / "adapter_config.json")
+    except StageError:
+        values = {}
+    base = values.get("base_model_name_or_path")
+    return (
+        f"{folder} is an adapter of PEFT, not a whole model: merge it with its base"
+        f"{f' ({base[:80]})' if isinstance(base, str) else ''}, by PEFT's merge_and_unload() and save_pretrained(), and"
+        " convert the folder of that"
     )
-    whole = {name: weights[name] for name in weights} | {
-        "shared.weight": weights[shared],
-        "encoder.embed_tokens.weight": weights[shared],
-    }
-    return T5Text(load(T5EncoderModel(config), whole, title), tokenizer_from(tokenizer))
 
 
-def tokenizer_from(place: str) -> Any:
-    """A tokenizer of ``transformers`` from a folder or the hub."""
-    from transformers import AutoTokenizer
-
+def _settings(folder: Path) -> dict[str, Any]:
     try:
-        return AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError) as error:
-        raise StageError(f"no tokenizer in {place} ({_line(error)}): give a folder that holds T5's with --t5") from None
-
-
-def t5_at(place: str) -> T5Text:
-    """A whole T5, encoder and tokenizer, from a folder or the hub."""
-    try:
-        return T5Text.from_pretrained(place)
-    except (OSError, ValueError) as error:
-        raise StageError(f"no T5 in {place} ({_line(error)}): give a folder that holds one with --t5") from None
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return read_json(folder / "config.json")
+    except StageError:
+        return {}

@@ -3,19 +3,23 @@ EnCodec."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from stage.checkpoints.importers.detect import Foreign, base_config, t5_from
-from stage.checkpoints.importers.names import load
+import torch
+
+from stage.checkpoints import header
+from stage.checkpoints.importers import T5
+from stage.checkpoints.importers.foreign import Foreign, base_config, t5_from
+from stage.checkpoints.importers.names import check_shapes, load
 from stage.checkpoints.importers.seanet import name_in_transformers
-from stage.checkpoints.tensors import Files, safetensors_of
+from stage.checkpoints.pretrained import check_sizes, has_tokenizer, plainly
+from stage.checkpoints.tensors import Files
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models.encodec import EncodecCodec
 from stage.models.text import quiet
+from stage.typed import read_json
 
 
 def decoder_names(config: DecoderConfig, prefix: str = "decoder.") -> dict[str, list[str]]:
@@ -44,58 +48,64 @@ def decoder_names(config: DecoderConfig, prefix: str = "decoder.") -> dict[str, 
     return names
 
 
-def described(folder: Path) -> dict[str, Any]:
-    """The ``config.json`` of a folder, {} where there is none."""
-    try:
-        found = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def is_musicgen(folder: Path) -> bool:
+def recognises(source: Path) -> bool:
     """Whether a folder's ``config.json`` is that of a MusicGen in ``transformers``."""
-    return described(folder).get("model_type") == "musicgen"
+    try:
+        return source.is_dir() and read_json(source / "config.json").get("model_type") == "musicgen"
+    except StageError:
+        return False
 
 
-def read(folder: Path, stems: Sequence[str]) -> Foreign:
-    """A STAGE base for these stems; without stems, MusicGen itself, which hears no context.
-
-    Raises StageError where the folder is not whole, or of a kind that we do not play.
-    """
+def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
+    """A STAGE base for these stems; without stems, MusicGen itself, which has no context (see `detect.Importer`)."""
     from transformers import EncodecModel, MusicgenConfig
 
-    try:
-        with quiet():
-            config = MusicgenConfig.from_pretrained(folder, local_files_only=True)
-            theirs, codec = config.decoder, config.audio_encoder
-            sound = EncodecModel(codec)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise StageError(
-            f"{folder / 'config.json'} is not that of a whole MusicGen: {str(error).splitlines()[0]}"
-        ) from None
-    if theirs.audio_channels != 1:
-        raise StageError(
-            f"{folder} is a stereo MusicGen, whose codebooks alternate between left and right: bring the mono one of"
-            " its size"
+    where = source / "config.json"
+    values = read_json(where)
+    check_sizes(values, where)
+    with plainly(f"{where} is not that of a whole MusicGen"), quiet():
+        config = MusicgenConfig.from_dict(values)
+        theirs, codec = config.decoder, config.audio_encoder
+        if theirs.audio_channels != 1:
+            raise StageError(
+                f"{source} is a stereo MusicGen, whose codebooks alternate between left and right: give the mono one of"
+                " its size"
+            )
+        with torch.device("meta"):
+            wanted = {name: tuple(t.shape) for name, t in EncodecModel(codec).state_dict().items()}
+    weights = _weights(source)
+    with plainly(f"{where} is not that of a MusicGen"):
+        shape = base_config(
+            tuple(stems),
+            dim=theirs.hidden_size,
+            layers=theirs.num_hidden_layers,
+            heads=theirs.num_attention_heads,
+            ffn_dim=theirs.ffn_dim,
+            codebooks=theirs.num_codebooks,
+            codebook_size=theirs.vocab_size,
+            text_dim=config.text_encoder.d_model,
         )
-    weights = Files(safetensors_of(folder))
-    shape = base_config(
-        tuple(stems),
-        dim=theirs.hidden_size,
-        layers=theirs.num_hidden_layers,
-        heads=theirs.num_attention_heads,
-        ffn_dim=theirs.ffn_dim,
-        codebooks=theirs.num_codebooks,
-        codebook_size=theirs.vocab_size,
-        text_dim=config.text_encoder.d_model,
-    )
     table = decoder_names(shape) | {
         f"text_projection.{ending}": [f"enc_to_dec_proj.{ending}"] for ending in ("weight", "bias")
     }
-    parts = weights.below("audio_encoder.")
-    load(sound, {name_in_transformers(name): parts[name] for name in parts}, f"{folder} (audio_encoder)")
-    text = t5_from(weights.below("text_encoder."), str(folder), f"{folder} (text_encoder)")
+    parts, title = weights.below("audio_encoder."), f"{source} (audio_encoder)"
+    check_shapes(wanted, {name_in_transformers(name): parts.shape(name) for name in parts}, title)
+    with plainly(f"{where} is not that of a MusicGen"), quiet():
+        sound = EncodecModel(codec)
+    load(sound, {name_in_transformers(name): parts[name] for name in parts}, title)
+    tokenizer = str(source) if has_tokenizer(source) else t5
+    text = t5_from(weights.below("text_encoder."), tokenizer, f"{source} (text_encoder)")
     made = Foreign("MusicGen of transformers", shape, table, weights, EncodecCodec(sound), text, base=True)
     made.check(weights.title, weights.shape)
     return made
+
+
+def _weights(folder: Path) -> Files:
+    """The safetensors files of a folder. Raises StageError where there are only pickles."""
+    files = header.files_of(folder)
+    if not files[0].exists() and (pickled := next(folder.glob("pytorch_model*.bin"), None)):
+        raise StageError(
+            f"{folder} holds {pickled.name}, a pickle, and {files[0].name} is missing: load it with transformers and"
+            " write it again with save_pretrained, which makes safetensors"
+        )
+    return Files(files)

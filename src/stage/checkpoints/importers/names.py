@@ -1,8 +1,9 @@
-"""From the weights of others to ours, by a table of names: what each project's `decoder_names` returns."""
+"""From the weights of other projects to ours, by a table of names: what each importer's `decoder_names` returns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,23 +31,28 @@ def short(problems: list[str]) -> str:
     return "; ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
 
 
-def require(names: Iterable[str], weights: Mapping[str, Tensor], where: str) -> None:
+def require(names: Iterable[str], weights: Mapping[str, Any], where: str) -> None:
     """Raise StageError with the names that ``weights`` lacks, if it lacks any."""
     gone = [name for name in names if name not in weights]
     if gone:
         raise StageError(f"{where} is not whole: missing are {short(gone)}")
 
 
-def load(module: nn.Module, weights: Mapping[str, Tensor], where: str, may_lack: Iterable[str] = ()) -> nn.Module:
-    """Fill a module; what it does not know is left out. Raises StageError with what is missing or of another shape."""
-    own = module.state_dict()
-    require((name for name in own if name not in set(may_lack)), weights, where)
-    found = {name: weights[name] for name in own if name in weights}
-    wrong = [
-        f"{n} is {list(found[n].shape)}, not {list(own[n].shape)}" for n in found if found[n].shape != own[n].shape
-    ]
+def check_shapes(own: Mapping[str, Sequence[int]], theirs: Mapping[str, Sequence[int]], where: str) -> None:
+    """Raise StageError with the names that ``theirs`` lacks, or that are of another shape than in ``own``."""
+    require(own, theirs, where)
+    wrong = [f"{n} is {list(theirs[n])}, not {list(own[n])}" for n in own if tuple(theirs[n]) != tuple(own[n])]
     if wrong:
         raise StageError(f"{where} does not fit: {short(wrong)}")
+
+
+def load(module: nn.Module, weights: Mapping[str, Tensor], where: str) -> nn.Module:
+    """Fill a module; weights that it does not have are left out. Raises StageError with what is missing or of another
+    shape."""
+    own = module.state_dict()
+    require(own, weights, where)
+    found = {name: weights[name] for name in own}
+    check_shapes({n: t.shape for n, t in own.items()}, {n: t.shape for n, t in found.items()}, where)
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in found.items()}, strict=False)
     return module.eval().requires_grad_(False)
 

@@ -58,7 +58,7 @@ class Scorer(nn.Module):
 @cache
 def load(path: Path = WEIGHTS, device: str = "cpu") -> Scorer:
     """The scorer of the package, or another of the same shape. Raises StageError where it cannot be read."""
-    from stage.checkpoints.fill import fill
+    from stage.checkpoints.tensors import fill
 
     return fill(Scorer(), path).float().eval().to(device)
 

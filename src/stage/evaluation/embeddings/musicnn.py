@@ -65,7 +65,7 @@ class Musicnn(nn.Module):
 @cache
 def load() -> Musicnn:
     """The network that learnt the tags of the Million Song Dataset."""
-    from stage.checkpoints.fill import fill
+    from stage.checkpoints.tensors import fill
 
     return fill(Musicnn(), WEIGHTS).float().eval()
 
