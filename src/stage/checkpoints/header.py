@@ -31,19 +31,8 @@ class Entry:
 
 def read(path: Path) -> dict[str, Entry]:
     """The tensors of a file by name. Raises StageError for a file that is missing or not whole."""
-    try:
-        with open(path, "rb") as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-            if length > min(LIMIT, size - 8):
-                raise _broken(path, "its header is longer than the file, or than 100 MB")
-            text = file.read(length)
-    except FileNotFoundError:
-        raise StageError(f"{path} is missing") from None
-    except (OSError, ValueError) as error:
-        raise StageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    text, size = _text(path)
+    length = len(text)
     header = parse_json(text, f"{path} is not a whole safetensors file: its header")
     header.pop("__metadata__", None)
     entries, ends = {}, [0]
@@ -53,6 +42,24 @@ def read(path: Path) -> dict[str, Entry]:
     if max(ends) != size - 8 - length:
         raise _broken(path, f"{size - 8 - length} bytes of tensors, not {max(ends)}")
     return entries
+
+
+def _text(path: Path) -> tuple[bytes, int]:
+    """The header of a file, and the size of the file. Raises StageError for a file that has none."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+            text = file.read(length) if length <= min(LIMIT, size - 8) else None
+    except FileNotFoundError:
+        raise StageError(f"{path} is missing") from None
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if text is None:
+        raise _broken(path, "its header is longer than the file, or than 100 MB")
+    return text, size
 
 
 def _entry(path: Path, name: str, described: Any) -> tuple[Entry, int]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stage.checkpoints import header, hub, settings
 from stage.checkpoints.importers import T5
 from stage.checkpoints.licences import UNKNOWN, is_free, terms, written
-from stage.checkpoints.paths import SHIPPED, home, models
+from stage.checkpoints.paths import SHIPPED, exists, home, is_file, models
 from stage.errors import StageError
 from stage.files import lock, remove_folder, sweep, whole_folder
 from stage.typed import read_json
@@ -56,9 +56,9 @@ def find(name_or_path: str | Path) -> Path:
     that an installed one was made of. Raises StageError with what to do."""
     name = str(name_or_path)
     for folder in (Path(name), SHIPPED / name, models() / name):
-        if _is_file(folder / settings.NAME):
+        if is_file(folder / settings.NAME):
             return folder
-    if _exists(Path(name)):
+    if exists(Path(name)):
         raise StageError(
             f"{name} is not a STAGE model: a folder with config.json is expected (stage convert makes one)"
         )
@@ -80,20 +80,6 @@ def find(name_or_path: str | Path) -> Path:
         + (f", did you mean {' or '.join(near)}?" if near else "")
         + f" Give a folder, or one of those at hand: {', '.join(names)} (stage models get brings more)"
     )
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or a folder that may not be entered
-        return False
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def installed() -> list[Installed]:

@@ -25,3 +25,19 @@ def models() -> Path:
 def adapters() -> Path:
     """The folder of installed adapters, one folder each."""
     return home() / "adapters"
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False for a name that is too long, or in a folder that may not be entered."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; False as for `is_file`."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False

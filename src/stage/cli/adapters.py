@@ -53,7 +53,7 @@ def show_all() -> None:
 
 @app.command()
 def info(adapter: AdapterArgument) -> None:
-    """Say what an adapter is, and check that its file is whole."""
+    """Describe an adapter, and check that it is whole."""
     from stage.checkpoints import adapters
 
     folder = adapters.find(adapter)
@@ -66,7 +66,7 @@ def info(adapter: AdapterArgument) -> None:
         "base": f"{config.base} (width {shape.dim}, {shape.layers} layers, weights {config.fingerprint})",
         "changes": f"{', '.join(config.layers)}: rank {config.rank}, alpha {config.alpha:g}",
         "size": f"{_megabytes(folder)} MB",
-        "licence": config.licence or "not said",
+        "licence": config.licence or "not stated",
     }
     for key, value in lines.items():
         typer.echo(f"{key + ':':<9} {value}")
@@ -98,15 +98,15 @@ def merge(
 
 
 def _cells(folder: Path) -> list[str]:
-    """An adapter's row of the list; a spoilt one says so."""
+    """An adapter's row of the list; a damaged one is marked."""
     from stage.checkpoints import adapters
     from stage.errors import StageError
 
     try:
         config = adapters.describe(folder)
     except StageError:
-        return ["spoilt: see stage adapters info", "", "", "", ""]
-    return [config.stem, config.base, str(config.rank), _megabytes(folder), config.licence or "not said"]
+        return ["damaged: see stage adapters info", "", "", "", ""]
+    return [config.stem, config.base, str(config.rank), _megabytes(folder), config.licence or "not stated"]
 
 
 def _megabytes(folder: Path) -> str:

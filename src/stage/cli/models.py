@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stage.checkpoints.importers.detect import T5
+from stage.checkpoints import hub, installed, licences, settings
+from stage.checkpoints.importers import T5
+from stage.checkpoints.paths import models
 from stage.cli.lazy import PLAIN, Entry, lazy_group
 from stage.errors import StageError
+from stage.progress import Bar, bar
 
 COMMANDS = {
     "get": Entry("stage.cli.models:get", "Download a model from the hub, install it."),
@@ -44,24 +46,21 @@ T5Option = Annotated[
 
 
 def _dtype(name: str | None):
+    """The torch dtype of this name. Raises StageError for another one."""
+    if name is None:
+        return None
     import torch
 
-    kinds = {"float32": torch.float32, "bf16": torch.bfloat16, None: None}
+    kinds = {"float32": torch.float32, "bf16": torch.bfloat16}
     if name not in kinds:
-        raise StageError(f'"{name}" is not what weights are stored in: choose float32 or bf16')
+        raise StageError(f'weights are not stored in "{name}": choose float32 or bf16')
     return kinds[name]
 
 
-@contextlib.contextmanager
-def _bar(what: str) -> Iterator[Callable[[float], None]]:
-    """A progress bar on the terminal: told the share that is done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=1.0)
-        yield lambda share: progress.update(task, completed=share)
+def _shares(bar: Bar) -> Callable[[float], None]:
+    """Shows the share that is converted, 0..1."""
+    bar.begin("converting", 1.0)
+    return bar.update
 
 
 def convert(
@@ -80,31 +79,28 @@ def convert(
     stage convert facebook/musicgen-small models/base --stem drums --dtype bf16
     stage convert my-audiocraft-folder models/mine --stem bass --t5 ./t5-base
 
-    The kind is recognised by itself. MusicGen becomes a base for the stems that you name: it has yet to be fine-tuned
-    for them.
+    The format is recognised. MusicGen becomes a base for the stems that you name, which is then to be fine-tuned for
+    them.
     """
-    from stage.checkpoints import hub
-    from stage.checkpoints import installed as shelf
     from stage.checkpoints.convert import convert as write
 
     path, options = Path(source), {}
     if not path.exists() and hub.is_name(source):
         fetched = hub.fetch(source, revision)
         path, options["origin"] = fetched.path, f"{source} @ {fetched.commit}"
-        if licence := shelf.written(hub.licence(fetched)):
+        if licence := licences.written(hub.licence(fetched)):
             options["licence"] = licence
-    with _bar("converting") as on_share:
-        write(path, out, stems=stem or (), name=name, dtype=_dtype(dtype), t5=t5, on_share=on_share, **options)
+    kind = _dtype(dtype)
+    with bar(count=False) as drawn:
+        write(path, out, stems=stem or (), name=name, dtype=kind, t5=t5, on_share=_shares(drawn), **options)
     _licence(out)
     typer.echo(str(out))
 
 
 def _licence(folder: Path) -> None:
-    from stage.checkpoints.installed import is_free
-
-    licence = json.loads((folder / "config.json").read_text())["stage"]["licence"]
-    if licence and not is_free(licence):
-        typer.echo(f"note: these weights are under {licence}; it is kept in {folder / 'config.json'}", err=True)
+    licence = settings.read(folder).stage.licence
+    if licence and not licences.is_free(licence):
+        typer.echo(f"note: these weights are under {licence}; it is kept in {folder / settings.NAME}", err=True)
 
 
 def show(as_json: bool) -> None:
@@ -112,10 +108,7 @@ def show(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from stage.checkpoints.installed import installed
-    from stage.checkpoints.paths import models
-
-    found = installed()
+    found = installed.installed()
     if as_json:
         typer.echo(json.dumps([asdict(model) | {"path": str(model.path)} for model in found]))
         return
@@ -130,7 +123,10 @@ def show(as_json: bool) -> None:
             model.licence,
             "the package" if model.shipped else model.origin,
         )
-    Console().print(table)
+    Console(markup=False).print(table)
+    for model in found:
+        if model.problem:
+            typer.echo(f"{model.name} is damaged, remove it and get it again: {model.problem}", err=True)
     typer.echo(f"installed ones are kept in {models()}", err=True)
 
 
@@ -153,16 +149,16 @@ def get(
     stage models get facebook/musicgen-small --stem drums --dtype bf16
     stage models get facebook/musicgen-small --revision 4c8334b02c6e
 
-    A download that breaks off goes on where it stopped. HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honoured.
+    A download that was interrupted continues where it stopped. HF_HOME, HF_TOKEN and HF_HUB_OFFLINE apply.
     """
-    from stage.checkpoints import installed as shelf
 
     def agree(licence: str) -> bool:
-        typer.echo(f"{name} is under {shelf.terms(licence)}", err=True)
+        typer.echo(f"{name} is under {licences.terms(licence)}", err=True)
         return accept_licence or (sys.stdin.isatty() and typer.confirm("Do you accept it?", err=True))
 
-    with _bar("converting") as on_share:
-        made = shelf.get(name, stem or (), revision, own, _dtype(dtype), t5, agree, on_share)
+    kind = _dtype(dtype)
+    with bar(count=False) as drawn:
+        made = installed.get(name, stem or (), revision, own, kind, t5, agree, _shares(drawn))
     typer.echo(f"{made.name}: play it with --model {made.name}")
 
 
@@ -171,8 +167,6 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete an installed model from this disk."""
-    from stage.checkpoints import installed as shelf
-
     if not yes and not (sys.stdin.isatty() and typer.confirm(f"Delete {name}?", err=True)):
         raise StageError(f"{name} was not deleted: confirm it with --yes")
-    typer.echo(f"deleted {shelf.remove(name)}")
+    typer.echo(f"deleted {installed.remove(name)}")

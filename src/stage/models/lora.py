@@ -48,14 +48,14 @@ class AdapterConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
-        object.__setattr__(self, "shape", replace(self.shape, stems=(self.stem,)))
         for what in ("name", "stem", "base", "fingerprint", "licence"):
             if not isinstance(getattr(self, what), str):
                 raise ValueError(f"{what} is {getattr(self, what)!r}, not text")
         if not self.name or not self.stem:
             raise ValueError("an adapter has a name and a stem")
-        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
-            raise ValueError(f"the rank is a number from 1 on, not {self.rank!r}")
+        object.__setattr__(self, "shape", replace(self.shape, stems=(self.stem,)))
+        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or not 1 <= self.rank <= 65536:
+            raise ValueError(f"the rank is a number from 1 to 65536, not {self.rank!r}")
         if isinstance(self.alpha, bool) or not isinstance(self.alpha, (int, float)) or not 0 < self.alpha < math.inf:
             raise ValueError(f"alpha is a number above 0, not {self.alpha!r}")
         if not self.layers or set(self.layers) - set(MATRICES):

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from stage.checkpoints.importers import T5, audiocraft, authors, musicgen
 from stage.checkpoints.importers.foreign import Foreign
+from stage.checkpoints.paths import exists
 from stage.checkpoints.pretrained import plainly
 from stage.errors import StageError
 from stage.typed import read_json
@@ -39,11 +40,7 @@ IMPORTERS: tuple[Importer, ...] = (musicgen, audiocraft, authors)
 
 def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
     """Recognise a checkpoint and read it, see `Importer.read`. Raises StageError for one of no known format."""
-    try:
-        there = source.exists()
-    except (OSError, ValueError):
-        there = False
-    if not there:
+    if not exists(source):
         raise StageError(f"{source} does not exist: give {KNOWN}")
     for importer in IMPORTERS:
         if importer.recognises(source):
