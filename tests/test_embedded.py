@@ -12,7 +12,7 @@ import pytest
 import stage
 from stage import BeatGrid, Stage, audio
 from stage.audio.level import CEILING, loudness
-from stage.evaluation.acceptance.clips import Truth
+from stage.evaluation.truth import Truth
 from stage.evaluation.acceptance.score import Analysis, score
 
 FOLDER = Path(stage.__file__).parent / "weights" / "embedded"

@@ -6,14 +6,13 @@ from stage.beats.grid import BeatGrid
 from stage.corpus.read import songs
 from stage.errors import StageError
 from stage.evaluation.acceptance.clips import (
-    Truth,
     click_clips,
     harmonic_overlap,
     mix_clips,
-    tempo_distance,
     wrong_partners,
 )
 from stage.evaluation.figures.harmony import Chord
+from stage.evaluation.truth import Truth, tempo_distance
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def test_the_first_of_the_timed_is_not_counted(good, material, tmp_path, monkeyp
         return make(*args, **values)
 
     monkeypatch.setattr(stage, "generate_audio", slow_at_first)
-    monkeypatch.setattr("stage.evaluation.acceptance.run.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("stage.evaluation.acceptance.jobs.time.perf_counter", lambda: now[0])
     rows = run(stage, material, tmp_path)
     assert [rows[f"speed/00{index}"]["took"] for index in range(5)] == [2.0] * 5
 

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.clips import RATE, drums, tone
 from stage.beats.grid import BeatGrid
-from stage.evaluation.acceptance.clips import Truth
+from stage.evaluation.truth import Truth
 from stage.evaluation.acceptance.score import METRICS, Analysis, around, mean_scores, score
 from stage.evaluation.figures.harmony import Chord
 

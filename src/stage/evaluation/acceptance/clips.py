@@ -1,9 +1,9 @@
-"""What is played to a model under test: stretches of held-out songs and metronomes, with the truth about each."""
+"""The contexts of `stage acceptance`: stretches of held-out songs and metronomes, with the truth about each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,20 +12,12 @@ from stage.audio.files import resample
 from stage.beats.grid import BeatGrid, click_track
 from stage.corpus.read import CorpusSong
 from stage.errors import StageError
-from stage.evaluation.figures.harmony import Chord
+from stage.evaluation import fingerprints
+from stage.evaluation.truth import Truth, chords_within, tempo_distance
 
 AUDIBLE = 0.01
 """Peak above which a stretch of a stem is of use, as in the training protocol."""
 ATTEMPTS = 20
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is known about a stretch of `seconds`; times count from its beginning."""
-
-    grid: BeatGrid
-    bpm: float
-    chords: tuple[Chord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,15 +29,13 @@ class MixClip:
     stem: str
     start: float
     seconds: float
+    fingerprint: str = ""
+    """Digest of its sound and its truth."""
 
     @cached_property
     def truth(self) -> Truth:
         meta = self.song.meta
-        chords = tuple(
-            Chord(row["start"] - self.start, row["end"] - self.start, frozenset(row["pitch_classes"]))
-            for row in meta["chords"]
-            if row["pitch_classes"] and row["end"] > self.start and row["start"] < self.start + self.seconds
-        )
+        chords = chords_within(meta["chords"], self.start, self.seconds)
         grid = BeatGrid(self.song.beats, self.song.numbers).crop(self.start, self.start + self.seconds)
         return Truth(grid, float(meta["tempo"]), chords)
 
@@ -105,19 +95,19 @@ class Settings:
     seconds: float = 10.0
     seed: int = 42
     examples: int = 4
-    """Stems of each task that are kept as audio, for the ear and the pictures."""
+    """Stems of each task that are kept as audio."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that is played in an evaluation, cut once."""
+    """All clips of an evaluation, each cut once."""
 
     songs: tuple[CorpusSong, ...]
     settings: Settings
 
     @cached_property
     def clicks(self) -> list[ClickClip]:
-        """For the metronome task and the prompts, whichever takes more."""
+        """For the metronome task and the prompts, whichever needs more."""
         own = self.settings
         return click_clips(max(own.clicks, own.prompts), own.seconds, own.seed)
 
@@ -140,8 +130,13 @@ class Material:
             self.songs, stem, max(1, self.settings.codec // 2), self.settings.seconds, self.settings.seed + 1
         )
 
+    def fingerprint(self, stems: Sequence[str]) -> str:
+        """Digest of the sound and the truth of all clips of mixes for these stems."""
+        clips = [*(self.drums if "drums" in stems else ()), *(self.bass if "bass" in stems else ())]
+        return fingerprints.of_bytes(*(clip.fingerprint.encode() for clip in clips))
+
     def truths(self, task: str) -> list[Truth]:
-        """What is known about the clips of a task, in their order."""
+        """The truths of the clips of a task, in their order."""
         if task == "click":
             return [clip.truth for clip in self.clicks[: self.settings.clicks]]
         return [clip.truth for clip in (self.bass if task.endswith("bass") else self.drums)]
@@ -179,8 +174,10 @@ def _place(song: CorpusSong, stem: str, key: str, seconds: float, rng: np.random
         clip = MixClip(key, song, stem, float(rng.uniform(0, song.seconds - seconds)), seconds)
         if len(clip.truth.grid) < 4:
             continue
-        if min(np.abs(clip.target(song.rate)).max(), np.abs(clip.context(song.rate)).max()) > AUDIBLE:
-            return clip
+        target, context = clip.target(song.rate), clip.context(song.rate)
+        if min(np.abs(target).max(), np.abs(context).max()) > AUDIBLE:
+            made = fingerprints.of_bytes(target.tobytes(), context.tobytes(), clip.truth.to_bytes())
+            return replace(clip, fingerprint=made)
     return None
 
 
@@ -197,12 +194,6 @@ def click_clips(count: int, seconds: float, seed: int) -> list[ClickClip]:
         grid = BeatGrid.regular(bpm, 4, seconds, start=float(rng.uniform(0, 0.3)))
         clips.append(ClickClip(f"{index:03d}", Truth(grid, bpm), seconds))
     return clips
-
-
-def tempo_distance(first: float, second: float) -> float:
-    """Distance of two tempi in octaves, half and double time counting as the same: 0 to 0.5."""
-    octaves = abs(np.log2(first / second)) % 1
-    return float(min(octaves, 1 - octaves))
 
 
 def harmonic_overlap(first: Truth, second: Truth) -> float:

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from stage.audio.files import read, to_mono
-from stage.evaluation.acceptance.clips import Material, Truth
+from stage.evaluation.acceptance.clips import Material
 from stage.evaluation.acceptance.report import Report
 from stage.evaluation.figures.beats import beat_phases
 from stage.evaluation.figures.sound import mel_spectrum
+from stage.evaluation.truth import Truth
+from stage.files import whole_file
 
 COLOURS = {"true stem": "#4c72b0", "right context": "#55a868", "wrong context": "#c44e52", "no context": "#8c8c8c"}
 
@@ -26,6 +28,12 @@ def draw(result: Report, rows: dict[str, dict], material: Material, out: Path) -
     if found:
         paths.append(_stems(found, truths, out / "examples", out / "stems.png"))
     return paths
+
+
+def _save(figure, path: Path, dpi: int = 100) -> Path:
+    with whole_file(path, force=True) as partial, partial.open("wb") as file:
+        figure.savefig(file, dpi=dpi, format="png")
+    return path
 
 
 def _example(task: str, index: int) -> str:
@@ -48,8 +56,7 @@ def _phases(rows: dict[str, dict], truths: dict[str, list[Truth]], path: Path) -
         axis.hist((phases + 1 / 96) % 1 - 1 / 96, bins=np.arange(49) / 48 - 1 / 96, color="#55a868")
         axis.set_ylabel(f"{task}\nonsets")
     axes[-1].set_xlabel("place in the beat")
-    figure.savefig(path, dpi=100)
-    return path
+    return _save(figure, path)
 
 
 def _bars(result: Report, path: Path) -> Path:
@@ -59,7 +66,7 @@ def _bars(result: Report, path: Path) -> Path:
     titles = {"beat_f": "beat F", "onset_agreement": "onset agreement", "in_chord": "bass notes in the chord"}
     figure = Figure(figsize=(14, 4), layout="constrained")
     for axis, (metric, title) in zip(figure.subplots(1, 3), titles.items()):
-        for place, (task, conditions) in enumerate(result.conditions.items()):
+        for place, conditions in enumerate(result.conditions.values()):
             for offset, (condition, means) in enumerate(conditions.items()):
                 axis.bar(
                     place + (offset - 1.5) / 5,
@@ -71,8 +78,7 @@ def _bars(result: Report, path: Path) -> Path:
         axis.set_xticks(range(len(result.conditions)), list(result.conditions))
         axis.set_title(title)
     figure.axes[0].legend()
-    figure.savefig(path, dpi=100)
-    return path
+    return _save(figure, path)
 
 
 def _stems(examples: list[tuple[str, int]], truths: dict[str, list[Truth]], folder: Path, path: Path) -> Path:
@@ -90,5 +96,4 @@ def _stems(examples: list[tuple[str, int]], truths: dict[str, list[Truth]], fold
             axis.plot([time, time], [66 if number == 1 else 73, 80], color="cyan", linewidth=1.5)
         axis.set_ylabel(f"{task} {index}\nmel band")
     figure.axes[-1].set_xlabel("seconds")
-    figure.savefig(path, dpi=80)
-    return path
+    return _save(figure, path, dpi=80)

@@ -1,4 +1,4 @@
-"""From the kept rows of an evaluation to its table: conditions side by side, and what the project asks for."""
+"""From the kept rows to the tables: conditions side by side, and what is asked of the embedded model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from stage import machine
-from stage.evaluation.acceptance.clips import Material, Settings, Truth, wrong_partners
+from stage.evaluation.acceptance.clips import Material, Settings, wrong_partners
 from stage.evaluation.acceptance.score import Analysis, mean_scores, score
+from stage.evaluation.truth import Truth
 
 Scores = dict[str, float]
 
@@ -53,13 +54,13 @@ def report(rows: dict[str, dict], material: Material) -> Report:
             continue
         truths = material.truths(task)
         partners = wrong_partners(truths, material.settings.seed, harmony=task == "bass")
-        none = _heard(rows, f"no context {stem}")
-        heard = _heard(rows, task)
+        none = _analyses(rows, f"no context {stem}")
+        found = _analyses(rows, task)
         conditions[task] = {
-            "true stem": _mean(_heard(rows, f"true {stem}"), material.truths(stem)),
-            "right context": _mean(heard, truths),
+            "true stem": _mean(_analyses(rows, f"true {stem}"), material.truths(stem)),
+            "right context": _mean(found, truths),
             "wrong context": mean_scores(
-                [score(heard[other], truths[i]) for i, other in enumerate(partners) if other is not None]
+                [score(found[other], truths[i]) for i, other in enumerate(partners) if other is not None]
             ),
             "no context": mean_scores([score(none[i % len(none)], truth) for i, truth in enumerate(truths)]),
         }
@@ -72,21 +73,19 @@ def report(rows: dict[str, dict], material: Material) -> Report:
     return Report(conditions, extra, criteria(conditions, extra), machine.describe())
 
 
-def _heard(rows: dict[str, dict], task: str) -> list[Analysis]:
+def _analyses(rows: dict[str, dict], task: str) -> list[Analysis]:
     found = sorted(key for key in rows if key.rsplit("/", 1)[0] == task)
     return [Analysis.from_json(rows[key]["heard"]) for key in found]
 
 
-def _mean(heard: Sequence[Analysis], truths: Sequence[Truth]) -> Scores:
-    return mean_scores([score(one, truth) for one, truth in zip(heard, truths)])
+def _mean(found: Sequence[Analysis], truths: Sequence[Truth]) -> Scores:
+    return mean_scores([score(one, truth) for one, truth in zip(found, truths)])
 
 
 def _prompts(rows: dict[str, dict]) -> dict[str, float]:
-    """Share of metronomes to which the "busy" drums have more onsets a second than the "sparse" ones, and both
-    means."""
-    sparse, busy = (
-        np.array([len(h.onsets) / h.seconds for h in _heard(rows, f"prompt {name}")]) for name in ("sparse", "busy")
-    )
+    """Share of metronomes with more onsets a second in the "busy" drums than in the "sparse" ones; both means."""
+    found = {name: _analyses(rows, f"prompt {name}") for name in ("sparse", "busy")}
+    sparse, busy = (np.array([len(one.onsets) / one.seconds for one in each]) for each in found.values())
     if not len(sparse):
         return {}
     return {
@@ -121,7 +120,7 @@ def _kick(rows: dict[str, dict]) -> dict[str, float]:
 
 
 def _speed(rows: dict[str, dict], seconds: float) -> dict[str, float]:
-    """Median seconds that 10 s of drums for a metronome took, of those that were made on the clock."""
+    """Median of the seconds that 10 s of drums for a metronome took."""
     took = [row["took"] for key, row in rows.items() if key.startswith("speed/")]
     return {"click": float(np.median(took)) * 10 / seconds} if took else {}
 

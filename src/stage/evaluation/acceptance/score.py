@@ -1,4 +1,4 @@
-"""What is heard in a stem, kept as numbers, and how it scores against a truth.
+"""The analysis of a stem, kept as numbers, and its scores against a truth.
 
 The two are apart because one generated stem is scored against several truths: its own context's, and, as the control
 of a wrong context, that of another clip.
@@ -15,13 +15,13 @@ import numpy as np
 from stage.beats.bar_pointer import BarPointer
 from stage.beats.grid import BeatGrid
 from stage.beats.tracker import MODEL, decode, listen
-from stage.evaluation.acceptance.clips import Truth
 from stage.evaluation.figures import beats, harmony
+from stage.evaluation.truth import Truth
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is heard in a stem of `seconds`. Plain lists, so that it can be kept as JSON.
+    """What was found in a stem of `seconds`. Plain lists, so that it can be kept as JSON.
 
     activation: what `stage.beats.tracker.listen` returned, packed; onsets: seconds;
     notes: (start, end, MIDI pitch), only for pitched stems.
@@ -44,7 +44,7 @@ class Analysis:
         )
 
     def grid(self, model: BarPointer = MODEL) -> BeatGrid:
-        """The beats that a tracker with this model hears."""
+        """The beats that a tracker with this model finds."""
         return _decoded(self.activation, model)
 
     def to_json(self) -> dict:
@@ -52,7 +52,14 @@ class Analysis:
 
     @classmethod
     def from_json(cls, data: dict) -> Analysis:
-        return cls(**data)
+        """Raises TypeError or ValueError for what `to_json` cannot have written."""
+        made = cls(**data)
+        _unpack(made.activation)
+        if not made.seconds > 0 or np.asarray(made.onsets, np.float64).ndim != 1:
+            raise ValueError("an analysis has a length and a list of onsets")
+        if made.notes and np.asarray(made.notes, np.float64).shape != (len(made.notes), 3):
+            raise ValueError("a note has a start, an end and a pitch")
+        return made
 
 
 METRICS = (
@@ -69,18 +76,17 @@ METRICS = (
 )
 
 
-def score(heard: Analysis, truth: Truth) -> dict[str, float]:
+def score(found: Analysis, truth: Truth) -> dict[str, float]:
     """All figures of a stem against a truth, by the names in `METRICS`; nan where one does not apply.
 
     `beat_f`, `downbeat_f` and `mean_error` are those of a tracker that looks within half an octave around the true
-    tempo,
-    so that playing in half or double time, which is no fault, does not count as one; the controls are tracked likewise.
-    `beat_f_free` and `tempo_difference` are those of the tracker as it is. Times in seconds, tempo in BPM, density in
-    onsets a second, the rest shares from 0 to 1.
+    tempo, so that half and double time do not count as faults; the controls are tracked likewise. `beat_f_free` and
+    `tempo_difference` are those of the tracker as it is. Times in seconds, tempo in BPM, density in onsets a second,
+    the rest shares from 0 to 1.
     """
-    near, free = heard.grid(around(truth.bpm)), heard.grid()
-    agreement = beats.onset_agreement(truth.grid.times, np.array(heard.onsets))
-    played = [harmony.Note(*note) for note in heard.notes or ()]
+    near, free = found.grid(around(truth.bpm)), found.grid()
+    agreement = beats.onset_agreement(truth.grid.times, np.array(found.onsets))
+    played = [harmony.Note(*note) for note in found.notes or ()]
     return {
         "beat_f": beats.f_measure(truth.grid.times, near.times),
         "beat_f_free": beats.f_measure(truth.grid.times, free.times),
@@ -90,7 +96,7 @@ def score(heard: Analysis, truth: Truth) -> dict[str, float]:
         "onset_on": agreement.on,
         "onset_off": agreement.off,
         "onset_agreement": agreement.agreement,
-        "density": len(heard.onsets) / heard.seconds,
+        "density": len(found.onsets) / found.seconds,
         "in_chord": harmony.share_in_chord(played, truth.chords),
     }
 
@@ -116,8 +122,7 @@ def _unpack(text: str) -> np.ndarray:
 
 
 def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of every figure over the clips where it applies; nan where it never does. With the number of clips as
-    `clips`."""
+    """Mean of every figure over the clips where it applies; nan where it never does. `clips` is their number."""
     means: dict[str, float] = {"clips": len(scores)}
     for metric in METRICS:
         values = np.array([one[metric] for one in scores], np.float64)

@@ -12,7 +12,7 @@ from stage.audio.files import resample
 from stage.beats.grid import BeatGrid, click_track
 from stage.data.song import Song
 from stage.errors import StageError
-from stage.evaluation.acceptance.clips import Truth
+from stage.evaluation.truth import Truth
 from stage.evaluation.figures.harmony import Chord
 
 HELD = ("test", "heldout", "validation")

@@ -23,7 +23,7 @@ import numpy as np
 from stage.audio.files import fit, read, write
 from stage.data import open_songs
 from stage.errors import StageError
-from stage.evaluation.acceptance.clips import Truth
+from stage.evaluation.truth import Truth
 from stage.evaluation.embeddings import clap
 from stage.evaluation.figures import harmony
 from stage.evaluation.figures.beats import beat_figures, onset_agreement, onset_density, onsets
