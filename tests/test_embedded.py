@@ -12,8 +12,8 @@ import pytest
 import stage
 from stage import BeatGrid, Stage, audio
 from stage.audio.level import CEILING, loudness
-from stage.evaluation.truth import Truth
 from stage.evaluation.acceptance.score import Analysis, score
+from stage.evaluation.truth import Truth
 
 FOLDER = Path(stage.__file__).parent / "weights" / "embedded"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the embedded model is not trained yet")

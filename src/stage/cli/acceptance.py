@@ -34,9 +34,9 @@ def acceptance(
     Is it on the beat, in the chord, and does it follow its context? With controls.
 
     \b
-      stage corpus data --split heldout --songs 100
-      stage acceptance data --quick
-      stage acceptance data --model runs/model --out runs/acceptance --workers 4
+    stage corpus data --split heldout --songs 100
+    stage acceptance data --quick
+    stage acceptance data --model runs/model --out runs/acceptance --workers 4
 
     Every clip is kept when it is measured: after Ctrl-C the same command goes on where it
     stopped, with any number of workers, and a finished folder shows its table again. The
@@ -66,7 +66,7 @@ def acceptance(
             stage,
             material,
             out,
-            lambda done, total, key: shown.update(done, total, key),
+            shown.update,
             Team(workers, corpus, model, device),
         )
     console = Console()

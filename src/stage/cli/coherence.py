@@ -23,24 +23,20 @@ def scorer(
     ] = None,
 ) -> None:
     """Train the offline coherence scorer; songs of a split "train", where there are splits."""
-    from rich.progress import Progress
-
     from stage.data import open_songs
+    from stage.progress import bar
     from stage.training.embedded.loop import read_recipe
     from stage.training.embedded.scorer import train
 
     settings, songs = read_recipe(recipe, changes), open_songs(data)
     songs = ([song for song in songs if song.split == "train"] or songs)[:limit]
-    with Progress() as progress:
-        hearing, learning = (
-            progress.add_task("hearing", total=len(songs)),
-            progress.add_task("learning", total=settings["schedule"]["steps"]),
-        )
+    steps = settings["schedule"]["steps"]
+    with bar("features", len(songs), keep=True) as shown:
 
-        def tell(step: int, figures: dict) -> None:
-            progress.update(learning, completed=step, description=f"loss {figures['loss']:.2f}")
+        def trained(step: int, figures: dict) -> None:
+            shown.update(step, steps, f"loss {figures['loss']:.2f}")
 
-        place = train(settings, songs, out, minutes, tell, lambda count: progress.update(hearing, completed=count))
+        place = train(settings, songs, out, minutes, trained, shown.update)
     typer.echo(f"weights: {place}")
 
 
@@ -56,26 +52,20 @@ def coherence(
     limit: Annotated[int | None, typer.Option(help="At most this many songs.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses places and wrong contexts.")] = 1,
 ) -> None:
-    """Validate the coherence scorers: how often is the right context ranked over a wrong one, on held-out songs?
+    """Validate the coherence scorers.
+
+    How often does the right context rank over a wrong one, on held-out songs?
 
     \b
     stage coherence --data data
     """
-    from rich.progress import Progress
-
     from stage.data import open_songs
     from stage.evaluation.coherence import scorers
     from stage.evaluation.coherence.validate import table, validate
+    from stage.progress import bar
 
     songs = open_songs(data)
     songs = ([song for song in songs if song.split in ("heldout", "validation", "test")] or songs)[:limit]
-    with Progress() as progress:
-        task = progress.add_task("listening", total=None)
-        found = validate(
-            songs,
-            scorers(weights=weights, cocola=cocola),
-            trials,
-            seed,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with bar("trials", keep=True) as shown:
+        found = validate(songs, scorers(weights=weights, cocola=cocola), trials, seed, shown.update)
     typer.echo(table(found, len(songs)))

@@ -1,5 +1,4 @@
-"""`stage evaluate`: the paper's protocols on any songs, with all controls; tables, JSON, CSV, LaTeX and a page to
-listen to."""
+"""`stage evaluate`: the paper's protocols on any songs, with all controls."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ Pairs = Optional[list[str]]
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="embedded, a model folder, or an installed or published name.")],
+    model: Annotated[str, typer.Argument(help="embedded, a model folder, or an installed name.")],
     data: Annotated[
         list[str],
         typer.Option(
@@ -54,12 +53,14 @@ def evaluate(
     embedding: Annotated[
         list[str] | None,
         typer.Option(
-            "--embedding", help="For FAD and KAD: musicnn, codec, encodec, clap, vggish, panns. May be repeated."
+            "--embedding",
+            help="For FAD and KAD: musicnn, codec, encodec, clap, vggish, panns. The files of the last two are"
+            " TorchScript, which is code that runs. May be repeated.",
         ),
     ] = None,
     tracker: Annotated[
         str,
-        typer.Option(help="Judge of beats: beat-this, stage (BeatNet), or auto (Beat This! where it is installed)."),
+        typer.Option(help="Tracker of beats: beat-this, stage (BeatNet), or auto (Beat This! where it is installed)."),
     ] = "auto",
     quick: Annotated[
         bool, typer.Option("--quick", help="A rough look: one pass over 8 songs, 8 metronomes, 4 controls.")
@@ -72,119 +73,54 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; the GPU if there is one, by default.")] = None,
     export: Annotated[
         Path | None,
-        typer.Option("--export-contexts", help="Only write what would be played, for other systems, to this folder."),
+        typer.Option("--export-contexts", help="Only write the contexts, for other systems, to this folder."),
     ] = None,
 ) -> None:
-    """Judge a model as the paper does: on its beats, its coherence, its quality, with controls and intervals.
+    """Evaluate a model by the paper's protocols.
+
+    Beats, coherence and quality of its stems, with controls and intervals.
 
     \b
     stage evaluate embedded --data songs --quick
     stage evaluate runs/drums/model --data songs --stem drums --baseline no-click=runs/no-click/model
-    stage evaluate embedded --data songs --export-contexts contexts        # let another system play to these
-    stage evaluate embedded --data songs --system theirs=their-stems       # and judge it in the same table
+    stage evaluate embedded --data songs --export-contexts contexts        # contexts for another system
+    stage evaluate embedded --data songs --system theirs=their-stems       # its stems in the same table
 
-    Beside the model stand the true stem, a wrong context, no context and no text. Every stem is kept and judged once:
-    after Ctrl-C the same command goes on, with as many workers as you like. OUT/report.html has everything to
-    listen to; results.md, results.json, results.csv and results.tex have the tables.
+    Beside the model stand the true stem, a wrong context, no context and no text. Every stem is kept and measured
+    once: after Ctrl-C the same command goes on, with any number of workers. OUT/report.html has everything to
+    listen to; results.md, results.json, results.csv and results.tex have the tables. A folder belongs to one model:
+    other weights, also under the same name, are refused in it.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from stage.errors import StageError
-    from stage.evaluation.embeddings import load as embeddings
-    from stage.evaluation.protocol import page, quality, report
+    from stage.evaluation.embeddings.load import ALWAYS
+    from stage.evaluation.protocol import evaluate as whole
     from stage.evaluation.protocol.clips import Plan
-    from stage.evaluation.protocol.run import Task, export_contexts, run
-    from stage.pipeline import Stage
+    from stage.evaluation.protocol.run import export_contexts
+    from stage.evaluation.protocol.task import MODEL, Task, pairs
+    from stage.progress import bar
 
     if quick:
         passes, songs, clicks, controls = 1, 8, 8, 4
+    left_out = () if keep_vocals else ("vocals", "other")
     task = Task(
         tuple(data),
-        Plan((), songs, passes, clicks, seconds, seed, controls, () if keep_vocals else ("vocals", "other")),
-        {"model": model} | _pairs(baseline, "--baseline"),
-        _pairs(system, "--system"),
+        Plan(tuple(stem or ()), songs, passes, clicks, seconds, seed, controls, left_out),
+        {MODEL: model} | pairs(baseline, "--baseline"),
+        pairs(system, "--system"),
         tuple(adapter or ()),
         precision,
         device,
         tracker,
     )
-    there = {role for song in task.songs() for role in song.stems}
-    if not stem:
-        stage = Stage.from_pretrained(model, device=device, precision=precision)
-        for one in adapter or ():
-            stage.load_adapter(one)
-        stem = [name for name in stage.stems if name in there]
-    if not stem:
-        raise StageError(
-            f"the songs have none of the model's stems; they have {', '.join(sorted(there))}: choose one with --stem"
-        )
-    from dataclasses import replace
-
-    task = replace(task, plan=replace(task.plan, stems=tuple(stem)))
     console = Console(soft_wrap=True, highlight=False)
     if export is not None:
+        count = export_contexts(whole.with_stems(task), export)
         console.print(
-            f"{export_contexts(task, export)} contexts in {export}; name the stems alike, and give their folder to"
-            " --system"
+            f"{count} contexts in {export}; name the stems alike, and give their folder to --system", markup=False
         )
         return
-    names = embedding or list(embeddings.ALWAYS)
-    for name in names:
-        embeddings.load(name)  # what is not here is told before the work
-    with Progress(
-        TextColumn("{task.description:36.36}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as bar:
-        work = bar.add_task("", total=None)
-        clips, rows = run(
-            task, out, workers, lambda done, total, key: bar.update(work, completed=done, total=total, description=key)
-        )
-        distances = quality.measure(out, rows, names, lambda name: bar.update(work, description=f"distances: {name}"))
-        bar.update(work, description="report")
-        lines, judge = report.summary(rows), rows[0]["tracker"]
-        tables = report.tables(lines, distances, judge)
-        about = {
-            "model": model,
-            "baselines": _pairs(baseline, ""),
-            "systems": _pairs(system, ""),
-            "data": data,
-            "seed": seed,
-            "tracker": judge,
-        }
-        for name, text in (
-            ("results.md", tables + "\n"),
-            ("results.json", report.to_json(lines, distances, about)),
-            ("results.csv", report.to_csv(lines, distances)),
-            ("results.tex", report.latex(lines, distances)),
-        ):
-            (out / name).write_text(text, encoding="utf-8")
-        page.write_page(
-            out / "report.html",
-            f"{Path(model).name} on {', '.join(Path(path).name for path in data)}",
-            tables,
-            out,
-            clips,
-            rows,
-        )
-    console.print(tables)
-    console.print(f"\n{out / 'report.html'}")
-
-
-def _pairs(given: Pairs, option: str) -> dict[str, str]:
-    """NAME=VALUE, ... as a dict. Raises StageError for another form, or a name that is taken."""
-    from stage.errors import StageError
-    from stage.evaluation.protocol.report import LAST
-
-    found: dict[str, str] = {}
-    for pair in given or ():
-        name, equals, value = pair.partition("=")
-        if not (name and equals and value):
-            raise StageError(f"{option} takes NAME=..., not {pair}")
-        if name in (*LAST, "model") or name in found or "/" in name:
-            raise StageError(f'{option}: choose another name than "{name}"')
-        found[name] = value
-    return found
+    with bar(keep=True) as shown:
+        tables = whole.evaluate(task, out, embedding or ALWAYS, workers, shown.update)
+    console.print(tables, markup=False)
+    console.print(f"\n{out / 'report.html'}", markup=False)

@@ -29,6 +29,8 @@ def of_files(path: str | Path) -> str:
     Raises StageError where one cannot be read.
     """
     path, digest = Path(path), hashlib.sha256()
+    if not path.exists():
+        raise StageError(f"{path} is not there")
     try:
         for file in [path] if path.is_file() else _files(path):
             if file != path:

@@ -10,6 +10,7 @@ from stage.evaluation.acceptance.clips import Material, Settings
 from stage.evaluation.acceptance.pictures import draw
 from stage.evaluation.acceptance.report import WIDTH, print_report, report, to_json, to_markdown
 from stage.evaluation.acceptance.run import run
+from stage.files import lock
 
 SETTINGS = Settings(mixes=4, clicks=3, prompts=2, codec=4, seconds=8.0, examples=1)
 
@@ -146,3 +147,46 @@ def test_a_model_without_bass_is_measured_on_drums(held_out, tmp_path):
     result = report(run(stage, material, tmp_path), material)
     assert "bass" not in result.conditions
     assert {line.met for line in result.criteria if "bass" in line.name} == {None}
+
+
+def test_songs_that_have_changed_are_noticed_and_earlier_folders_go_on(good, material, tmp_path):
+    """A folder of an earlier version has neither the command nor the fingerprint of the clips in run.json."""
+    known = json.loads((good[1] / "run.json").read_text())
+    assert known["command"] == "acceptance"
+    earlier = {key: known[key] for key in ("model", "settings", "songs")}
+    for about, message in ((known | {"clips": "other"}, "songs that have changed"), ({"settings": {}}, "another")):
+        (tmp_path / "run.json").write_text(json.dumps(about))
+        with pytest.raises(StageError, match=message):
+            run(good[0], material, tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps(earlier))
+    (tmp_path / "clips.jsonl").write_bytes((good[1] / "clips.jsonl").read_bytes())
+    assert run(good[0], material, tmp_path) == json.loads(json.dumps(good[2]))  # tuples come back as lists
+    assert json.loads((tmp_path / "run.json").read_text()) == known
+
+
+def test_a_damaged_row_in_the_middle_is_measured_again_and_no_other(good, material, tmp_path):
+    lines = (good[1] / "clips.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "run.json").write_bytes((good[1] / "run.json").read_bytes())
+    damaged = json.dumps({"key": json.loads(lines[4])["key"], "heard": {"seconds": 8.0}}) + "\n"
+    (tmp_path / "clips.jsonl").write_text("".join([*lines[:2], lines[2][:50] + "\n", lines[3], damaged, *lines[5:]]))
+    stage = Session.of(material)
+    assert run(stage, material, tmp_path).keys() == good[2].keys()
+    assert len(stage.calls) <= 2
+
+
+def test_the_other_commands_folder_and_one_in_use_are_refused(good, material, tmp_path):
+    (tmp_path / "run.json").write_text('{"task": {}, "clips": []}')
+    with pytest.raises(StageError, match="results of stage evaluate"):
+        run(good[0], material, tmp_path)
+    with lock(good[1]), pytest.raises(StageError, match="in use by another evaluation"):
+        run(good[0], material, good[1])
+
+
+def test_the_two_commands_have_folders_of_their_own():
+    from inspect import signature
+
+    from stage.cli.acceptance import acceptance
+    from stage.cli.evaluate import evaluate
+
+    defaults = [signature(command).parameters["out"].default for command in (acceptance, evaluate)]
+    assert defaults[0] != defaults[1]

@@ -6,9 +6,9 @@ import pytest
 
 from helpers.clips import RATE, drums, tone
 from stage.beats.grid import BeatGrid
-from stage.evaluation.truth import Truth
 from stage.evaluation.acceptance.score import METRICS, Analysis, around, mean_scores, score
 from stage.evaluation.figures.harmony import Chord
+from stage.evaluation.truth import Truth
 
 GRID = BeatGrid.regular(110, 4, 8, start=0.2)
 TRUTH = Truth(GRID, 110.0, (Chord(0, 8, frozenset({9, 0, 4})),))

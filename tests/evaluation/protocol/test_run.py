@@ -13,14 +13,16 @@ from stage.audio.files import read, write
 from stage.cli import app as cli
 from stage.errors import StageError
 from stage.evaluation.protocol import report
-from stage.evaluation.protocol import run as wing
+from stage.evaluation.protocol import run as protocol
 from stage.evaluation.protocol.clips import Plan, clips
-from stage.evaluation.protocol.run import Task, run
+from stage.evaluation.protocol.models import Models
+from stage.evaluation.protocol.run import export_contexts, run
+from stage.evaluation.protocol.task import Task
 
 PLAN = Plan(("drums",), songs=3, passes=2, clicks=3, seconds=6.0, controls=2)
 
 
-class Known(wing.Band):
+class Known(Models):
     """Plays the true stem where there is one, and clicks to clicks; noise without context. Counts what it makes."""
 
     made: list = []
@@ -34,7 +36,7 @@ class Known(wing.Band):
 
 @pytest.fixture
 def task(tmp_path, monkeypatch):
-    monkeypatch.setattr(wing, "Band", Known)
+    monkeypatch.setattr(protocol, "Models", Known)
     monkeypatch.setattr(Known, "made", [])
     return Task((str(band(tmp_path / "band", songs=4)),), PLAN, {"model": "known"})
 
@@ -95,7 +97,7 @@ def test_it_goes_on_where_it_was_cut_off(task, tmp_path):
 
 def test_stems_of_another_system_stand_in_the_same_table(task, tmp_path):
     contexts = tmp_path / "contexts"
-    assert wing.export_contexts(task, contexts) == 9
+    assert export_contexts(task, contexts) == 9
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     for clip in json.loads((contexts / "clips.json").read_text())[:4]:
@@ -191,7 +193,7 @@ def test_wrong_input_is_one_line(task, tmp_path, capsys):
 
 
 def test_every_stage_is_told_what_it_cannot_play(tmp_path):
-    player = wing.Band(Task((), PLAN, {"model": "x"}))
+    player = Models(Task((), PLAN, {"model": "x"}))
     player.loaded["model"] = SimpleNamespace(stems=("bass",), codec=SimpleNamespace(sample_rate=16000))
     clip = SimpleNamespace(stem="drums", kind="mix", number=0, text="", seconds=6.0)
     with pytest.raises(StageError, match='plays no "drums": it plays bass'):

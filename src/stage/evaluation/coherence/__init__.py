@@ -1,5 +1,5 @@
-"""Coherence: does a stem belong to what it is played to? COCOLA where its checkpoint is, and a scorer of our own that
-is always here."""
+"""Coherence: does a stem belong to its context? COCOLA where its checkpoint is, and a scorer of our own that is always
+here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+from stage.evaluation import fingerprints
 
 Score = Callable[[np.ndarray, np.ndarray, int], float]
 """(stem float32 [N], context float32 [N], rate in Hz) -> higher is better."""
@@ -28,4 +30,14 @@ def scorers(device: str = "cpu", weights: Path | None = None, cocola: Path | Non
             found["cocola" if mode == "both" else f"cocola-{mode}"] = partial(
                 published.score, model=model, mode=mode, device=device
             )
+    return found
+
+
+def identities() -> dict[str, str]:
+    """Fingerprints of the weights of the scorers that are here."""
+    from stage.evaluation.coherence import cocola, scorer
+
+    found = {"ours": fingerprints.of_files(scorer.WEIGHTS)}
+    if (place := cocola.place()) is not None:
+        found["cocola"] = fingerprints.of_files(place)
     return found

@@ -1,8 +1,8 @@
 """COCOLA (arXiv 2404.16969): the published coherence model, rebuilt to the layout of its checkpoint.
 
-The checkpoint (`COCOLA_HP_v1`, a Lightning file) cannot be had by a program; whoever has it names it in $STAGE_COCOLA.
-What stands here was
-checked for names, shapes and features (against librosa and `efficientnet_pytorch`), not against the published weights.
+The checkpoint (`COCOLA_HP_v1`, a Lightning file) cannot be downloaded by a program; $STAGE_COCOLA names it. The network
+was checked for names, shapes and features (against librosa and `efficientnet_pytorch`), not against the published
+weights.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ TYPES = ("Dataset", "ModelInputType", "ModelFeatureExtractorType", "FeatureExtra
 
 
 def features(audio: np.ndarray) -> np.ndarray:
-    """Harmonic and percussive mel spectra in dB below their own maximum: float32 [N] at 16 kHz -> [2, 64, N // 160 +
-    1].
+    """Harmonic and percussive mel spectra in dB below their own maximum: float32 [N] at 16 kHz -> [2, 64, T], T = N //
+    160 + 1.
 
     Raises MissingExtra without librosa, whose separation by median filters the model was trained with.
     """
@@ -57,9 +57,9 @@ class Cocola(nn.Module):
         self.norm = nn.LayerNorm(DIM)
         self.w = nn.Parameter(torch.zeros(DIM, DIM))
 
-    def embed(self, heard: Tensor) -> Tensor:
+    def embed(self, features: Tensor) -> Tensor:
         """`features` [B, 2, 64, T] -> [B, 512]."""
-        return torch.tanh(self.norm(self.projection(self.encoder(heard).flatten(1))))
+        return torch.tanh(self.norm(self.projection(self.encoder(features).flatten(1))))
 
     def forward(self, stem: Tensor, context: Tensor) -> Tensor:
         """Scores [B] of pairs of features."""
@@ -82,21 +82,22 @@ def names() -> dict[str, str]:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Tensors of a Lightning checkpoint (opened without executing pickles) or a safetensors file."""
+    """Tensors of a Lightning checkpoint or a safetensors file; no code of the file runs. Raises StageError where it
+    cannot be read."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
         # plain strings stand in for the authors' enumerations, so that nothing of theirs is imported or run
-        torch.serialization.add_safe_globals(
-            [type(name, (str,), {"__module__": "contrastive_model.constants"}) for name in TYPES]
-        )
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        enumerations = [type(name, (str,), {"__module__": "contrastive_model.constants"}) for name in TYPES]
+        with torch.serialization.safe_globals(enumerations):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise StageError(f"there is no COCOLA checkpoint at {path}") from None
     except Exception as error:  # torch and safetensors raise many kinds for damaged files
-        raise StageError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0][:120]}") from None
+        why = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise StageError(f"{path} cannot be read as a checkpoint: {why}") from None
     found = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise StageError(f"{path} holds no state dict")
@@ -109,22 +110,20 @@ def load(path: Path, device: str = "cpu") -> Cocola:
     weights, model, table = read(path), Cocola(), names()
     # counters of batches do not matter, and a layer norm may stand beside the projection
     aliases = {"layer_norm.weight": "encoder.layer_norm.weight", "layer_norm.bias": "encoder.layer_norm.bias"}
-    state, missing, odd = {}, [], []
+    state, missing, misshapen = {}, [], []
     for ours, theirs in table.items():
         value = weights.get(theirs, weights.get(aliases.get(theirs, theirs)))
         if value is None:
             if not ours.endswith("num_batches_tracked"):
                 missing.append(theirs)
         elif value.shape != model.state_dict()[ours].shape:
-            odd.append(f"{theirs} {list(value.shape)}")
+            misshapen.append(f"{theirs} {list(value.shape)}")
         else:
             state[ours] = value
-    if missing or odd:
-        what = "lacks" if missing else "has other shapes:"
-        raise StageError(
-            f"{path} is no COCOLA checkpoint: it {what}"
-            f" {', '.join((missing or odd)[:3])}{' ...' if len(missing or odd) > 3 else ''}"
-        )
+    if missing or misshapen:
+        what, which = ("lacks", missing) if missing else ("has other shapes:", misshapen)
+        more = " ..." if len(which) > 3 else ""
+        raise StageError(f"{path} is not a COCOLA checkpoint: it {what} {', '.join(which[:3])}{more}")
     model.load_state_dict(state, strict=False)
     return model.eval().to(device)
 
@@ -133,29 +132,31 @@ def load(path: Path, device: str = "cpu") -> Cocola:
 def score(
     stem: np.ndarray, context: np.ndarray, rate: int, model: Cocola, mode: str = "both", device: str = "cpu"
 ) -> float:
-    """COCOLA score of a stem and its context, float32 [N] at `rate` Hz: the mean over windows of 5 s. Raises StageError
-    for less."""
+    """COCOLA score of a stem and its context, float32 [N] at `rate` Hz: the mean over windows of 5 s.
+
+    Raises StageError for less than one window.
+    """
     from stage.audio.files import resample
 
     if mode not in MODES:
-        raise StageError(f'COCOLA hears {", ".join(MODES)}, not "{mode}"')
+        raise StageError(f'COCOLA compares {", ".join(MODES)}, not "{mode}"')
     pair = [resample(np.asarray(part, np.float32), rate, RATE) for part in (stem, context)]
     size, length = round(SECONDS * RATE), min(len(part) for part in pair)
     if length < size:
         raise StageError(f"COCOLA needs {SECONDS:g} seconds of stem and context, not {length / RATE:.1f}")
-    heard = [
+    pictures = [
         torch.from_numpy(
             np.stack([features(part[first : first + size]) for first in range(0, length - size + 1, size)])
         )
         for part in pair
     ]
     if mode != "both":
-        for part in heard:
+        for part in pictures:
             part[:, 1 - ("harmonic", "percussive").index(mode)] = 0
-    return float(model(*(part.to(device) for part in heard)).mean())
+    return float(model(*(part.to(device) for part in pictures)).mean())
 
 
 def place() -> Path | None:
-    """Where the user says that the checkpoint is."""
+    """The checkpoint that $STAGE_COCOLA names; None where it is not set."""
     named = os.environ.get(VARIABLE)
     return Path(named).expanduser() if named else None

@@ -1,8 +1,8 @@
 """EfficientNet-B0 (arXiv 1905.11946) without its classifier, under the names of the package `efficientnet_pytorch`, in
 which COCOLA's weights are saved.
 
-That package is no longer kept up, and others name and pad otherwise; so the network stands here, and a test compares it
-with the package.
+That package is no longer maintained, and others name and pad in other ways; a test compares this network with the
+package.
 """
 
 from __future__ import annotations

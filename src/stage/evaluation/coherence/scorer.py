@@ -1,10 +1,8 @@
-"""The offline scorer: how well does a stem fit a context? A small network that hears both frame by frame.
+"""The offline scorer: how well does a stem fit a context? A small network that compares them frame by frame.
 
 The idea is COCOLA's (arXiv 2404.16969): sub-mixes of the same moment belong together, a bilinear form compares their
-embeddings, and
-cross-entropy over a batch teaches it. Ours compares frame with frame, at the same time, so that it hears whether beats
-fall together and
-whether notes fit the chord that sounds, and not only whether the sound is alike.
+embeddings, and it is trained with cross-entropy over a batch. Ours compares frames of the same time, so that its score
+depends on whether beats fall together and notes fit the sounding chord, and not only on whether the sounds are alike.
 """
 
 from __future__ import annotations
@@ -26,8 +24,8 @@ WIDTH, LAYERS, DIM = 128, 5, 48
 
 
 class Scorer(nn.Module):
-    """Residual convolutions over time with a reach of about two seconds, then a bilinear form. Both sides share the
-    network."""
+    """Residual convolutions over time with a reach of about two seconds, then a bilinear form. Stem and context share
+    the network."""
 
     def __init__(self, width: int = WIDTH, layers: int = LAYERS, dim: int = DIM):
         super().__init__()
@@ -65,8 +63,7 @@ def load(path: Path = WEIGHTS, device: str = "cpu") -> Scorer:
 
 @torch.inference_mode()
 def score(stem: np.ndarray, context: np.ndarray, rate: int, model: Scorer | None = None, device: str = "cpu") -> float:
-    """How well a stem fits a context, 100 times the mean similarity of their frames: about -100 .. 100, higher is
-    better.
+    """100 times the mean similarity of the frames of a stem and a context: about -100 .. 100, higher is better.
 
     stem, context: float32 [N] on one time line, at `rate` Hz, at least 5 s; longer ones are compared window by window.
     Raises StageError for less.

@@ -1,4 +1,5 @@
-"""What the offline scorer hears: short-window mel bands for when, long-window semitone bands for what, every 20 ms."""
+"""Features of the offline scorer, every 20 ms: mel bands of a short window for timing, semitone bands of a long window
+for pitch."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ FLOOR = 1e-7
 
 @cache
 def _banks() -> tuple[Tensor, Tensor]:
-    """Triangular filters [bins, MELS] on the mel scale (Slaney's) from 40 to 7800 Hz, and [bins, KEYS] of a semitone
+    """Triangular filters [bins, MELS] on the mel scale (HTK's) from 40 to 7800 Hz, and [bins, KEYS] of a semitone
     each."""
 
     def triangles(edges: np.ndarray, size: int) -> Tensor:
@@ -41,8 +42,10 @@ def _banks() -> tuple[Tensor, Tensor]:
 
 
 def bands(audio: Tensor) -> Tensor:
-    """Power in each band: audio float32 [..., N] at 16 kHz -> [..., N // 320 + 1, 112]. Powers of stems add up to those
-    of their mix, nearly."""
+    """Power in each band: audio float32 [..., N] at 16 kHz -> [..., N // 320 + 1, 112].
+
+    Powers of stems add up to those of their mix, nearly.
+    """
     flat = audio.reshape(-1, audio.shape[-1])
     parts = []
     for size, bank in zip((SHORT, LONG), _banks()):
@@ -64,7 +67,7 @@ def levels(power: Tensor) -> Tensor:
 
 
 def transpose(power: Tensor, semitones: int) -> Tensor:
-    """The semitone bands moved up, the mel bands as they are: what a transposed player would sound like, nearly."""
+    """The semitone bands moved up, the mel bands as they are: nearly the features of the transposed sound."""
     if not semitones:
         return power
     keys = torch.roll(power[..., MELS:], semitones, -1)

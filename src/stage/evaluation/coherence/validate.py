@@ -1,5 +1,5 @@
-"""Is a scorer right? Accuracy of ranking the right context over wrong ones, for each stem and each way of being wrong,
-with intervals."""
+"""Validation of coherence scorers: how often the right context ranks over a wrong one, for each stem and each kind of
+wrong context, with intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stage.data.examples import stretch
 from stage.data.song import Song
 from stage.errors import StageError
 from stage.evaluation.coherence import Score
-from stage.training.embedded.scorer import PERCUSSIVE
+from stage.evaluation.figures.harmony import UNPITCHED
 
 SECONDS = 5.0
 WAYS = ("another song", "elsewhere in the song", "half a beat late", "a quarter beat late", "transposed")
@@ -23,7 +23,7 @@ SOUNDS = 0.05
 def trials(
     songs: Sequence[Song], stem: str, count: int, rng: np.random.Generator
 ) -> list[tuple[int, np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
-    """(rate, stem [N], right context [N], wrong contexts by way) of `count` places; fewer where songs are short or
+    """(rate, stem [N], right context [N], wrong contexts by kind) of `count` places; fewer where songs are short or
     silent."""
     usable = [song for song in songs if stem in song.stems and len(song.stems) > 1 and song.seconds > 2 * SECONDS + 2]
     found = []
@@ -46,7 +46,7 @@ def trials(
         if song.tempo:
             for way, part in (("half a beat late", 0.5), ("a quarter beat late", 0.25)):
                 wrong[way] = song.read(others, first + round(part * 60 / song.tempo * song.rate), size)[0]
-        if stem not in PERCUSSIVE:
+        if stem not in UNPITCHED:
             step = int(rng.choice([-4, -3, -2, -1, 1, 2, 3, 4]))
             moved = stretch(context[None], song.rate, 1.0, step)[0][:size]
             wrong["transposed"] = np.pad(moved, (0, size - len(moved)))
@@ -61,8 +61,10 @@ def validate(
     seed: int,
     on_trial: Callable[[int, int], None] | None = None,
 ) -> dict[tuple[str, str, str], np.ndarray]:
-    """(scorer, stem, way) -> bool [n]: whether the right context scored higher. Raises StageError where no trial can be
-    made."""
+    """(scorer, stem, kind of wrong context) -> bool [n]: whether the right context scored higher.
+
+    Raises StageError where no trial can be made.
+    """
     rng, hits, done = np.random.default_rng(seed), {}, 0
     for stem in STEMS:
         for rate, target, right, wrong in trials(songs, stem, count, rng):
@@ -90,7 +92,7 @@ def interval(hits: np.ndarray) -> tuple[float, float]:
 
 
 def table(found: Mapping[tuple[str, str, str], np.ndarray], songs: int) -> str:
-    """Markdown: a row for each scorer and stem, a column for each way."""
+    """Markdown: a row for each scorer and stem, a column for each kind of wrong context."""
     lines = [f"| scorer, stem ({songs} songs) | " + " | ".join(WAYS) + " |", "| --- |" + " --- |" * len(WAYS)]
     for name, stem in dict.fromkeys((name, stem) for name, stem, _ in found):
         cells = []

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from stage.audio.files import resample
+from stage.errors import StageError
+from stage.evaluation.embeddings import hub
 
 NAME, VARIABLE = "laion/clap-htsat-unfused", "STAGE_CLAP"
 
@@ -53,17 +55,23 @@ def _unit(vectors: Any) -> np.ndarray:
 
 @cache
 def load() -> Clap:
-    """Raises OSError where the weights are not here; nothing is downloaded."""
+    """Raises StageError where the weights are not here or cannot be read; nothing is downloaded."""
     from transformers import ClapModel, ClapProcessor
 
-    place = os.environ.get(VARIABLE) or NAME
-    options = {"local_files_only": True}
-    return Clap(ClapModel.from_pretrained(place, **options).eval(), ClapProcessor.from_pretrained(place, **options))
+    place = hub.Place(VARIABLE, NAME)
+    return Clap(place.load(ClapModel, use_safetensors=True).eval(), place.load(ClapProcessor))
 
 
 def here() -> Clap | None:
-    """CLAP, if its weights are here."""
+    """CLAP, if its weights are here. Raises StageError where $STAGE_CLAP is set and they cannot be read."""
     try:
         return load()
-    except (OSError, ImportError, ValueError):
+    except StageError:
+        if os.environ.get(VARIABLE):
+            raise
         return None
+
+
+def identity() -> str:
+    """Fingerprint of the weights that `load` takes."""
+    return hub.Place(VARIABLE, NAME).identity()

@@ -54,8 +54,8 @@ class Musicnn(nn.Module):
             front.append(block(F.pad(x, (0, 0, (height - 1) // 2, height // 2))).amax(3))
         maps = [torch.cat(front, 1).transpose(1, 2)]  # [B, T, 561]
         for place, block in enumerate(self.middle):
-            heard = block(F.pad(maps[-1][:, None], (0, 0, 3, 3)))[..., 0].transpose(1, 2)
-            maps.append(heard if place == 0 else heard + maps[-1])
+            convolved = block(F.pad(maps[-1][:, None], (0, 0, 3, 3)))[..., 0].transpose(1, 2)
+            maps.append(convolved if place == 0 else convolved + maps[-1])
         every = torch.cat(maps, 2)
         # the original flattens pairs (largest, mean) of each channel side by side
         pooled = torch.stack([every.amax(1), every.mean(1)], 2).flatten(1)
@@ -64,14 +64,14 @@ class Musicnn(nn.Module):
 
 @cache
 def load() -> Musicnn:
-    """The network that learnt the tags of the Million Song Dataset."""
+    """The network, trained on the tags of the Million Song Dataset."""
     from stage.checkpoints.tensors import fill
 
     return fill(Musicnn(), WEIGHTS).float().eval()
 
 
 def log_mels(audio: np.ndarray, rate: int) -> np.ndarray:
-    """What the network hears: float32 [T, 96], log10(1 + 10000 * power in mel bands). audio: float32 [N] at `rate`
+    """Features of the network: float32 [T, 96], log10(1 + 10000 * power in mel bands). audio: float32 [N] at `rate`
     Hz."""
     mono = np.pad(resample(np.asarray(audio, np.float32), rate, RATE), (FFT // 2, FFT // 2))
     frames = np.lib.stride_tricks.sliding_window_view(mono, FFT)[::HOP]

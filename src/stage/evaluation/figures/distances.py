@@ -9,8 +9,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Distance:
-    """value and its 95 % bootstrap interval. limit: for FAD, what it tends to with ever more clips; nan where it cannot
-    be told."""
+    """value and its 95 % bootstrap interval. limit: for FAD, its extrapolation to endlessly many clips; nan where there
+    are too few for that."""
 
     value: float
     low: float
@@ -21,8 +21,8 @@ class Distance:
 def frechet(reference: np.ndarray, made: np.ndarray) -> float:
     """Frechet distance of two Gaussians fitted to embeddings [n, D] and [m, D]; at least two of each.
 
-    |mean difference|^2 + tr(A + B - 2 (A B)^(1/2)); the trace of the root from the singular values of the product of the
-    centred sets, which needs no D x D root and stays right where there are fewer embeddings than dimensions.
+    |mean difference|^2 + tr(A + B - 2 (A B)^(1/2)). The trace of the root comes from the singular values of the product
+    of the centred sets, which needs no D x D root and stays right where there are fewer embeddings than dimensions.
     """
     a, b = (np.asarray(part, np.float64) for part in (reference, made))
     x, y = ((part - part.mean(0)) / np.sqrt(len(part) - 1) for part in (a, b))
@@ -57,10 +57,10 @@ def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def limit(reference: np.ndarray, made: np.ndarray, draws: int = 12, seed: int = 0) -> float:
-    """FAD without the bias of few samples: a line through the distances of ever larger random parts of `made` against 1
-    / n (arXiv 2311.01616).
+    """FAD without the bias of few samples (arXiv 2311.01616): the distances of ever larger random parts of `made`,
+    fitted by a line over 1 / n, at 1 / n = 0.
 
-    nan with fewer than 16 embeddings, of which no line can be drawn.
+    nan with fewer than 16 embeddings, which are too few for a line.
     """
     if len(made) < 16:
         return float("nan")
@@ -72,8 +72,8 @@ def limit(reference: np.ndarray, made: np.ndarray, draws: int = 12, seed: int = 
 
 
 def fad(reference: list[np.ndarray], made: list[np.ndarray], draws: int = 60, seed: int = 0) -> Distance:
-    """Frechet distance of two lists of clips, each [windows, D]; the interval by drawing clips again, since windows of
-    a clip are alike."""
+    """Frechet distance of two lists of clips, each [windows, D]. The interval comes from drawing whole clips again,
+    since the windows of a clip are alike."""
     value = frechet(np.concatenate(reference), np.concatenate(made))
     # drawing with repetitions makes FAD larger; the interval is moved back by as much
     drawn = np.array([frechet(*pair) for pair in _draws(reference, made, draws, seed)])

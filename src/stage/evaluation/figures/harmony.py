@@ -20,6 +20,8 @@ PERIODICITY = 0.25
 LEVEL = 0.03
 """Frames quieter than this, relative to the clip's loudest frame, have no pitch (-30 dB)."""
 SHORTEST = 0.06
+UNPITCHED = ("drums", "percussion")
+"""Stems without harmony."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,9 @@ def share_in_chord(played: Sequence[Note], chords: Sequence[Chord]) -> float:
 
 
 def chroma_agreement(stem: np.ndarray, context: np.ndarray, rate: int) -> float:
-    """Mean correlation over time of the pitch classes of a stem and of its context, where both sound: -1..1; nan where
-    they never do.
+    """Mean correlation over time of the pitch classes of a stem and of its context, where both sound: -1..1.
+
+    nan where they never do.
 
     stem, context: float32 [N] at `rate` Hz.
     """

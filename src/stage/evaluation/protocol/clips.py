@@ -1,10 +1,10 @@
-"""The paper's two protocols on any songs: mixes of held-out songs without one stem, and metronomes, with what is true
-about each."""
+"""The clips of the paper's two protocols on any songs: mixes of held-out songs without one stem, and metronomes, with
+the truth about each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from stage.audio.files import resample
 from stage.beats.grid import BeatGrid, click_track
 from stage.data.song import Song
 from stage.errors import StageError
-from stage.evaluation.truth import Truth
-from stage.evaluation.figures.harmony import Chord
+from stage.evaluation import fingerprints
+from stage.evaluation.truth import Truth, chords_within, tempo_distance
 
 HELD = ("test", "heldout", "validation")
 """Splits to evaluate on, the first that there is; without splits the last songs by id."""
@@ -25,11 +25,11 @@ TRIES = 50
 
 @dataclass(frozen=True)
 class Plan:
-    """The paper's numbers. songs, passes: clips of mixes for each stem are their product. clicks: metronomes, 100 ..
-    179 BPM again and again.
+    """The paper's numbers.
 
-    controls: clips of each protocol that are made without context and without text too. leave_out: roles that are not
-    in a mix.
+    songs, passes: clips of mixes for each stem are their product. clicks: metronomes, 100 .. 179 BPM again and again.
+    seconds: length of a clip. controls: clips of each protocol that are made without context and without text too.
+    leave_out: roles that are not in a mix.
     """
 
     stems: tuple[str, ...] = ("drums",)
@@ -44,9 +44,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Clip:
-    """What is played to a model. kind: "mix" or "click". id: names its files. start: seconds into the song. partner: id
-    of the clip whose
-    context is the wrong one. bpm: of a metronome; first: seconds to its first beat. number: of the clip's seed."""
+    """One context with its truth.
+
+    id: names its files. kind: "mix" or "click". number: chooses the seed. start: seconds into the song. bpm: of a
+    metronome; first: seconds to its first beat. partner: id of the clip whose context is the wrong one, "" where there
+    is none. fingerprint: digest of a mix's sound, truth and text.
+    """
 
     id: str
     kind: str
@@ -59,6 +62,7 @@ class Clip:
     first: float = 0.0
     partner: str = ""
     leave_out: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     @property
     def truth(self) -> Truth:
@@ -67,11 +71,7 @@ class Clip:
             return Truth(BeatGrid.regular(self.bpm, 4, self.seconds, self.first), self.bpm)
         beats = np.zeros((0, 2)) if self.song.beats is None else self.song.beats
         grid = BeatGrid(beats[:, 0], np.maximum(1, beats[:, 1])).crop(self.start, self.start + self.seconds)
-        chords = tuple(
-            Chord(row["start"] - self.start, row["end"] - self.start, frozenset(row["pitch_classes"]))
-            for row in self.song.chords or ()
-            if row["pitch_classes"] and row["end"] > self.start and row["start"] < self.start + self.seconds
-        )
+        chords = chords_within(self.song.chords or (), self.start, self.seconds)
         return Truth(grid, grid.bpm if len(grid) > 1 else self.song.tempo or 120.0, chords)
 
     @property
@@ -120,85 +120,58 @@ def held_out(songs: Sequence[Song], stem: str, count: int, leave_out: Sequence[s
 
 
 def clips(songs: Sequence[Song], plan: Plan) -> list[Clip]:
-    """All clips of a plan; the same for the same songs and plan. Raises StageError where no place of the songs can be
-    used."""
+    """All clips of a plan; the same for the same songs and plan.
+
+    Raises StageError where no place of the songs can be used.
+    """
     made: list[Clip] = []
     for stem in plan.stems:
         chosen = held_out(songs, stem, plan.songs, plan.leave_out)
         for turn in range(plan.passes):
             for place, song in enumerate(chosen):
                 rng = np.random.default_rng([plan.seed, turn, place])
-                if (start := _place(song, stem, plan, rng)) is not None:
-                    number = len(made)
-                    made.append(
-                        Clip(
-                            f"mix-{stem}-{turn}-{place:03d}",
-                            "mix",
-                            stem,
-                            number,
-                            plan.seconds,
-                            song,
-                            start,
-                            leave_out=plan.leave_out,
-                        )
-                    )
+                clip = Clip(f"mix-{stem}-{turn}-{place:03d}", "mix", stem, len(made), plan.seconds, song)
+                if (placed := _placed(replace(clip, leave_out=plan.leave_out), rng)) is not None:
+                    made.append(placed)
         if plan.passes and not any(clip.stem == stem for clip in made):
             raise StageError(
                 f"in none of {len(chosen)} songs is there a place of {plan.seconds:g} seconds in which {stem} and"
                 " another stem sound"
             )
         for place in range(plan.clicks):
-            rng = np.random.default_rng([plan.seed, 999, place])
-            first = float(rng.uniform(0, LATEST_FIRST_BEAT))
-            made.append(
-                Clip(
-                    f"click-{stem}-{place:03d}",
-                    "click",
-                    stem,
-                    len(made),
-                    plan.seconds,
-                    bpm=float(TEMPI[place % len(TEMPI)]),
-                    first=first,
-                )
-            )
+            first = float(np.random.default_rng([plan.seed, 999, place]).uniform(0, LATEST_FIRST_BEAT))
+            bpm = float(TEMPI[place % len(TEMPI)])
+            made.append(Clip(f"click-{stem}-{place:03d}", "click", stem, len(made), plan.seconds, bpm=bpm, first=first))
     return _with_partners(made)
 
 
-def _place(song: Song, stem: str, plan: Plan, rng: np.random.Generator) -> float | None:
-    """Where in a song the stem and another one sound, in seconds; None where that was not found."""
-    size, others = (
-        round(plan.seconds * song.rate),
-        [role for role in song.stems if role != stem and role not in plan.leave_out],
-    )
+def _placed(clip: Clip, rng: np.random.Generator) -> Clip | None:
+    """A clip of a song at a random place where its stem and another one sound; None where none was found."""
+    song, size = clip.song, round(clip.seconds * clip.song.rate)
+    others = [role for role in song.stems if role != clip.stem and role not in clip.leave_out]
     for _ in range(TRIES):
         start = int(rng.integers(max(1, song.samples - size)))
-        loud = [float(np.abs(song.read(roles, start, size)).max(initial=0)) for roles in ([stem], others)]
-        if min(loud) > SILENCE:
-            return start / song.rate
+        parts = [song.read(roles, start, size) for roles in ([clip.stem], others)]
+        if min(float(np.abs(part).max(initial=0)) for part in parts) > SILENCE:
+            placed = replace(clip, start=start / song.rate)
+            about = (*(part.tobytes() for part in parts), placed.truth.to_bytes(), placed.text.encode())
+            return replace(placed, fingerprint=fingerprints.of_bytes(*about))
     return None
 
 
 def _with_partners(made: list[Clip]) -> list[Clip]:
-    """Each clip with the one whose context is wrong for it: of its stem and kind, another song, and the tempo furthest
-    off among the next few."""
-    from dataclasses import replace
-
+    """Each clip with a partner, whose context is wrong for it: of its stem and kind, of another song (of another
+    metronome), and of the tempo furthest off among the next few. Without a partner where there is no such clip."""
     result = []
     for clip in made:
         group = [
             other
             for other in made
             if (other.stem, other.kind) == (clip.stem, clip.kind)
-            and (other.song is None or other.song.id != clip.song.id)
+            and (other.id != clip.id if other.song is None else other.song.id != clip.song.id)
         ]
         at = next((i for i, other in enumerate(group) if other.number > clip.number), 0)
         near = (group[at:] + group[:at])[1:9] or group
-        partner = max(near, key=lambda other: _apart(clip, other), default=None)
+        partner = max(near, key=lambda other: tempo_distance(other.truth.bpm, clip.truth.bpm), default=None)
         result.append(replace(clip, partner=partner.id if partner else ""))
     return result
-
-
-def _apart(clip: Clip, other: Clip) -> float:
-    """How far two tempi are apart, in octaves from the nearest power of two."""
-    octaves = abs(np.log2(other.truth.bpm / clip.truth.bpm))
-    return float(min(octaves % 1, 1 - octaves % 1))

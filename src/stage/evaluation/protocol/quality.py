@@ -1,7 +1,9 @@
-"""How near are the sounds of a condition to true stems? FAD and KAD over what `run` has kept."""
+"""Distances of the stems of a condition to true stems: FAD and KAD over the audio that `run` has kept."""
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,26 +11,45 @@ from typing import Any
 import numpy as np
 
 from stage.audio.files import read
+from stage.evaluation import fingerprints
 from stage.evaluation.embeddings import load as embeddings
 from stage.evaluation.figures import distances
+from stage.evaluation.protocol.task import TRUE, audio_path, folder
+from stage.files import whole_file
 
 FEWEST = 4
-"""Clips of a condition below which a distance says nothing."""
+"""Clips of a condition below which no distance is given."""
 
 
 def embedded(out: Path, name: str, condition: str, ids: Sequence[str]) -> list[np.ndarray]:
-    """Embeddings [windows, D] of a condition's stems; each computed once and kept in OUT/embeddings."""
-    place = out / "embeddings" / name / f"{condition.replace(' ', '-')}.npz"
-    known = dict(np.load(place)) if place.exists() else {}
-    missing = [one for one in ids if one not in known]
+    """Embeddings [windows, D] of a condition's stems.
+
+    Each is computed once and kept in OUT/embeddings, under the fingerprints of the audio and of the embedding's
+    weights. What is kept and cannot be read is computed again.
+    """
+    place = out / "embeddings" / name / f"{folder(condition)}.npz"
+    weights = embeddings.identity(name)
+    keys = [f"{one}@{fingerprints.of_files(audio_path(out, condition, one))}@{weights}" for one in ids]
+    kept = _kept(place)
+    missing = [(one, key) for one, key in zip(ids, keys) if key not in kept]
     if missing:
         embed = embeddings.load(name)
-        for one in missing:
-            audio, rate = read(out / "audio" / condition.replace(" ", "-") / f"{one}.flac")
-            known[one] = embed(audio[0], rate)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(place, **known)
-    return [known[one] for one in ids]
+        for one, key in missing:
+            audio, rate = read(audio_path(out, condition, one))
+            kept[key] = embed(audio[0], rate)
+        with whole_file(place, force=True) as partial, partial.open("wb") as file:
+            np.savez(file, **kept)
+    return [kept[key] for key in keys]
+
+
+def _kept(place: Path) -> dict[str, np.ndarray]:
+    """The embeddings of a file; none where it is not there or damaged."""
+    try:
+        with np.load(place) as file:
+            found = {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        return {}
+    return {key: value for key, value in found.items() if value.ndim == 2 and value.dtype.kind == "f"}
 
 
 def measure(
@@ -46,13 +67,13 @@ def measure(
         groups.setdefault((row["stem"], row["kind"], row["condition"]), []).append(row["clip"])
     for name in names:
         for (stem, kind, condition), ids in groups.items():
-            truth = groups.get((stem, "mix", "true"), [])
-            pair = (truth[::2], truth[1::2]) if condition == "true" else (truth, ids)
+            truth = groups.get((stem, "mix", TRUE), [])
+            pair = (truth[::2], truth[1::2]) if condition == TRUE else (truth, ids)
             if min(map(len, pair)) < FEWEST:
                 continue
             if on_set:
                 on_set(f"{name}, {condition}")
-            reference, made = embedded(out, name, "true", pair[0]), embedded(out, name, condition, pair[1])
+            reference, made = embedded(out, name, TRUE, pair[0]), embedded(out, name, condition, pair[1])
             found.append(
                 {
                     "stem": stem,

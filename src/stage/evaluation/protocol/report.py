@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from stage.evaluation.figures.statistics import bootstrap
+from stage.evaluation.protocol.task import CONTROLS, MODEL, TRUE, WRONG
 
 TITLES = {
     "f_measure": "F",
@@ -38,7 +39,7 @@ HIGHER = {
 }
 """Whether more is better; coherence and text scores, not listed here, are better when higher."""
 
-LAST = ("no context", "no text", "wrong context", "true")
+LAST = (*CONTROLS, WRONG, TRUE)
 """Controls stand below what is compared."""
 NOTES = {"click": "metronomes", "mix": "mixes"}
 
@@ -50,11 +51,9 @@ def figures_of(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def conditions(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """In the order of the tables; "wrong context" is the model's, judged against its partners."""
+    """In the order of the tables; "wrong context" is the model's, measured against its partners."""
     there = list(dict.fromkeys(row["condition"] for row in rows))
-    return [name for name in there if name not in LAST] + [
-        name for name in LAST if name in there or name == "wrong context"
-    ]
+    return [name for name in there if name not in LAST] + [name for name in LAST if name in there or name == WRONG]
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -64,8 +63,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         group = [row for row in rows if (row["stem"], row["kind"]) == (stem, kind)]
         for condition in conditions(group):
             chosen = [row for row in group if row["condition"] == condition]
-            if condition == "wrong context":
-                chosen = [row["wrong"] for row in group if row["condition"] == "model" and "wrong" in row]
+            if condition == WRONG:
+                chosen = [row["wrong"] for row in group if row["condition"] == MODEL and "wrong" in row]
             if chosen:
                 means = {
                     name: bootstrap(np.array([row.get(name, np.nan) for row in chosen])) for name in figures_of(chosen)
@@ -109,6 +108,11 @@ def tables(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]], t
                 ]
             )
         parts.append(_markdown(table))
+    for stem, kind in dict.fromkeys((line["stem"], line["kind"]) for line in lines):
+        there = {line["condition"] for line in lines if (line["stem"], line["kind"]) == (stem, kind)}
+        if WRONG not in there:
+            other = "two songs" if kind == "mix" else "two metronomes"
+            parts.append(f"{stem}, {NOTES[kind]}: no wrong context, which needs clips of at least {other}.")
     parts.append(
         f"Means and 95 % bootstrap intervals over clips. Beats tracked by {tracker}; F at 70 ms, nothing trimmed; tempo"
         " difference in BPM, mean error and EMD in seconds (less is better). Distances to true stems (less is better);"

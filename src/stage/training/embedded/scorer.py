@@ -16,9 +16,9 @@ from stage.data.song import Song
 from stage.errors import StageError
 from stage.evaluation.coherence import spectra
 from stage.evaluation.coherence.scorer import SECONDS, Scorer
+from stage.evaluation.figures.harmony import UNPITCHED
 
 FRAMES = round(SECONDS * spectra.RATE / spectra.HOP)
-PERCUSSIVE = ("drums", "percussion")
 
 
 def hear(songs: Sequence[Song], cache: Path, on_song: Callable[[int], None] | None = None) -> list[dict]:
@@ -87,7 +87,7 @@ def draw(heard: Sequence[dict], rng: np.random.Generator, rows: int, options: di
             )
             first = start + late if start + late + FRAMES <= length else max(0, start - late)
             other = spectra.transpose(mix(chosen, first), key)
-        elif kind < 0.75 and target not in PERCUSSIVE:
+        elif kind < 0.75 and target not in UNPITCHED:
             other = spectra.transpose(context, int(rng.choice([-6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6])))
         else:
             other = spectra.transpose(mix(chosen, int(rng.integers(length - FRAMES))), key)
