@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stage.checkpoints import adapters, format
+from stage.checkpoints import adapters, installed
 from stage.errors import StageError
 
 DIGITS = 16
@@ -51,7 +51,7 @@ def _files(folder: Path) -> list[Path]:
 def of_model(name_or_path: str, adapters_: Sequence[str] = ()) -> str | None:
     """Digest of a model's files and of those of its adapters; None where the model or an adapter is not at hand."""
     try:
-        folders = [format.find(name_or_path), *(adapters.find(name) for name in adapters_)]
+        folders = [installed.find(name_or_path), *(adapters.find(name) for name in adapters_)]
     except StageError:
         return None
     return "+".join(of_files(folder) for folder in folders)

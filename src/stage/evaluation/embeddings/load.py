@@ -17,7 +17,7 @@ from functools import cache, partial
 import numpy as np
 
 from stage.audio.files import resample
-from stage.checkpoints.format import find
+from stage.checkpoints.installed import find
 from stage.errors import StageError
 from stage.evaluation import fingerprints
 from stage.evaluation.embeddings import clap, musicnn
