@@ -14,6 +14,7 @@ import soundfile
 
 from stage import audio, files
 from stage.audio import level
+from stage.data.song import probe
 from stage.errors import StageError
 
 
@@ -289,3 +290,23 @@ def test_mono_of_channels_that_cancel_is_not_silent():
     wave_ = tone(1, channels=1)
     assert level.rms(audio.to_mono(np.concatenate([wave_, -wave_]))) == pytest.approx(level.rms(wave_))
     assert audio.to_mono(np.ones((6, 10), np.float32)).shape == (10,)
+
+
+def test_a_file_is_made_mono_as_a_whole(tmp_path):
+    """Training reads crops, playing whole files: both take the same channel, and every crop of a file the same."""
+    random, rate = np.random.default_rng(0), 8000
+    loud, soft = 0.3 * random.standard_normal((2, 4 * rate)).astype(np.float32).clip(-3, 3)
+    wide = np.stack([loud, soft])
+    opposite = np.stack([loud, -0.9995 * loud])
+    opposite[:, 3 * rate :] *= 0.001
+    opposite[:, 3 * rate :] = np.abs(opposite[:, 3 * rate :])  # one soft part that does not cancel
+    partly = np.concatenate([np.stack([loud, loud]), np.stack([loud, -loud])], axis=1)
+    for name, sound in (("wide", wide), ("opposite", opposite), ("partly", partly), ("left", wide * [[1], [0]])):
+        soundfile.write(tmp_path / f"{name}.wav", sound.T, rate, "FLOAT")
+        whole = audio.to_mono(audio.read(tmp_path / f"{name}.wav")[0])
+        track = probe(tmp_path / f"{name}.wav")
+        assert np.array_equal(track.read(0, track.samples), whole), name
+        for start in range(0, 3 * rate, rate // 2):
+            assert np.array_equal(track.read(start, 3000), whole[start : start + 3000]), name
+    assert np.abs(probe(tmp_path / "opposite.wav").read(0, rate)).max() > 0.2
+    assert not probe(tmp_path / "partly.wav").read(5 * rate, rate).any()

@@ -6,28 +6,24 @@ within [-1, 1]; rates are integers in Hz. What a person can mend raises `StageEr
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from stage.audio.decoders import CHANNELS_MOST, Decoder, Ffmpeg, check_rate, libraries, open_decoder
+from stage.audio.headers import Part
 from stage.audio.level import BLOCK, rms
 from stage.errors import StageError
 from stage.files import whole_file
 
-RATES = (4000, 768000)
-"""Sampling rates in Hz that are taken for a recording rather than for a broken header."""
-
-CHANNELS_MOST = 32
-"""Channels that are taken for a recording rather than for a broken header or an array the wrong way round."""
-
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 """What can be written; both with 24 bits."""
+
+
+CANCELS = 0.03
+"""Level of the mean of all channels, relative to the loudest one, below which they cancel each other."""
 
 
 # ---------------------------------------------------------------- reading
@@ -51,8 +47,8 @@ def read(
     if seconds is not None and not 0 < seconds < float("inf"):
         raise StageError(f"cannot read {seconds:g} seconds of {path.name}: the length must be more than 0")
     _check_readable(path)
-    result = _read_sndfile(path, start, seconds) if stream == 0 else None
-    audio, rate = result or _read_ffmpeg(path, start, seconds, stream)
+    with open(path, "rb") as file, open_decoder(file, str(path), stream) as decoder:
+        audio, rate = _stretch(decoder, str(path), start, seconds)
     if audio.shape[1] == 0:
         raise StageError(f"{path} holds no audio" + (f" from {start:g} seconds on" if start else ""))
     if not np.isfinite(audio).all():
@@ -60,6 +56,22 @@ def read(
         raise StageError(
             f"{path} is damaged: its samples are not numbers (NaN or infinite) from {first:.2f} seconds on"
         )
+    return audio, rate
+
+
+def _stretch(decoder: Decoder, name: str, start: float, seconds: float | None) -> tuple[np.ndarray, int]:
+    """(audio [C, N], rate) of a stretch. Raises StageError for a start behind the end."""
+    rate = decoder.rate
+    first = round(start * rate)
+    last = (
+        decoder.length * rate if seconds is None else min(decoder.length * rate, first + max(1, round(seconds * rate)))
+    )
+    audio = np.zeros((decoder.channels, 0), np.float32)
+    if not start or start < decoder.length:
+        audio = decoder.read(first, None if last == float("inf") else round(last))
+    if start and audio.shape[1] == 0:
+        length = decoder.length if decoder.length < float("inf") else decoder.count() / rate
+        raise StageError(f"cannot start at {start:g} seconds: {name} ends at {length:.2f} seconds")
     return audio, rate
 
 
@@ -76,124 +88,14 @@ def _check_readable(path: Path) -> None:
         raise StageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _check_start(path: Path, start: float, length: float) -> None:
-    if start and start >= length:
-        raise StageError(f"cannot start at {start:g} seconds: {path} ends at {length:.2f} seconds")
-
-
-def _read_sndfile(path: Path, start: float, seconds: float | None) -> tuple[np.ndarray, int] | None:
-    """The stretch by libsndfile; None if it does not know the format, so that FFmpeg is asked."""
-    import soundfile
-
-    try:
-        with _quiet(), soundfile.SoundFile(path) as file:
-            rate = file.samplerate
-            check_rate(rate, str(path))
-            _check_announced(path, file.extra_info)
-            if not file.seekable():
-                return None
-            _check_start(path, start, file.frames / rate)
-            first = round(start * rate)
-            wanted = file.frames - first
-            if seconds is not None:
-                wanted = min(wanted, max(1, round(seconds * rate)))
-            file.seek(first)
-            audio = file.read(wanted, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError:
-        return None
-    if len(audio) < wanted:
-        raise _truncated(path, (first + len(audio)) / rate)
-    return np.ascontiguousarray(audio.T), rate
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop what C libraries print on stderr: libsndfile's MP3 reader comments on every odd byte."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def _truncated(path: Path, intact: float) -> StageError:
-    return StageError(
-        f"{path} is truncated: only the first {intact:.2f} seconds are there. Fetch it again, or choose a part with"
-        " --seconds"
-    )
-
-
-def _check_announced(path: Path, log: str) -> None:
-    """libsndfile plays a cut WAV without a word but for its log; a size that was never filled in is no cut."""
-    cut = re.search(r"data : (\d+) \(should be (\d+)\)", log)
-    if cut and int(cut[2]) < int(cut[1]) < 2**31 - 1:
-        share = int(cut[2]) / int(cut[1])
-        raise StageError(f"{path} is truncated: {share:.0%} of the announced audio is there. Fetch or export it again")
-
-
 def _read_ffmpeg(path: Path, start: float, seconds: float | None, stream: int) -> tuple[np.ndarray, int]:
-    """The stretch by FFmpeg (PyAV), which also reads MP4, AAC, Opus in anything, and the sound of videos."""
-    import av
-
-    av.logging.set_level(av.logging.PANIC)
-    try:
-        with av.open(str(path)) as container:
-            tracks = container.streams.audio
-            if not tracks:
-                raise StageError(f"{path} is not audio, or in no format that libsndfile or FFmpeg reads")
-            if not 0 <= stream < len(tracks):
-                raise StageError(f"{path} has no audio stream {stream}: it has {len(tracks)}, counted from 0")
-            track = tracks[stream]
-            rate = track.codec_context.sample_rate
-            check_rate(rate, str(path))
-            length = float("inf") if track.duration is None else float(track.duration * track.time_base)
-            _check_start(path, start, length)
-            first = round(start * rate)
-            last = length * rate if seconds is None else min(length * rate, first + max(1, round(seconds * rate)))
-            audio, end, whole = _decode(container, track, rate, first, last)
-    except av.FFmpegError as error:
-        raise StageError(f"{path} is not audio, or damaged: {error.strerror or error}") from None
-    if not whole or (length < float("inf") and end < last - rate / 2):
-        raise _truncated(path, end / rate)
-    if audio.shape[1] == 0 and start:
-        _check_start(path, start, end / rate)
-    return audio, rate
-
-
-def _decode(container, track, rate: int, first: int, last: float) -> tuple[np.ndarray, int, bool]:
-    """Samples from first to before last (inf: all) of a stream. Returns (audio [C, N], last decoded sample, no error on
-    the way)."""
-    import av
-
-    origin = track.start_time or 0
-    if first > rate:
-        # A second early: lossy decoders need some frames before they are exact.
-        container.seek(origin + int((first / rate - 1) / track.time_base), stream=track)
-    resampler = av.AudioResampler(format="fltp")
-    blocks, position, whole = [], None, True
-    try:
-        for frame in container.decode(track):
-            if frame.pts is not None and position is None:
-                position = round((frame.pts - origin) * float(frame.time_base) * rate)
-            position = position or 0
-            for part in resampler.resample(frame):
-                block = part.to_ndarray()
-                low = max(0, first - position)
-                high = min(block.shape[1], last - position)
-                position += block.shape[1]
-                if low < high:
-                    blocks.append(block[:, low : round(high)].astype(np.float32))
-            if position >= last:
-                break
-    except av.FFmpegError:
-        whole = False
-    channels = track.codec_context.channels or 1
-    audio = np.concatenate(blocks, axis=1) if blocks else np.zeros((channels, 0), np.float32)
-    return audio, position or 0, whole
+    """`read` by FFmpeg alone, to compare decoders."""
+    with open(path, "rb") as file, libraries(str(path)):
+        decoder = Ffmpeg(Part(file, 0, file.seek(0, os.SEEK_END)), str(path), stream)
+        try:
+            return _stretch(decoder, str(path), start, seconds)
+        finally:
+            decoder.close()
 
 
 # ---------------------------------------------------------------- writing
@@ -214,7 +116,10 @@ def write(path: str | os.PathLike, audio: np.ndarray, rate: int, force: bool = F
     with whole_file(path, force) as partial:
         try:
             samples = np.atleast_2d(audio)
-            with soundfile.SoundFile(partial, "w", rate, len(samples), "PCM_24", format=kind) as file:
+            with (
+                open(partial, "r+b") as raw,
+                soundfile.SoundFile(raw, "w", rate, len(samples), "PCM_24", format=kind) as file,
+            ):
                 for first in range(0, samples.shape[1], BLOCK):
                     file.write(np.clip(samples[:, first : first + BLOCK], -1, 1).T)
         except soundfile.LibsndfileError as error:
@@ -253,16 +158,6 @@ def check(audio: ArrayLike, rate: float) -> tuple[np.ndarray, int]:
     return audio, check_rate(rate)
 
 
-def check_rate(rate: float, what: str = "audio") -> int:
-    """A sampling rate in Hz as an int; StageError for one that no recording has. what: whose it is, for the message."""
-    try:
-        if int(rate) == rate and RATES[0] <= rate <= RATES[1]:
-            return int(rate)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise StageError(f"{what} has a sampling rate of {rate} Hz: only {RATES[0]} to {RATES[1]} Hz can be used")
-
-
 def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """Audio [C, N] or [N] at another rate (soxr, high quality, no shift in time). Returns float32."""
     if from_rate == to_rate:
@@ -299,8 +194,10 @@ def to_mono(audio: np.ndarray) -> np.ndarray:
     if audio.ndim == 1:
         return audio
     mean = audio.mean(0, dtype=np.float32)
-    if len(audio) > 1:
-        levels = [rms(channel) for channel in audio]
-        if rms(mean) < 0.03 * max(levels):
-            return audio[int(np.argmax(levels))]
-    return mean
+    channel = loudest([rms(channel) for channel in audio], rms(mean)) if len(audio) > 1 else None
+    return mean if channel is None else audio[channel]
+
+
+def loudest(levels: ArrayLike, mean: float) -> int | None:
+    """The channel that stands for all where their mean cancels, None where it does not; from the RMS of both."""
+    return int(np.argmax(levels)) if mean < CANCELS * np.max(levels) else None

@@ -5,14 +5,19 @@ Audio is float32 mono `[1, N]` (the mean of a file's channels), nominally within
 
 from __future__ import annotations
 
-import io
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from stage.audio.decoders import BLOCK, Decoder, open_decoder
+from stage.audio.files import CANCELS, loudest
+from stage.audio.headers import Part
+from stage.audio.level import rms
 from stage.errors import StageError
 
 MARGIN = 1024
@@ -35,10 +40,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Track:
-    """One recording: an audio file that libsndfile reads, or (offset, size) in bytes the part of a file that is one.
+    """One recording: an audio file, or (offset, size) in bytes the part of a file that is one.
 
     rate: Hz; samples: length at that rate. kind: what the data set calls it. bleed: other instruments are heard in it.
-    gain: what the file's samples are multiplied with.
+    gain: what the file's samples are multiplied with. stream: which audio stream of a container with several.
     """
 
     path: str
@@ -49,6 +54,7 @@ class Track:
     offset: int = 0
     size: int = 0
     gain: float = 1.0
+    stream: int = 0
 
     def read(self, start: int, samples: int) -> np.ndarray:
         """Samples start .. start + samples at the track's own rate: float32 [samples], zeros outside the track.
@@ -69,20 +75,29 @@ class Track:
             out[first - start : last - start] = audio * np.float32(self.gain)
         return out
 
-    def _decode(self, start: int, samples: int) -> np.ndarray:
-        """float32 [<= samples], the mean of the channels, from within the track."""
-        import soundfile
-
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Decoder]:
+        """The decoder of the track, for a `with`. Raises StageError where the file cannot be read."""
         try:
-            with (
-                open_file(self.path) as raw,
-                soundfile.SoundFile(Part(raw, self.offset, self.size) if self.size else raw) as file,
-            ):
-                file.seek(start)
-                audio = file.read(samples, dtype="float32", always_2d=True)
-        except (OSError, soundfile.LibsndfileError) as error:
+            with open_file(self.path) as raw:
+                part = Part(raw, self.offset, self.size) if self.size else raw
+                with open_decoder(part, self.path, self.stream) as decoder:
+                    yield decoder
+        except OSError as error:
             raise StageError(f"{self.path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-        return audio[:, 0] if audio.shape[1] == 1 else audio.mean(1)
+
+    def _decode(self, start: int, samples: int) -> np.ndarray:
+        """float32 [<= samples] from within the track: the mean of its channels, or one of them; see `to_mono`."""
+        with self.open() as decoder:
+            audio = decoder.read(start, start + samples)
+        if len(audio) == 1:
+            return audio[0]
+        # the choice is the file's, so that two crops of it fit together; most crops show that nothing cancels
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = audio.mean(0, dtype=np.float32)
+            cancels = rms(mean) < 10 * CANCELS * max(map(rms, audio))
+            channel = _channel(self) if cancels else None
+        return mean if channel is None else audio[channel]
 
     def read_at(self, rate: int, start: int, samples: int) -> np.ndarray:
         """`read` at another rate: start and samples count at `rate`. The same as a cut of the whole track resampled at
@@ -112,44 +127,6 @@ def open_file(path: str) -> BinaryIO:
         return fsspec.open(str(path), "rb").open()
     except (ImportError, ValueError) as error:
         raise StageError(f"{path} cannot be opened: {error}") from None
-
-
-class Part(io.RawIOBase):
-    """A stretch of an open binary file as a file of its own, for reading."""
-
-    def __init__(self, file: Any, offset: int, size: int):
-        self.file, self.offset, self.size, self.place = file, offset, size, 0
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """As of any file."""
-        self.place = max(0, offset + (0, self.place, self.size)[whence])
-        return self.place
-
-    def tell(self) -> int:
-        """As of any file."""
-        return self.place
-
-    def read(self, count: int = -1) -> bytes:
-        """At most `count` bytes of what is left of the stretch."""
-        left = max(0, self.size - self.place)
-        self.file.seek(self.offset + self.place)
-        found = self.file.read(left if count is None or count < 0 else min(count, left))
-        self.place += len(found)
-        return found
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer; returns how many bytes there were."""
-        found = self.read(len(buffer))
-        buffer[: len(found)] = found
-        return len(found)
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -217,17 +194,26 @@ def common_length(tracks: Iterable[Track], rate: int) -> int:
     return max((math.ceil(track.samples * rate / track.rate) for track in tracks), default=0)
 
 
-def probe(path: str, **about: Any) -> Track:
-    """The Track of an audio file, from its header alone. Raises StageError that says what is wrong with the file."""
-    import soundfile
+@lru_cache(4096)
+def _channel(track: Track) -> int | None:
+    """The channel of a track that stands for all, None for their mean; decided from the whole track."""
+    energies, total = [], 0.0
+    with track.open() as decoder:
+        for start in range(0, track.samples, BLOCK):
+            audio = decoder.read(start, min(track.samples, start + BLOCK))
+            energies.append(np.square(audio, dtype=np.float64).sum(1))
+            total += float(np.square(audio.mean(0, dtype=np.float32), dtype=np.float64).sum())
+    return loudest(np.sqrt(np.sum(energies, axis=0)), math.sqrt(total))
 
-    try:
-        info = soundfile.info(str(path), verbose=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise StageError(f"{path} cannot be read: {getattr(error, 'error_string', error)}") from None
-    from stage.audio.files import _check_announced
 
-    _check_announced(path, info.extra_info)
-    if not info.frames:
+def probe(path: str, stream: int = 0, **about: Any) -> Track:
+    """The Track of an audio file, or of one of its streams. Raises StageError that says what is wrong with the file.
+
+    Where the header does not hold the length, the end of the file is decoded; of a bare stream of frames, all of it.
+    """
+    track = Track(str(path), 0, 0, stream=stream, **about)
+    with track.open() as decoder:
+        samples = int(min(decoder.count(), round(min(decoder.length * decoder.rate, 2**62))))
+    if not samples:
         raise StageError(f"{path} holds no audio")
-    return Track(str(path), info.samplerate, info.frames, **about)
+    return replace(track, rate=decoder.rate, samples=samples)
