@@ -4,11 +4,9 @@
     python benchmarks/finetune_speed.py --data PREPARED --base musicgen-small --paper --theirs 3.1
 
 --paper is the setting of the released training loop: 10 s, batch 2 x 4, 16 bits, one GPU; --theirs takes the examples a
-second that their
-loop reached on the same GPU (count their optimizer steps in a minute, times 8), and the last column compares. Prints a
-table, and a line
-of JSON for each row. The steps of the warm-up (compilation, first reads) are left out; so is the making of the cache,
-which is told apart.
+second that their loop reached on the same GPU (count their optimizer steps in a minute, times 8), and the last column
+compares. Prints a table, and a line of JSON for each row. The steps of the warm-up (compilation, first reads) are left
+out; so is the making of the cache.
 """
 
 from __future__ import annotations
@@ -19,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from stage.training.finetune import metrics as track
 from stage.training.finetune.recipe import read
-from stage.training.finetune.run import finetune
+from stage.training.finetune.run import METRICS, finetune
+from stage.training.log import lines as log_lines
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 CPU = ["batch.size=4", "batch.accumulate=1", "examples.seconds=4.0", "examples.crop=[2.0,4.0]"]
@@ -36,7 +34,7 @@ PAPER = [
 ]
 
 
-def measure(base: str, data: Path, settings: list[str], cache: str, steps: int, warmup: int, cached: int) -> dict:
+def measure(base: str, data: str, settings: list[str], cache: str, steps: int, warmup: int, cached: int) -> dict:
     """One run of ``steps`` after ``warmup``; medians over its lines."""
     with tempfile.TemporaryDirectory() as folder:
         out, clock = Path(folder) / "run", time.perf_counter()
@@ -54,7 +52,7 @@ def measure(base: str, data: Path, settings: list[str], cache: str, steps: int, 
         ]
         finetune(read(RECIPES / "tiny.yaml", whole), base, data, out)
         seconds = time.perf_counter() - clock
-        lines = [line for line in track.lines(out) if line["step"] > warmup]
+        lines = [line for line in log_lines(out / METRICS) if line["step"] > warmup]
     ordered = sorted(line["samples_per_second"] for line in lines)
     size = steps and len(lines)
     total = sum(1 / line["samples_per_second"] for line in lines)
@@ -71,7 +69,7 @@ def measure(base: str, data: Path, settings: list[str], cache: str, steps: int, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", required=True, help="songs: a folder, or the URL of a prepared set")
     parser.add_argument("--base", default="embedded")
     parser.add_argument("--paper", action="store_true", help="the released loop's setting, on a GPU")
     parser.add_argument("--theirs", type=float, help="examples a second of the released loop on the same GPU")

@@ -19,7 +19,7 @@ INTRO = """# From the paper to the code, line by line
 
 STAGE, [arXiv 2504.05690](https://arxiv.org/abs/2504.05690), built on MusicGen, [arXiv 2306.05284](https://arxiv.org/abs/2306.05284).
 The rows go by the paper's topics in its order. This page is written by `python scripts/paper_to_code.py --write`;
-[method.md](method.md) tells what is ours beside it.
+[method.md](method.md) describes what is ours beside it.
 """
 
 PARTS: dict[str, list[tuple[str, str, str]]] = {
@@ -62,7 +62,7 @@ PARTS: dict[str, list[tuple[str, str, str]]] = {
     "Data": [
         ("songs with stems: MoisesDB, MUSDB18, Slakh, any folder", "src/stage/data/open.py", "open_songs"),
         ("beats by a tracker, tags, silence", "src/stage/data/prepare.py", "prepare"),
-        ("held-out songs", "src/stage/training/finetune/validation.py", "split"),
+        ("held-out songs", "src/stage/training/finetune/songs.py", "split"),
     ],
     "Training": [
         (
@@ -99,7 +99,7 @@ PARTS: dict[str, list[tuple[str, str, str]]] = {
 
 def line(file: str, name: str) -> int:
     """Line of a function or class at the top of a file. Raises LookupError where there is none."""
-    for node in ast.parse((ROOT / file).read_text()).body:
+    for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
             return node.lineno
     raise LookupError(f"{file} has no {name}")
@@ -118,6 +118,6 @@ def page() -> str:
 
 if __name__ == "__main__":
     if "--write" in sys.argv[1:]:
-        PAGE.write_text(page())
+        PAGE.write_text(page(), encoding="utf-8")
     else:
         print(page(), end="")

@@ -24,12 +24,14 @@ class Outer:
     pair: tuple[int, float] = (1, 2.0)
     on: bool = False
     inner: Inner = field(default_factory=Inner)
+    shares: dict[str, float] = field(default_factory=dict)
 
 
 def test_values_of_json_and_yaml_are_taken():
     values = {"name": 16, "names": ["a", "b"], "pair": [3, "1e-5"], "on": True, "inner": {"size": 8, "share": None}}
     assert build(Outer, values, "file") == Outer("16", ("a", "b"), (3, 1e-5), True, Inner(8, None))
     assert isinstance(build(Inner, {"share": 1}, "file").share, float)
+    assert build(Outer, {"name": "x", "shares": {"a": 1, 2: "1e-5"}}, "file").shares == {"a": 1.0, "2": 1e-5}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,8 @@ def test_values_of_json_and_yaml_are_taken():
         ({"name": "x", "pair": [1]}, "'pair' holds 2 values, not 1"),
         ({"name": "x", "on": 1}, "'on' is a value of kind bool, not 1"),
         ({"name": "x", "on": "false"}, "'on' is a value of kind bool, not 'false'"),
+        ({"name": "x", "shares": [1]}, "'shares' is a section with keys, not "),
+        ({"name": "x", "shares": {"a": "b"}}, "'shares.a' is a value of kind float, not 'b'"),
         ({"name": "x", "inner": []}, "'inner' is a section"),
         ({"name": "x", "inner": {"size": True}}, "'inner.size' is a value of kind int, not True"),
         ({"name": "x", "inner": {"size": 1e9}}, "'inner.size' is a value of kind int"),

@@ -75,6 +75,10 @@ def convert(value: Any, kind: Any, where: str, name: str, root: type | None = No
         if len(kinds) != len(value):
             raise StageError(f"{where}: '{name}' holds {len(kinds)} values, not {len(value)}")
         return tuple(convert(one, each, where, name, root) for one, each in zip(value, kinds))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise StageError(f"{where}: '{name}' is a section with keys, not {_short(value)}")
+        return {str(key): convert(one, arguments[1], where, f"{name}.{key}", root) for key, one in value.items()}
     if kind is float:
         value = _number(value)
     if kind is str and isinstance(value, int) and not isinstance(value, bool):  # precision: 16

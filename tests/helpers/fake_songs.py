@@ -120,7 +120,6 @@ def process(
             "MASTER_PORT": str(port),
             "TORCHELASTIC_RUN_ID": "test",
         }
-    from stage.training.finetune import checkpoints
     from stage.training.finetune.recipe import read
     from stage.training.finetune.run import finetune
 
@@ -130,7 +129,7 @@ def process(
 
     if where == "saving":
         sync = os.fsync
-        checkpoints.os.fsync = lambda file: (die(int(os.environ.get("STEP", 0))), sync(file))
+        os.fsync = lambda file: (die(int(os.environ.get("STEP", 0))), sync(file))
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)  # of the workers that cut examples
     finetune(

@@ -23,20 +23,21 @@ def scorer(
     ] = None,
 ) -> None:
     """Train the offline coherence scorer; songs of a split "train", where there are splits."""
+    from stage.cli.finetune import saying
     from stage.data import open_songs
     from stage.progress import bar
-    from stage.training.embedded.loop import read_recipe
+    from stage.training.embedded.recipe import ScorerRecipe
     from stage.training.embedded.scorer import train
+    from stage.training.recipe import read
 
-    settings, songs = read_recipe(recipe, changes), open_songs(data)
+    settings, songs = read(ScorerRecipe, recipe, changes), open_songs(data)
     songs = ([song for song in songs if song.split == "train"] or songs)[:limit]
-    steps = settings["schedule"]["steps"]
-    with bar("features", len(songs), keep=True) as shown:
+    with saying(), bar("features", len(songs), keep=True) as progress:
 
-        def trained(step: int, figures: dict) -> None:
-            shown.update(step, steps, f"loss {figures['loss']:.2f}")
+        def on_step(step: int, figures: dict) -> None:
+            progress.update(step, settings.schedule.steps, f"loss {figures['loss']:.2f}")
 
-        place = train(settings, songs, out, minutes, trained, shown.update)
+        place = train(settings, songs, out, minutes, on_step, progress.update)
     typer.echo(f"weights: {place}")
 
 

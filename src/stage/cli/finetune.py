@@ -1,46 +1,39 @@
-"""A fine-tuning as the terminal shows it: a bar with the newest figures, and a last line that says what to do next."""
+"""Trainings as the terminal shows them: a bar with the newest figures, and a last line that names the next command."""
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from stage.errors import Interrupted
+from stage.progress import bar
+from stage.training.embedded.loop import Stopped
 from stage.training.finetune.recipe import Recipe
 from stage.training.finetune.run import finetune
 
 
-def watch(recipe: Recipe, base: str, data: Path, out: Path) -> int:
+def watch(recipe: Recipe, base: str, data: str, out: Path) -> int:
     """``finetune`` with a progress bar on the error stream, where that is a terminal. Returns the exit code.
 
     Raises Interrupted where a signal stopped the run, which is then saved.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("fine-tuning", total=recipe.schedule.steps)
+    with bar("fine-tuning", recipe.schedule.steps) as progress:
 
         def on_step(step: int, steps: int, figures: dict[str, float]) -> None:
-            said = (
-                f"loss {figures['loss']:.3f} · {figures['samples_per_second']:.1f} examples/s · "
-                f"{100 * figures['waiting_for_data']:.0f} % waiting for data"
-            )
-            bar.update(task, completed=step, description=said)
+            waiting = f"{100 * figures['waiting_for_data']:.0f} % waiting"
+            speed = f"{figures['samples_per_second']:.1f} examples/s"
+            progress.update(step, steps, f"loss {figures['loss']:.3f}, {speed}, {waiting}")
 
-        ended = finetune(
-            recipe, base, data, out, on_step, lambda line: console.print(line, highlight=False, soft_wrap=True)
-        )
+        ended = finetune(recipe, base, data, out, on_step, progress.print)
     if not ended.first:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first process ends the others as it goes
         return 0  # and has the exit code
     if ended.how == "stopped":
-        command = " ".join(map(shlex.quote, ["stage", *sys.argv[1:]]))
-        print(f"stopped after step {ended.step}, and saved; the same command goes on from there: {command}")
+        _stopped(ended.step)
         raise Interrupted
     if ended.how == "already":
         print(
@@ -50,3 +43,18 @@ def watch(recipe: Recipe, base: str, data: Path, out: Path) -> int:
     else:
         print(f"finished after step {ended.step}: {ended.place}")
     return 0
+
+
+@contextlib.contextmanager
+def saying() -> Iterator[None]:
+    """Print how to go on where a signal stops a training from scratch, which is then saved."""
+    try:
+        yield
+    except Stopped as stopped:
+        _stopped(stopped.step)
+        raise
+
+
+def _stopped(step: int) -> None:
+    command = " ".join(map(shlex.quote, ["stage", *sys.argv[1:]]))
+    print(f"stopped after step {step}, and saved; the same command goes on from there: {command}")

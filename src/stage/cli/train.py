@@ -20,7 +20,7 @@ COMMANDS = {
     "scorer": Entry("stage.cli.coherence:scorer", "The offline coherence scorer.", "The shipped models", "train"),
 }
 app = typer.Typer(
-    cls=lazy_group(COMMANDS), help="Train from a recipe file: see docs/training.md.", no_args_is_help=True, **PLAIN
+    cls=lazy_group(COMMANDS), help="Train from a recipe file: see docs/finetuning.md.", no_args_is_help=True, **PLAIN
 )
 
 
@@ -42,15 +42,6 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 CodecPath = Annotated[Path, typer.Option("--codec", help="codec.safetensors of a codec run.")]
 
 
-def load_codec(recipe: dict, path: Path):
-    """A trained codec in the precision in which it will be shipped (float16 weights, float32 arithmetic)."""
-    from stage.checkpoints.tensors import fill
-    from stage.models.spectral import SpectralCodec, SpectralConfig
-
-    codec = fill(SpectralCodec(SpectralConfig(**recipe)), path)
-    return codec.half().float().eval()
-
-
 def _threads(count: int) -> None:
     if count:
         import torch
@@ -68,11 +59,14 @@ def codec(
     changes: Changes = None,
 ) -> None:
     """Train the spectral codec on the stems and mixes of a corpus."""
+    from stage.cli.finetune import saying
     from stage.training.embedded.codec import train
-    from stage.training.embedded.loop import read_recipe
+    from stage.training.embedded.recipe import CodecRecipe
+    from stage.training.recipe import read
 
     _threads(threads)
-    typer.echo(f"weights: {train(read_recipe(recipe, changes), corpus, out, minutes, device)}")
+    with saying():
+        typer.echo(f"weights: {train(read(CodecRecipe, recipe, changes), corpus, out, minutes, device)}")
 
 
 def views(
@@ -88,28 +82,19 @@ def views(
     changes: Changes = None,
 ) -> None:
     """Encode views of the songs to tokens (resumable; run several at once with --worker)."""
-    from rich.progress import Progress
-
-    from stage.training.embedded.loop import read_recipe
+    from stage.progress import bar
+    from stage.training.embedded.codec import load
+    from stage.training.embedded.recipe import DecoderRecipe
     from stage.training.embedded.token_views import prepare
+    from stage.training.recipe import read
 
     _threads(threads)
-    settings = read_recipe(recipe, changes)
-    trained = load_codec(settings["codec"], codec)
-    with Progress() as progress:
+    settings = read(DecoderRecipe, recipe, changes)
+    trained = load(settings.codec, codec)
+    with bar() as progress:
         for split in splits.split(","):
-            task = progress.add_task(split, total=None)
-            prepare(
-                settings,
-                corpus,
-                split,
-                out,
-                trained,
-                worker,
-                workers,
-                limit,
-                on_song=lambda done, total: progress.update(task, completed=done, total=total),
-            )
+            progress.begin(split)
+            prepare(settings, corpus, split, out, trained, worker, workers, limit, on_song=progress.update)
 
 
 def tracker(
@@ -122,11 +107,14 @@ def tracker(
     changes: Changes = None,
 ) -> None:
     """Train the beat network for music without drums; its features are computed first."""
-    from stage.training.embedded.loop import read_recipe
+    from stage.cli.finetune import saying
+    from stage.training.embedded.recipe import TrackerRecipe
     from stage.training.embedded.tracker import train
+    from stage.training.recipe import read
 
     _threads(threads)
-    typer.echo(f"weights: {train(read_recipe(recipe, changes), corpus, out, minutes, device)}")
+    with saying():
+        typer.echo(f"weights: {train(read(TrackerRecipe, recipe, changes), corpus, out, minutes, device)}")
 
 
 def decoder(
@@ -142,13 +130,17 @@ def decoder(
     export: Annotated[Path | None, typer.Option(help="Write the finished model to this new folder.")] = None,
 ) -> None:
     """Train the decoder on token views, and export the finished model."""
+    from stage.cli.finetune import saying
+    from stage.training.embedded.codec import load
     from stage.training.embedded.decoder import finish, train
-    from stage.training.embedded.loop import read_recipe
+    from stage.training.embedded.recipe import DecoderRecipe
+    from stage.training.recipe import read
 
     _threads(threads)
-    settings = read_recipe(recipe, changes)
-    trained = load_codec(settings["codec"], codec)
-    train(settings, views, trained, out, minutes, base, device)
+    settings = read(DecoderRecipe, recipe, changes)
+    trained = load(settings.codec, codec)
+    with saying():
+        train(settings, views, trained, out, minutes, base, device)
     if export:
         finish(settings, out, trained, export)
         typer.echo(f"model: {export}")
@@ -158,9 +150,11 @@ def finetune(
     recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/drums.yaml.")],
     base: Annotated[str, typer.Option("--base", help="Model to begin with: embedded, an installed one, or a folder.")],
     data: Annotated[
-        Path,
+        str,
         typer.Option(
-            "--data", help="Songs: what stage prepare made, or any data set that it reads, at the model's rate."
+            "--data",
+            help="Songs at the model's rate: what stage prepare made (a folder or a URL), or any data set that it"
+            " reads.",
         ),
     ],
     out: Out,
@@ -184,8 +178,7 @@ def finetune(
 
     \b
     stage train finetune recipes/drums.yaml --base musicgen-small --data PREPARED --out runs/drums
-    stage train finetune recipes/lora-drums.yaml --base embedded --data PREPARED --out runs/lora --set
-    optimizer.lr=1e-4
+    stage train finetune recipes/lora-drums.yaml --base embedded --data PREPARED --out runs/lora
 
     Ctrl-C or SIGTERM saves and exits; the same command goes on exactly where it was, after a kill from the last
     checkpoint.

@@ -12,16 +12,22 @@ from stage.data import open_songs
 from stage.errors import StageError
 from stage.evaluation.coherence import scorers, spectra
 from stage.evaluation.coherence.validate import interval, validate
-from stage.training.embedded.scorer import hear, train
+from stage.training.embedded.recipe import ScorerRecipe
+from stage.training.embedded.scorer import song_bands, train
+from stage.typed import build
 
-RECIPE = {
-    "seed": 1,
-    "batch": {"rows": 4, "transpose": 0.5, "mask": 0.2, "noise": 0.05},
-    "optimizer": {"lr": 1e-3, "weight_decay": 0.01},
-    "schedule": {"steps": 12, "warmup": 2},
-    "log_every": 1,
-    "save_every": 5,
-}
+RECIPE = build(
+    ScorerRecipe,
+    {
+        "seed": 1,
+        "batch": {"rows": 4, "transpose": 0.5, "mask": 0.2, "noise": 0.05},
+        "optimizer": {"lr": 1e-3, "weight_decay": 0.01},
+        "schedule": {"steps": 12, "warmup": 2},
+        "log_every": 1,
+        "save_every": 5,
+    },
+    "the test's recipe",
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,7 @@ def test_a_training_goes_on_and_learns(tmp_path, songs):
     train(RECIPE, songs, tmp_path / "run", on_step=lambda step, figures: losses.append((step, figures["loss"])))
     assert len(losses) == 12 and (tmp_path / "run" / "scorer.safetensors").read_bytes() == weights
     with pytest.raises(StageError, match="two songs"):
-        hear(songs[:1], tmp_path / "bands")
+        song_bands(songs[:1], tmp_path / "bands")
 
 
 def test_the_command_prints_a_table(tmp_path, capsys):

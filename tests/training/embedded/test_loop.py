@@ -10,8 +10,9 @@ import torch
 import yaml
 
 from stage.errors import StageError
-from stage.training.embedded.loop import Schedule, read_recipe
 from stage.training.embedded.muon import orthogonal
+from stage.training.embedded.recipe import DecoderRecipe, TrackerRecipe
+from stage.training.recipe import read
 
 pytest.importorskip("tensorboard")
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -128,13 +129,13 @@ def test_the_beat_network_learns_and_goes_on(corpus, tmp_path):
         "schedule.warmup=2",
         "optimizer.lr=0.005",
     ]
-    recipe = read_recipe(RECIPES / "tracker.yaml", [*changes, "schedule.steps=40"])
+    recipe = read(TrackerRecipe, RECIPES / "tracker.yaml", [*changes, "schedule.steps=40"])
     train(recipe, corpus, tmp_path)
     losses = [line["loss"] for line in lines(tmp_path) if "loss" in line]
     assert len(losses) == 40 and np.mean(losses[-5:]) < 0.5 * losses[0]
     made = sorted((tmp_path / "features").rglob("*.safetensors"))
     stamps = [path.stat().st_mtime_ns for path in made]
-    recipe["schedule"]["steps"] = 45
+    recipe = read(TrackerRecipe, RECIPES / "tracker.yaml", [*changes, "schedule.steps=45"])
     weights = load_file(train(recipe, corpus, tmp_path))
     assert [line["step"] for line in lines(tmp_path) if "loss" in line] == list(range(1, 46))
     assert [path.stat().st_mtime_ns for path in made] == stamps  # what was computed is kept
@@ -160,7 +161,7 @@ def test_the_decoder_learns(corpus, recipes, tmp_path):
     torch.manual_seed(0)
     codec = SpectralCodec(SpectralConfig(**TINY)).eval()
     codec.quantizer.embed.normal_()
-    recipe = read_recipe(recipes[1], ["schedule.steps=40", "validate_every=1000", "listen_every=1000"])
+    recipe = read(DecoderRecipe, recipes[1], ["schedule.steps=40", "validate_every=1000", "listen_every=1000"])
     for split in ("train", "heldout"):
         prepare(recipe, corpus, split, tmp_path / "views", codec)
     train(recipe, tmp_path / "views", codec, tmp_path / "run")
@@ -174,19 +175,108 @@ def test_muon_makes_orthogonal_updates():
     assert values.min() > 0.6 and values.max() < 1.3
 
 
-def test_schedule_warms_up_and_falls_by_steps_or_minutes():
-    schedule = Schedule(steps=100, minutes=1.0, warmup=10, decay=0.5, floor=0.1)
-    assert schedule.factor(0, 0) == pytest.approx(0.1)
-    assert schedule.factor(20, 0) == 1.0
-    assert schedule.factor(75, 0) == pytest.approx(0.5)
-    assert schedule.factor(20, 45) == pytest.approx(0.5)
-    assert schedule.factor(20, 60) == pytest.approx(0.1) and schedule.progress(20, 60) == 1
+def views_and_codec(corpus: Path, recipe: DecoderRecipe, folder: Path):
+    from stage.models.spectral import SpectralCodec, SpectralConfig
+    from stage.training.embedded.token_views import prepare
+
+    torch.manual_seed(0)
+    codec = SpectralCodec(SpectralConfig(**TINY)).eval()
+    codec.quantizer.embed.normal_()
+    for split in ("train", "heldout"):
+        prepare(recipe, corpus, split, folder, codec)
+    return codec
 
 
-def test_recipes_are_changed_by_name_only():
-    recipe = read_recipe(RECIPES / "embedded-decoder.yaml", ["model.layers=2", "seed=9"])
-    assert recipe["model"]["layers"] == 2 and recipe["seed"] == 9
-    with pytest.raises(StageError, match="no 'model.depth'"):
-        read_recipe(RECIPES / "embedded-decoder.yaml", ["model.depth=2"])
-    with pytest.raises(StageError, match="no recipe"):
-        read_recipe(Path("nowhere.yaml"))
+def test_a_stopped_decoder_goes_on_to_the_last_digit(corpus, recipes, tmp_path, monkeypatch):
+    """Rates, dropout and weights are those of a run that was not stopped; an old state loads by its old names."""
+    import os
+    import signal
+
+    from stage.files import lock
+    from stage.training.embedded import decoder
+    from stage.training.embedded.loop import Stopped
+
+    recipe = read(
+        DecoderRecipe, recipes[1], ["schedule.steps=8", "validate_every=4", "log_every=1", "precision=float32"]
+    )
+    codec = views_and_codec(corpus, recipe, tmp_path / "views")
+
+    def train(name: str) -> list[dict]:
+        decoder.train(recipe, tmp_path / "views", codec, tmp_path / name)
+        return [
+            {k: v for k, v in line.items() if k not in ("time", "columns_per_second")}
+            for line in lines(tmp_path / name)
+        ]
+
+    whole = train("whole")
+    assert len(lines(tmp_path / "whole" / "pretrain")) >= 1
+    loss = decoder.DecoderTraining.loss
+
+    def stopping(self):
+        if self.step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoder.DecoderTraining, "loss", stopping)
+        with pytest.raises(Stopped) as stopped:
+            train("stopped")
+    assert stopped.value.step == 6
+    state = torch.load(tmp_path / "stopped" / "state.pt", weights_only=True)
+    old = {"heads.": "listener.", "context_heads.": "context_listener."}
+    state["trainee"] = {
+        next((old[new] + name[len(new) :] for new in old if name.startswith(new)), name): value
+        for name, value in state["trainee"].items()
+    }
+    torch.save(state, tmp_path / "stopped" / "state.pt")
+    with lock(tmp_path / "stopped"), pytest.raises(StageError, match="in use by another run"):
+        train("stopped")
+    assert train("stopped") == whole
+    first, second = (torch.load(tmp_path / n / "state.pt", weights_only=True)["trainee"] for n in ("whole", "stopped"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+    with pytest.raises(StageError, match="another recipe .seed: 1, now 2"):
+        decoder.train(read(DecoderRecipe, recipes[1], ["seed=2"]), tmp_path / "views", codec, tmp_path / "whole")
+    with torch.no_grad():
+        codec.quantizer.embed[0, 0, 0] += 1
+    with pytest.raises(StageError, match="was encoded by another codec"):
+        decoder.train(recipe, tmp_path / "views", codec, tmp_path / "other")
+
+
+def test_a_song_with_one_stem_gives_a_view_without_a_target(corpus, recipes, tmp_path):
+    import shutil
+
+    from stage.training.embedded.token_examples import Examples
+    from stage.training.embedded.token_views import load_views
+
+    for split in ("train", "heldout"):
+        folder = tmp_path / "corpus" / split / "alone"
+        shutil.copytree(next((corpus / "train").iterdir()), folder)
+        meta = json.loads((folder / "song.json").read_text())
+        (folder / "song.json").write_text(json.dumps(meta | {"stems": {"drums": {}}}))
+    recipe = read(DecoderRecipe, recipes[1])
+    codec = views_and_codec(tmp_path / "corpus", recipe, tmp_path / "views")
+    found = load_views(tmp_path / "views" / "train", codec)
+    assert sorted(found[0]) == ["beats", "chords", "click", "grid", "meta"]
+    from stage.training.embedded.decoder import shape
+
+    with pytest.raises(StageError, match="none of the 1 views has drums or bass"):
+        Examples(found, shape(recipe, codec), recipe.batch, recipe.text, 25.0, 1)
+    with pytest.raises(StageError, match="no views in"):
+        load_views(tmp_path / "nothing")
+
+
+def test_views_of_a_song_that_changed_are_made_again(corpus, recipes, tmp_path):
+    import shutil
+
+    for split in ("train", "heldout"):
+        shutil.copytree(next((corpus / split).iterdir()), tmp_path / "corpus" / split / "one")
+    recipe = read(DecoderRecipe, recipes[1])
+    views_and_codec(tmp_path / "corpus", recipe, tmp_path / "views")
+    made = tmp_path / "views" / "train" / "one.safetensors"
+    first = made.stat().st_mtime_ns
+    views_and_codec(tmp_path / "corpus", recipe, tmp_path / "views")
+    assert made.stat().st_mtime_ns == first
+    (tmp_path / "corpus" / "train" / "one" / "song.json").touch()
+    views_and_codec(tmp_path / "corpus", recipe, tmp_path / "views")
+    assert made.stat().st_mtime_ns != first

@@ -9,6 +9,7 @@ import torch
 from stage.beats.grid import BeatGrid
 from stage.config import DecoderConfig
 from stage.errors import StageError
+from stage.training.embedded.recipe import BatchOptions, TextOptions, TrackerErrors
 from stage.training.embedded.token_examples import Examples
 from stage.training.embedded.token_views import tracked
 
@@ -24,18 +25,16 @@ CONFIG = DecoderConfig(
     restart=True,
     positions="rotary",
 )
-RECIPE = {
-    "batch": {
-        "columns": 300,
-        "seconds": [2],
-        "whole_context": 0.5,
-        "clean_grid": 1.0,
-        "hide": 0.5,
-        "layouts": {"click": 1, "mix": 1, "both": 1, "none": 1},
-        "stems": {"drums": 1, "bass": 1},
-    },
-    "text": {"dropout": 0.0, "word_dropout": 0.0, "tags": 0.0, "stem": 1.0},
-}
+BATCH = BatchOptions(
+    columns=300,
+    seconds=(2,),
+    whole_context=0.5,
+    clean_grid=1.0,
+    hide=0.5,
+    layouts={"click": 1, "mix": 1, "both": 1, "none": 1},
+    stems={"drums": 1, "bass": 1},
+)
+TEXT = TextOptions(dropout=0.0, word_dropout=0.0, tags=0.0, stem=1.0)
 
 
 def view(number: int) -> dict:
@@ -65,7 +64,7 @@ def view(number: int) -> dict:
 
 @pytest.fixture(scope="module")
 def examples() -> Examples:
-    return Examples([view(i) for i in range(3)], CONFIG, RECIPE, RATE, seed=4)
+    return Examples([view(i) for i in range(3)], CONFIG, BATCH, TEXT, RATE, seed=4)
 
 
 def test_contexts_and_target_are_of_the_same_moment(examples):
@@ -126,7 +125,7 @@ def test_part_of_some_targets_is_hidden_but_never_of_a_context(examples):
 def test_the_density_is_told_where_there_is_a_prompt(examples):
     batch = examples.batch(2, layout="click", stem="drums", rows=4)
     assert all(any(abs(float(d) - v["meta"]["density"]["drums"]) < 1e-6 for v in examples.views) for d in batch.density)
-    silent = Examples(examples.views, CONFIG, {**RECIPE, "text": {**RECIPE["text"], "dropout": 1.0}}, RATE, seed=4)
+    silent = Examples(examples.views, CONFIG, BATCH, replace(TEXT, dropout=1.0), RATE, seed=4)
     assert (silent.batch(2).density == -1).all()
 
 
@@ -146,23 +145,23 @@ def test_batches_can_be_drawn_again(examples):
 
 def test_a_tracker_makes_small_and_large_errors():
     grid = BeatGrid.regular(120, 4, 10)
-    options = {"half": 0.0, "double": 0.0, "rotate": 0.0, "jitter": 0.01}
+    options = TrackerErrors(half=0.0, double=0.0, rotate=0.0, jitter=0.01)
     found = tracked(grid, torch.Generator().manual_seed(0), options)
     assert abs(len(found) - len(grid)) <= 1 and 0.001 < np.abs(found.times[-10:] - grid.times[-10:]).mean() < 0.04
-    half = tracked(grid, torch.Generator().manual_seed(0), options | {"half": 1.0})
+    half = tracked(grid, torch.Generator().manual_seed(0), replace(options, half=1.0))
     assert len(half) == len(grid) // 2
-    double = tracked(grid, torch.Generator().manual_seed(0), options | {"double": 1.0})
+    double = tracked(grid, torch.Generator().manual_seed(0), replace(options, double=1.0))
     assert len(double) >= 2 * len(grid) - 2
 
 
 def test_with_one_kind_of_context_clicks_stand_where_a_mix_stands(examples):
     config = replace(CONFIG, contexts=("mix",))
     layouts = {"click": 1, "mix": 1, "none": 0, "both": 0}
-    one = Examples(examples.views, config, RECIPE | {"batch": RECIPE["batch"] | {"layouts": layouts}}, RATE, seed=4)
+    one = Examples(examples.views, config, replace(BATCH, layouts=layouts), TEXT, RATE, seed=4)
     assert one.layouts == ["click", "mix"]
     for layout, offset in (("click", 0), ("mix", 200)):
         batch = one.batch(0, layout, rows=2, frames=50, crop=50)
         assert torch.equal(batch.sequence.columns[:, 0, :40] - offset, batch.target[:, 0, :40])
         assert bool((batch.phase.abs().sum(-1) > 0).all())
     with pytest.raises(StageError, match="both"):
-        Examples(examples.views, config, RECIPE, RATE, seed=4)
+        Examples(examples.views, config, BATCH, TEXT, RATE, seed=4)

@@ -66,7 +66,7 @@ def test_one_process(place, undisturbed, where, die_at, left):
     assert lines(out)[-1]["step"] >= left
     go(place, out.name, "loader.workers=1")  # also with other workers
     same(undisturbed, out)
-    assert not list(out.glob("checkpoints/.partial-*"))
+    assert not list(out.rglob(".stage-*"))
 
 
 TWO = ["engine.devices=2", "engine.accelerator=cpu", "batch.accumulate=1", "validation.examples=4"]

@@ -17,6 +17,7 @@ from stage.pipeline import Stage
 from stage.training.finetune import checkpoints
 from stage.training.finetune import run as loop
 from stage.training.finetune.recipe import Keep, Recipe, read
+from stage.training.finetune.trainable import prepare
 
 pytest.importorskip("lightning_fabric")
 RECIPE = """
@@ -48,7 +49,7 @@ def recipe(place: Path, *changes: str) -> Recipe:
 
 def train(place: Path, out: Path, *changes: str, base: str = "base", **how) -> loop.Ended:
     return loop.finetune(
-        recipe(place, *changes), str(place / base), place / "songs", out, tell=lambda line: None, **how
+        recipe(place, *changes), str(place / base), place / "songs", out, on_note=lambda line: None, **how
     )
 
 
@@ -152,9 +153,9 @@ def test_activation_checkpoints_change_nothing(place, tmp_path):
 
 def test_the_rate_warms_up_and_falls(place):
     plan = recipe(place, "schedule.steps=100", "schedule.kind=cosine", "schedule.warmup=10", "schedule.floor=0.1")
-    factors = [loop.rate_factor(plan, step) for step in (0, 9, 10, 55, 100)]
+    factors = [plan.schedule.factor(step) for step in (0, 9, 10, 55, 100)]
     assert factors == pytest.approx([0.1, 1.0, 1.0, 0.55, 0.1])
-    assert loop.rate_factor(recipe(place), 12345) == 1.0
+    assert recipe(place).schedule.factor(12345) == 1.0
 
 
 # ---------------------------------------------------------------- tokens
@@ -202,7 +203,7 @@ def test_what_cannot_be_cut_is_left_out_and_counted():
 def test_held_out_songs_are_those_of_the_data_or_the_last_ones():
     from types import SimpleNamespace as Song
 
-    from stage.training.finetune.validation import split
+    from stage.training.finetune.songs import split
 
     def songs(*splits: str | None) -> list[Song]:
         return [
@@ -223,15 +224,16 @@ def test_held_out_songs_are_those_of_the_data_or_the_last_ones():
 # ---------------------------------------------------------------- stopping
 
 
-def test_a_loss_that_is_no_number_stops_with_a_report(place, tmp_path):
-    stage = small_base()
-    with torch.no_grad():
-        stage.decoder.layers[1].up.weight[0, 0] = float("nan")
-    stage.save_pretrained(str(tmp_path / "spoilt"))
-    with pytest.raises(StageError, match=r"no number in step 1 \(songs: train-.*layers.1.up.weight") as error:
-        loop.finetune(
-            recipe(place), str(tmp_path / "spoilt"), place / "songs", tmp_path / "run", tell=lambda line: None
-        )
+def test_a_loss_that_is_not_a_number_stops_with_a_report(place, tmp_path, monkeypatch):
+    def poisoned(base: Stage, stems: tuple[str, ...], seed: int) -> Stage:
+        made = prepare(base, stems, seed)
+        with torch.no_grad():
+            made.decoder.layers[1].up.weight[0, 0] = float("nan")
+        return made
+
+    monkeypatch.setattr(loop, "prepare", poisoned)
+    with pytest.raises(StageError, match=r"not a number in step 1 \(songs: train-.*layers.1.up.weight") as error:
+        train(place, tmp_path / "run")
     report = json.loads((tmp_path / "run" / "nan-step-1-process-0.json").read_text())
     assert str(tmp_path / "run") in str(error.value) and report["weights that are not finite"] == ["layers.1.up.weight"]
     assert len(report["passes"][0]["songs"]) == 2 and report["passes"][0]["losses of the codebooks"] == ["nan", "nan"]
@@ -287,6 +289,62 @@ def test_the_last_and_the_best_checkpoints_stay(place, tmp_path):
         checkpoints.read(checkpoints.folders(tmp_path)[-1])
 
 
+def test_a_validation_after_the_save_of_a_step_reaches_its_checkpoint(tmp_path):
+    checkpoints.write(tmp_path, {"x": torch.ones(1)}, {"step": 2, "valid": 1.0}, Keep(last=1, best=1))
+    for valid in (None, 0.5):
+        checkpoints.write(tmp_path, {"x": torch.ones(1)}, {"step": 4, "valid": valid, "run": 1}, Keep(last=1, best=1))
+    checkpoints.write(tmp_path, {"x": torch.ones(1)}, {"step": 4, "valid": None}, Keep(last=1, best=1))
+    assert [checkpoints.about(folder) for folder in checkpoints.folders(tmp_path)] == [
+        {"step": 4, "valid": 0.5, "run": 1}
+    ]
+    assert [path.parent.name for path in tmp_path.rglob("state.pt")] == ["step-00000004"]
+
+
+def test_the_last_step_can_be_the_best_one(place, tmp_path):
+    ended = train(
+        place, tmp_path / "run", "schedule.steps=4", "every.save=2", "every.validate=3", "export=best", "keep.last=4"
+    )
+    assert ended.how == "finished"
+    assert checkpoints.about(checkpoints.folders(tmp_path / "run")[-1])["valid"] is not None
+
+
+def test_a_run_is_alone_in_its_folder(place, tmp_path):
+    from stage.files import lock
+
+    left = tmp_path / "run" / "checkpoints" / ".partial-abc"  # as earlier versions left them
+    left.mkdir(parents=True)
+    with lock(tmp_path / "run"), pytest.raises(StageError, match="run is in use by another run"):
+        train(place, tmp_path / "run")
+    assert train(place, tmp_path / "run").how == "finished" and not left.exists()
+
+
+def test_a_run_of_an_older_recipe_and_a_broken_log_go_on(place, tmp_path):
+    train(place, tmp_path / "run", "schedule.steps=2")
+    folder = checkpoints.folders(tmp_path / "run")[-1]
+    known = checkpoints.about(folder)
+    del known["recipe"]["schedule"]["decay"], known["recipe"]["track"]  # keys that came later
+    (folder / "state.json").write_text(json.dumps(known))
+    log = tmp_path / "run" / "metrics.jsonl"
+    log.write_text('{"step"\n' + log.read_text() + '{"step": 3, "lo')
+    train(place, tmp_path / "run")
+    assert len(losses(tmp_path / "run")) == 3
+
+
+def test_data_and_base_are_looked_at_before_anything_is_loaded(place, tmp_path, monkeypatch):
+    def loaded(*_, **__):
+        raise AssertionError("the base was loaded")
+
+    monkeypatch.setattr(loop.Stage, "from_pretrained", loaded)
+    for base, data, message in (
+        ("base", "s3://bucket/songs", r"s3://bucket/songs"),
+        ("base", str(tmp_path / "nowhere"), "nowhere is not there"),
+        ("nothing", str(place / "songs"), "no model '.*nothing'"),
+    ):
+        with pytest.raises(StageError, match=message):
+            loop.finetune(recipe(place), str(place / base), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, monkeypatch):
     checkpoints.write(tmp_path, {"x": torch.ones(1)}, {"step": 1, "valid": None}, Keep())
 
@@ -309,5 +367,5 @@ def test_what_cannot_be_trained_is_said(place, tmp_path):
     ):
         with pytest.raises(StageError, match=message):
             train(place, tmp_path / "run", *changes)
-    with pytest.raises(StageError, match="hears no context"):
+    with pytest.raises(StageError, match="takes no context"):
         train(place, tmp_path / "run", "learn.parameters=lora", base="musicgen")

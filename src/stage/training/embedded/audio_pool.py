@@ -12,18 +12,18 @@ from torch import Tensor
 from stage.beats.grid import BeatGrid, click_track
 from stage.errors import StageError
 from stage.training.embedded.augment import add_noise, random_eq, random_gain, uniform
+from stage.training.embedded.recipe import CodecData
 
 
 class AudioPool:
     """Songs of ``corpus/<split>`` as 16-bit arrays; batches depend only on the seed and their number.
 
-    ``options``: songs (at most this many are held), shares of 'stem', 'mix' and 'click', 'eq_db'.
-    Songs that are rendered while training runs are taken in every ``refresh`` batches.
+    Songs that are rendered while training runs are added every ``refresh`` batches.
     """
 
     refresh = 100
 
-    def __init__(self, corpus: Path, split: str, options: dict, seed: int, rate: int = 32000):
+    def __init__(self, corpus: Path, split: str, options: CodecData, seed: int, rate: int = 32000):
         self.folder, self.options, self.seed, self.rate = Path(corpus) / split, options, seed, rate
         self.songs: dict[str, dict[str, np.ndarray]] = {}
         self.count = 0
@@ -37,11 +37,11 @@ class AudioPool:
 
     def _load(self) -> None:
         for path in sorted(self.folder.glob("[!.]*/song.json")):
-            if len(self.songs) >= self.options["songs"]:
+            if len(self.songs) >= self.options.songs:
                 return
             if path.parent.name not in self.songs:
-                stems = {f.stem: soundfile.read(f, dtype="int16")[0] for f in path.parent.glob("*.flac")}
-                self.songs[path.parent.name] = stems
+                if stems := {file.stem: _read(file) for file in path.parent.glob("*.flac")}:
+                    self.songs[path.parent.name] = stems
 
     def batch(self, size: int, seconds: float) -> Tensor:
         """Crops [size, seconds * rate] float32."""
@@ -59,15 +59,15 @@ class AudioPool:
             for _ in range(size)
         ]
         audio = torch.from_numpy(np.stack(rows))
-        if self.options["eq_db"]:
-            audio = random_eq(audio, generator, self.options["eq_db"], self.rate)
-        audio = random_gain(audio, generator, *self.options["gain_db"])
-        noisy = torch.rand(size, 1, generator=generator) < self.options["noise"]
+        if self.options.eq_db:
+            audio = random_eq(audio, generator, self.options.eq_db, self.rate)
+        audio = random_gain(audio, generator, *self.options.gain_db)
+        noisy = torch.rand(size, 1, generator=generator) < self.options.noise
         return torch.where(noisy, add_noise(audio, generator, -80, -45), audio)
 
     def _crop(self, stems: dict[str, np.ndarray], size: int, generator: torch.Generator) -> np.ndarray:
         draw = float(torch.rand(1, generator=generator))
-        if draw < self.options["click"]:
+        if draw < self.options.click:
             bpm, start = (float(uniform(generator, *span, 1)) for span in ((60, 190), (0, 0.5)))
             meter = int(torch.randint(2, 5, (1,), generator=generator))
             return click_track(BeatGrid.regular(bpm, meter, size / self.rate, start), size / self.rate, self.rate)[
@@ -75,7 +75,7 @@ class AudioPool:
             ]
         names = list(stems)
         order = torch.randperm(len(names), generator=generator).tolist()
-        many = 1 if draw < self.options["click"] + self.options["stem"] else 1 + int(draw * 1e6) % len(names)
+        many = 1 if draw < self.options.click + self.options.stem else 1 + int(draw * 1e6) % len(names)
         length = min(len(stems[name]) for name in names)
         first = int(torch.randint(max(1, length - size), (1,), generator=generator))
         crop = np.zeros(size, np.float32)
@@ -83,3 +83,11 @@ class AudioPool:
             part = stems[names[index]][first : first + size]
             crop[: len(part)] += part.astype(np.float32) / 32768
         return crop
+
+
+def _read(file: Path) -> np.ndarray:
+    """A mono stem, int16 [N]. Raises StageError where it cannot be read."""
+    try:
+        return soundfile.read(file, dtype="int16", always_2d=True)[0][:, 0]
+    except (OSError, soundfile.LibsndfileError):
+        raise StageError(f"{file} cannot be read; delete the song's folder and build it again") from None

@@ -6,19 +6,25 @@ notes survives), linear magnitude, and the quantiser's commitment.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stage.checkpoints.tensors import fill
 from stage.models.spectral import SpectralCodec, SpectralConfig, mel_bands, nearest
 from stage.training.embedded.audio_pool import AudioPool
-from stage.training.embedded.loop import Log, Schedule, load_state, precision, save_state
-from stage.training.embedded.loop import optimizers as make_optimizers
+from stage.training.embedded.loop import Training, autocast, make_optimizers, started
+from stage.training.embedded.recipe import CodecRecipe
+from stage.training.state import save_weights
+
+
+def load(config: SpectralConfig, path: Path) -> SpectralCodec:
+    """A trained codec in the precision in which it is shipped (float16 weights, float32 arithmetic)."""
+    return fill(SpectralCodec(config), path).half().float().eval()
 
 
 class QuantizerTrainer:
@@ -117,89 +123,98 @@ def note_bands(window: int, rate: int, low: float = 32.7, notes: int = 84) -> Te
     return (1 - (bins[:, None] - centres).abs() / width).clamp(min=0)
 
 
-def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, device: str = "cpu") -> Path:
-    """Train a codec by ``recipe`` on the songs under ``corpus``; resumes what it finds in ``out``.
+def train(recipe: CodecRecipe, corpus: Path, out: Path, minutes: float | None = None, device: str = "cpu") -> Path:
+    """Train a codec on the songs under ``corpus``; goes on with what it finds in ``out``.
 
-    Returns the path of the weights (safetensors; config in the recipe that is saved beside it).
+    Returns the path of the weights (safetensors). Raises StageError, and Stopped after a signal.
     """
-    torch.manual_seed(recipe["seed"])
-    config = SpectralConfig(**recipe["model"])
-    place = torch.device(device)
-    codec, loss = SpectralCodec(config).to(place), SpectralLoss(config.sample_rate).to(place)
-    autocast = precision(recipe["precision"], place)
-    quantizer = QuantizerTrainer(codec.quantizer)
-    matrices = [p for block in (codec.encoder, codec.decoder) for p in block.parameters() if p.ndim == 2]
-    rest = [p for p in codec.parameters() if not any(p is m for m in matrices)]
-    optimizers = make_optimizers(matrices, rest, recipe["optimizer"])
-    pool = AudioPool(corpus, "train", recipe["data"], recipe["seed"])
-    schedule = Schedule(minutes=minutes, **recipe["schedule"])
-    log, step, spent = Log(out), 0, 0.0
-    if state := load_state(out / "state.pt"):
-        codec.load_state_dict(state["codec"])
-        quantizer.count, quantizer.total = state["count"].to(place), state["total"].to(place)
-        quantizer.started = bool(codec.quantizer.embed.abs().sum() > 0)
-        for optimizer, saved in zip(optimizers, state["optimizers"]):
-            optimizer.load_state_dict(saved)
-        step, spent = state["step"], state["spent"]
-        pool.skip(step)
-    base = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    held = AudioPool(corpus, "heldout", recipe["data"], 1).batch(48, recipe["data"]["seconds"]).to(place)
-    clock, weights = time.time() - spent, recipe["losses"]
-    recent: deque[Tensor] = deque(maxlen=recipe["start_batches"])  # of which the codebooks start
-
-    def checkpoint() -> None:
-        save_state(
-            out / "state.pt",
-            {
-                "codec": codec.state_dict(),
-                "count": quantizer.count,
-                "total": quantizer.total,
-                "optimizers": [o.state_dict() for o in optimizers],
-                "step": step,
-                "spent": time.time() - clock,
-            },
-        )
-        save_file({k: v.contiguous() for k, v in codec.state_dict().items()}, out / "codec.safetensors")
-
-    while schedule.progress(step, time.time() - clock) < 1:
-        audio = pool.batch(recipe["batch"], recipe["data"]["seconds"]).to(place)
-        with autocast:
-            latent = codec.latent(audio).float()
-        flat = latent.reshape(-1, latent.shape[-1])
-        if not quantizer.started:
-            recent.append(flat.detach())
-            if step >= recipe["quantize_after"]:
-                quantizer.start(torch.cat(list(recent)))
-        quantized = flat
-        commitment = flat.new_zeros(())
-        if quantizer.started:
-            found = quantizer.update(flat.detach())
-            commitment = F.mse_loss(flat, found)
-            quantized = flat + (found - flat).detach()
-        with autocast:
-            loudness = codec.loudness(quantized.view_as(latent))
-        # another place in the noise and the phases each time, so that none is learnt by heart
-        output = codec.waveform(*loudness, start=997 * step)[:, : audio.shape[1]]
-        terms = loss(output, audio) | {"commitment": commitment}
-        total = sum(weights[name] * value for name, value in terms.items())
-        factor = schedule.factor(step, time.time() - clock)
-        for group, lr in zip((g for o in optimizers for g in o.param_groups), base):
-            group["lr"] = lr * factor
-        total.backward()
-        norm = nn.utils.clip_grad_norm_(codec.parameters(), recipe["optimizer"]["clip"])
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        step += 1
-        if step % recipe["log_every"] == 0:
-            log.scalars(step, {**terms, "total": total, "grad": norm, "lr": factor})
-        if step % recipe["save_every"] == 0:
-            log.scalars(step, validate(codec, loss, held))
-            log.audio(step, "reconstruction", codec.decode(codec.encode(held[:1]))[0].cpu(), config.sample_rate)
-            checkpoint()
-    log.scalars(step, validate(codec, loss, held))
-    checkpoint()
+    with started(out, recipe):
+        CodecTraining(recipe, corpus, out, minutes, torch.device(device)).run()
     return out / "codec.safetensors"
+
+
+class CodecTraining(Training):
+    """Steps of the codec's training: reconstruction of random crops, first without and then with the quantiser."""
+
+    def __init__(
+        self,
+        recipe: CodecRecipe,
+        corpus: Path,
+        out: Path,
+        minutes: float | None,
+        device: torch.device,
+    ):
+        torch.manual_seed(recipe.seed)
+        rate = recipe.model.sample_rate
+        self.recipe, self.device = recipe, device
+        self.codec, self.terms = SpectralCodec(recipe.model).to(device), SpectralLoss(rate).to(device)
+        self.autocast = autocast(recipe.precision, device)
+        self.quantizer = QuantizerTrainer(self.codec.quantizer)
+        matrices = [p for block in (self.codec.encoder, self.codec.decoder) for p in block.parameters() if p.ndim == 2]
+        rest = [p for p in self.codec.parameters() if not any(p is m for m in matrices)]
+        self.pool = AudioPool(corpus, "train", recipe.data, recipe.seed, rate)
+        held = AudioPool(corpus, "heldout", recipe.data, 1, rate)
+        self.held = held.batch(48, recipe.data.seconds).to(device)
+        self.recent: deque[Tensor] = deque(maxlen=recipe.start_batches)  # of which the codebooks start
+        super().__init__(
+            out,
+            recipe.schedule.within(minutes),
+            {"codec": self.codec},
+            make_optimizers(matrices, rest, recipe.optimizer),
+            recipe.optimizer.clip,
+            recipe.log_every,
+            recipe.save_every,
+            recipe.save_every,
+        )
+
+    def loss(self) -> tuple[Tensor, dict[str, Any]]:
+        """Weighted distances between crops and their reconstructions, and each of them."""
+        audio = self.pool.batch(self.recipe.batch, self.recipe.data.seconds).to(self.device)
+        with self.autocast:
+            latent = self.codec.latent(audio).float()
+        quantized, commitment = self._quantized(latent.reshape(-1, latent.shape[-1]))
+        with self.autocast:
+            loudness = self.codec.loudness(quantized.view_as(latent))
+        # another place in the noise and the phases each time, so that none is learnt by heart
+        output = self.codec.waveform(*loudness, start=997 * self.step)[:, : audio.shape[1]]
+        terms = self.terms(output, audio) | {"commitment": commitment}
+        return sum(getattr(self.recipe.losses, name) * value for name, value in terms.items()), terms
+
+    def _quantized(self, flat: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents [M, D] after the quantiser, with a straight-through gradient, and the commitment (0-d); as they are
+        where it has not started."""
+        if not self.quantizer.started:
+            self.recent.append(flat.detach())
+            if self.step >= self.recipe.quantize_after:
+                self.quantizer.start(torch.cat(list(self.recent)))
+        if not self.quantizer.started:
+            return flat, flat.new_zeros(())
+        found = self.quantizer.update(flat.detach())
+        return flat + (found - flat).detach(), F.mse_loss(flat, found)
+
+    def validate(self) -> dict[str, float]:
+        """Losses on held-out crops."""
+        return validate(self.codec, self.terms, self.held)
+
+    @torch.inference_mode()
+    def listen(self) -> None:
+        """A reconstruction."""
+        audio = self.codec.decode(self.codec.encode(self.held[:1]))[0]
+        self.log.audio(self.step, "reconstruction", audio.cpu().numpy(), self.recipe.model.sample_rate)
+
+    def extra(self) -> dict[str, Any]:
+        """The quantiser's moving averages."""
+        return {"count": self.quantizer.count, "total": self.quantizer.total}
+
+    def restore_extra(self, saved: dict[str, Any]) -> None:
+        """The quantiser's moving averages, and the place in the pool."""
+        self.quantizer.count, self.quantizer.total = saved["count"].to(self.device), saved["total"].to(self.device)
+        self.quantizer.started = bool(self.codec.quantizer.embed.abs().sum() > 0)
+        self.pool.skip(saved["step"])
+
+    def write_weights(self) -> None:
+        """codec.safetensors."""
+        save_weights(self.out / "codec.safetensors", self.codec.state_dict())
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""The context encoder's own start: beats and chords from mixes alone, before the decoder learns with it.
+"""Pretraining of the context encoder: beats and chords from mixes alone, before the decoder is trained with it.
 
 A step costs a third of the decoder's: there is no target, and the decoder's layers are left out.
 """
@@ -6,15 +6,17 @@ A step costs a third of the decoder's: there is no target, and the decoder's lay
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stage.training.embedded.loop import Log, load_state, save_state
+from stage.training.embedded.loop import Training
+from stage.training.embedded.recipe import DecoderRecipe
 from stage.training.embedded.token_examples import Batch, Examples
+from stage.training.schedule import LinearSchedule
 
 
 def mixes(examples: Examples, number: int, rows: int, frames: int) -> Batch:
@@ -31,51 +33,55 @@ def on_the_beat(read: Tensor, phase: Tensor) -> float:
 
 
 @torch.inference_mode()
-def validate(trainee: nn.Module, held: Examples, frames: int) -> dict[str, float]:
+def validate(trainable: nn.Module, held: Examples, frames: int) -> dict[str, float]:
     """Losses and hits on held-out mixes."""
-    batch = mixes(held, 0, 48, frames).to(trainee.decoder.device)
-    x, _ = trainee.decoder.enter(batch.sequence)
-    losses = trainee.context_listener(x, batch)
+    batch = mixes(held, 0, 48, frames).to(trainable.decoder.device)
+    x, _ = trainable.decoder.enter(batch.sequence)
+    losses = trainable.context_heads(x, batch)
     return {f"context/{name}": float(value) for name, value in losses.items()} | {
-        "context/on the beat": on_the_beat(trainee.context_listener.read(x), batch.phase)
+        "context/on the beat": on_the_beat(trainable.context_heads.read(x), batch.phase)
     }
 
 
-def pretrain(
-    trainee: nn.Module, examples: Examples, held: Examples, recipe: dict, out: Path, log: Log, autocast
-) -> None:
-    """Train ``trainee.decoder.context`` by the recipe's ``context_first``; done once for a run, resumable."""
-    options, path = recipe["context_first"], out / "context.pt"
-    decoder, frames = trainee.decoder, int(options["seconds"] * examples.rate)
-    parts = nn.ModuleList([decoder.context, trainee.context_listener])
-    optimizer = torch.optim.AdamW(
-        parts.parameters(), lr=options["lr"], weight_decay=0.01, betas=(0.9, 0.95), fused=True
-    )
-    step, steps = 0, options["steps"]
-    if state := load_state(path):
-        parts.load_state_dict(state["parts"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
-    since = time.time()
-    while step < steps:
-        batch = mixes(examples, 10_000_000 + step, options["rows"], frames).to(decoder.device)
-        for group in optimizer.param_groups:
-            group["lr"] = options["lr"] * min(1.0, (step + 1) / 50, max(0.02, 2 * (1 - step / steps)))
-        with autocast:
-            losses = trainee.context_listener(decoder.enter(batch.sequence)[0], batch)
-            total = sum(recipe["losses"][name] * value for name, value in losses.items())
-        total.backward()
-        nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
-        optimizer.step()
-        trainee.zero_grad(set_to_none=True)
-        step += 1
-        if step % 20 == 0:
-            log.scalars(
-                step, {f"pretrain/{n}": v for n, v in losses.items()} | {"pretrain/seconds": (time.time() - since) / 20}
-            )
-            since = time.time()
-        if step % 200 == 0 or step == steps:
-            trainee.eval()
-            log.scalars(step, validate(trainee, held, frames))
-            trainee.train()
-            save_state(path, {"parts": parts.state_dict(), "optimizer": optimizer.state_dict(), "step": step})
+class Pretraining(Training):
+    """Steps of the context encoder and of the heads that read beats and chords from it, once for a run.
+
+    Its state is context.pt, its log is in a folder of its own.
+    """
+
+    state, log_folder = "context.pt", "pretrain"
+
+    def __init__(
+        self,
+        trainable: nn.Module,
+        examples: Examples,
+        held: Examples,
+        recipe: DecoderRecipe,
+        out: Path,
+        autocast: torch.autocast,
+    ):
+        options = recipe.context_first
+        self.trainable, self.examples, self.held, self.autocast = trainable, examples, held, autocast
+        self.recipe, self.rows, self.frames = recipe, options.rows, int(options.seconds * examples.rate)
+        parts = nn.ModuleList([trainable.decoder.context, trainable.context_heads])
+        optimizer = torch.optim.AdamW(
+            parts.parameters(), lr=options.lr, weight_decay=0.01, betas=(0.9, 0.95), fused=True
+        )
+        schedule = LinearSchedule(steps=options.steps, warmup=50, decay=0.5, floor=0.02)
+        super().__init__(out, schedule, {"parts": parts}, [optimizer], 1.0, log_every=20, save_every=200)
+
+    def loss(self) -> tuple[Tensor, dict[str, Any]]:
+        """Weighted losses of beats and chords."""
+        batch = mixes(self.examples, 10_000_000 + self.step, self.rows, self.frames).to(self.trainable.decoder.device)
+        with self.autocast:
+            losses = self.trainable.context_heads(self.trainable.decoder.enter(batch.sequence)[0], batch)
+            total = sum(getattr(self.recipe.losses, name) * value for name, value in losses.items())
+        return total, {f"pretrain/{name}": value for name, value in losses.items()}
+
+    def after_step(self) -> None:
+        """Drop the gradients of parts that are not trained here."""
+        self.trainable.zero_grad(set_to_none=True)
+
+    def validate(self) -> dict[str, float]:
+        """Losses and hits on held-out mixes."""
+        return validate(self.trainable, self.held, self.frames)

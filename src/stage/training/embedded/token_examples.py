@@ -1,9 +1,7 @@
 """Training examples from token views: which contexts, which crop, which prompt (method: STAGE, training protocol).
 
 A batch has one layout (kinds of context and lengths), so that no column is padding. Part of some targets is hidden from
-the
-decoder, though not from the loss: what it cannot copy from its own past it has to hear in the context or read in the
-prompt.
+the decoder, though not from the loss: what it cannot copy from its own past it has to take from context and prompt.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from torch import Tensor
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.prefix import Row, row, trim
+from stage.training.embedded.recipe import BatchOptions, TextOptions
 
 LAYOUTS = {"click": (True, False), "mix": (False, True), "both": (True, True), "none": (False, False)}
 """Which of (grid, mix) a layout holds; "both" needs a decoder that takes two kinds of context."""
@@ -28,8 +27,7 @@ class Batch:
     sequence: the rows, ready for the decoder, trimmed. target: [B, K, T] int64. prompts: B texts,
     "" where dropped. phase: [B, S, 4] cosine and sine of the place in the beat and in the bar of
     the frame that each column predicts. chord: [B, S, 13] root (index, 12 = none) and pitch
-    classes, root -1 where there is none to hear. density: [B] 0..1 of the target's playing, -1
-    where no prompt tells it.
+    classes, root -1 where the row has no mix. density: [B] 0..1 of the target's playing, -1 where there is no prompt.
     """
 
     sequence: Row
@@ -58,17 +56,30 @@ class Batch:
 class Examples:
     """Draws batches from views; what batch n holds depends on the seed and n alone."""
 
-    def __init__(self, views: list[dict], config: DecoderConfig, recipe: dict, frame_rate: float, seed: int):
-        self.views, self.config, self.recipe, self.rate, self.seed = views, config, recipe, frame_rate, seed
+    def __init__(
+        self,
+        views: list[dict],
+        config: DecoderConfig,
+        options: BatchOptions,
+        text: TextOptions,
+        frame_rate: float,
+        seed: int,
+    ):
+        """Raises StageError for layouts that the model does not take, and for a stem that no view has."""
+        self.views, self.config, self.options, self.text = views, config, options, text
+        self.rate, self.seed = frame_rate, seed
         self.layouts = [name for name, kinds in LAYOUTS.items() if any(kinds) and sum(kinds) <= len(config.contexts)]
-        if lost := [
-            name for name, share in recipe["batch"]["layouts"].items() if share and name not in (*self.layouts, "none")
-        ]:
+        if lost := [name for name, share in options.layouts.items() if share and name not in (*self.layouts, "none")]:
             raise StageError(
-                f"layouts {', '.join(lost)} of the recipe need two kinds of context, and its model takes"
-                f" {', '.join(config.contexts)}"
+                f"the model takes {' and '.join(config.contexts)}, and batch.layouts {', '.join(lost)} do not fit it:"
+                f" choose among {', '.join((*self.layouts, 'none'))}"
             )
         self.by_stem = {s: [v for v in views if f"stem.{s}" in v] for s in config.stems}
+        if absent := [s for s, found in self.by_stem.items() if not found]:
+            raise StageError(
+                f"none of the {len(views)} views has {' or '.join(absent)} and another stem: stage train views encodes"
+                " songs that have them"
+            )
         self.sounding = {
             id(v): {s: self._sounding(v[f"stem.{s}"]) for s in config.stems if f"stem.{s}" in v} for v in views
         }
@@ -99,15 +110,15 @@ class Examples:
         def draw() -> float:
             return float(torch.rand(1, generator=generator))
 
-        options = self.recipe["batch"]
-        hide = options["hide"] if layout is None else 0.0
+        options = self.options
+        hide = options.hide if layout is None else 0.0
         if layout is None:
-            layout = _pick(options["layouts"], draw())
-        frames = frames or int(self.rate * options["seconds"][int(draw() * len(options["seconds"]))])
-        drawn = frames if draw() < options["whole_context"] else int(frames * (0.5 + 0.5 * draw()))
+            layout = _pick(options.layouts, draw())
+        frames = frames or int(self.rate * options.seconds[int(draw() * len(options.seconds))])
+        drawn = frames if draw() < options.whole_context else int(frames * (0.5 + 0.5 * draw()))
         crop = crop or drawn
         contexts = LAYOUTS[layout]
-        rows = rows or max(2, int(options["columns"] / (frames + crop * sum(contexts))))
+        rows = rows or max(2, int(options.columns / (frames + crop * sum(contexts))))
         cut = [self._example(generator, frames, stem, layout) for _ in range(rows)]
         laid, phases, chords, prompts = [], [], [], []
         for i, example in enumerate(cut):
@@ -135,14 +146,14 @@ class Examples:
                 share, place = 0.2 + 0.6 * draw(), draw()
                 start = sequence.first + 1 + int((1 - share) * place * frames)
                 columns[:, start : start + int(share * frames)] = self.config.pad
-        told = [e["view"]["meta"]["density"][e["stem"]] if prompt else -1.0 for e, prompt in zip(cut, prompts)]
+        density = [e["view"]["meta"]["density"][e["stem"]] if prompt else -1.0 for e, prompt in zip(cut, prompts)]
         return Batch(
             sequence,
             torch.stack([e["target"] for e in cut]),
             prompts,
             torch.stack(phases)[:, kept],
             torch.stack(chords)[:, kept],
-            torch.tensor(told),
+            torch.tensor(density),
         )
 
     def _contexts(self, example: dict, wanted: tuple[bool, bool], crop: int) -> list[Tensor | None]:
@@ -152,7 +163,7 @@ class Examples:
         return [grid, mix] if len(self.config.contexts) == 2 else [grid if mix is None else mix]
 
     def _example(self, generator: torch.Generator, frames: int, stem: str | None, layout: str) -> dict:
-        stem = stem or _pick(self.recipe["batch"]["stems"], float(torch.rand(1, generator=generator)))
+        stem = stem or _pick(self.options.stems, float(torch.rand(1, generator=generator)))
         views = self.by_stem[stem]
         for _ in range(8):  # a crop in which the target hardly plays teaches little
             found = views[int(torch.randint(len(views), (1,), generator=generator))]
@@ -161,7 +172,7 @@ class Examples:
             if self.sounding[id(found)][stem][start : start + frames].float().mean() > 0.5:
                 break
         drawn = float(torch.rand(1, generator=generator))  # in every layout, so that all of them cut the same examples
-        clean = layout == "click" or drawn < self.recipe["batch"]["clean_grid"]
+        clean = layout == "click" or drawn < self.options.clean_grid
 
         def cut(name: str) -> Tensor:
             piece = found[name][:, start : start + frames].long()
@@ -181,8 +192,8 @@ class Examples:
             "view": found,
         }
 
-    def _labels(self, example: dict, count: int, heard: int, beat: bool) -> tuple[Tensor, Tensor]:
-        """Phases [count, 4] and chords [count, 13] of the frames from the crop's start on."""
+    def _labels(self, example: dict, count: int, mixed: int, beat: bool) -> tuple[Tensor, Tensor]:
+        """Phases [count, 4] and chords [count, 13] of the frames from the crop's start on; chords for ``mixed``."""
         times = example["start"] + (torch.arange(count) + 0.5) / self.rate
         beats = example["view"]["beats"]
         phase = torch.zeros(count, 4)
@@ -196,24 +207,24 @@ class Examples:
         chord = torch.zeros(count, 13)
         chord[:, 0] = -1
         for c in example["view"]["chords"]:
-            inside = (times >= c[0]) & (times < c[1]) & (torch.arange(count) < heard)
+            inside = (times >= c[0]) & (times < c[1]) & (torch.arange(count) < mixed)
             chord[inside, 0] = c[2] if c[2] >= 0 else 12
             chord[inside, 1:] = c[3:]
         return phase, chord
 
     def _prompt(self, example: dict, generator: torch.Generator) -> str:
-        options, meta = self.recipe["text"], example["view"]["meta"]
+        options, meta = self.text, example["view"]["meta"]
         draws = torch.rand(3, generator=generator).tolist()
-        if draws[0] < options["dropout"]:
+        if draws[0] < options.dropout:
             return ""
-        if draws[1] < options["tags"]:  # the paper's form
+        if draws[1] < options.tags:  # the paper's form
             text = f"Genres: {meta['genre']}. Moods: {', '.join(meta['moods'][:3])}."
         else:
             own = meta["stem_captions"].get(example["stem"]) or meta["captions"]
-            pool = own if draws[1] < options["stem"] else meta["captions"]
+            pool = own if draws[1] < options.stem else meta["captions"]
             text = pool[int(draws[2] * len(pool))]
         words = text.split()
-        kept = torch.rand(len(words), generator=generator) >= options["word_dropout"]
+        kept = torch.rand(len(words), generator=generator) >= options.word_dropout
         return " ".join(w for w, keep in zip(words, kept) if keep)
 
 

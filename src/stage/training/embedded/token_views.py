@@ -1,106 +1,95 @@
 """Songs to token views: everything a training example is cut from, encoded once.
 
-A view of a song holds, all on one time line: each target stem, a mix for each target (a random
-non-empty subset of the other stems, treated like a real recording), the clicks of the beats, and
-a grid as a tracker would find it, with its errors. Speed and pitch are changed for a share of
-the views, alike for every part (arXiv 2504.05690, training protocol).
+A view of a song holds, all on one time line: each target stem, a mix for each target (a random non-empty subset of the
+other stems, treated like a real recording), the clicks of the beats, and a grid with the errors of a tracker. Speed and
+pitch are changed for a share of the views, alike for every part (arXiv 2504.05690, training protocol).
 """
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from stage.beats.grid import BeatGrid, click_track
-from stage.corpus.read import CorpusSong
-from stage.errors import MissingExtra
+from stage.corpus.read import CorpusSong, songs
+from stage.data.examples import stretch
+from stage.errors import StageError
 from stage.models.codec import Codec, encode_long
+from stage.training import fingerprint
 from stage.training.embedded.augment import add_noise, add_room, random_eq, random_gain, uniform
+from stage.training.embedded.recipe import DecoderRecipe, TrackerErrors, ViewOptions
+from stage.training.state import save_weights
 
 
-def stretch(audio: np.ndarray, rate: int, speed: float, semitones: float) -> np.ndarray:
-    """Change speed and pitch of mono audio [N] -> [N / speed] (Signalsmith Stretch)."""
-    try:
-        import python_stretch
-    except ImportError:
-        raise MissingExtra("speed and pitch augmentation", "train") from None
-    engine = python_stretch.Signalsmith.Stretch()
-    engine.preset(1, rate)
-    engine.setTransposeSemitones(semitones)
-    engine.setTimeFactor(speed)
-    return np.asarray(engine.process(audio[None].astype(np.float32)))[0]
-
-
-def recorded(mix: Tensor, generator: torch.Generator, options: dict, rate: int) -> Tensor:
+def recorded(mix: Tensor, generator: torch.Generator, options: ViewOptions, rate: int) -> Tensor:
     """What a real recording may have gone through. mix: [1, N] -> [1, N]."""
-    mix = random_eq(mix, generator, options["eq_db"], rate)
-    if float(torch.rand(1, generator=generator)) < options["room"]:
+    mix = random_eq(mix, generator, options.eq_db, rate)
+    if float(torch.rand(1, generator=generator)) < options.room:
         mix = add_room(mix, generator, rate)
-    mix = random_gain(mix, generator, *options["gain_db"])
-    if float(torch.rand(1, generator=generator)) < options["noise"]:
+    mix = random_gain(mix, generator, *options.gain_db)
+    if float(torch.rand(1, generator=generator)) < options.noise:
         mix = add_noise(mix, generator, -70, -40)
     return mix
 
 
-def tracked(grid: BeatGrid, generator: torch.Generator, options: dict) -> BeatGrid:
+def tracked(grid: BeatGrid, generator: torch.Generator, options: TrackerErrors) -> BeatGrid:
     """The grid as a beat tracker may find it: jitter, an offset, lost downbeats, half or double tempo."""
     times, numbers = grid.times.copy(), grid.numbers.copy()
     draw = float(torch.rand(1, generator=generator))
     meter = int(numbers.max()) if len(numbers) else 4
-    if draw < options["half"]:
+    if draw < options.half:
         times, numbers = times[::2], np.arange(len(times[::2])) % meter + 1
-    elif draw < options["half"] + options["double"] and len(times) > 1:
+    elif draw < options.half + options.double and len(times) > 1:
         between = (times[1:] + times[:-1]) / 2
         times = np.sort(np.concatenate([times, between]))
         numbers = np.arange(len(times)) % meter + 1
-    if float(torch.rand(1, generator=generator)) < options["rotate"]:
+    if float(torch.rand(1, generator=generator)) < options.rotate:
         numbers = (numbers + int(torch.randint(1, 4, (1,), generator=generator)) - 1) % meter + 1
-    jitter = options["jitter"] * torch.randn(len(times), generator=generator, dtype=torch.float64).numpy()
-    times = times + jitter + options["jitter"] * float(torch.randn(1, generator=generator))
+    jitter = options.jitter * torch.randn(len(times), generator=generator, dtype=torch.float64).numpy()
+    times = times + jitter + options.jitter * float(torch.randn(1, generator=generator))
     keep = np.concatenate([[True], np.diff(times) > 0.05]) & (times >= 0) if len(times) else np.zeros(0, bool)
     return BeatGrid(times[keep], numbers[keep])
 
 
-def view(song: CorpusSong, codec: Codec, recipe: dict, seed: int) -> tuple[dict[str, Tensor], dict]:
-    """Tokens [K, T] uint16 of one view, and what is known about it.
+def view(song: CorpusSong, codec: Codec, recipe: DecoderRecipe, seed: int) -> tuple[dict[str, Tensor], dict]:
+    """Tokens [K, T] uint16 of one view, and its metadata.
 
-    Returns (tensors, meta). Tensors: ``stem.NAME``, ``mix.NAME`` (the mix for this target),
-    ``click``, ``grid``, and labels: ``beats`` [n, 2] (seconds, number), ``chords`` [m, 15]
-    (start, end, root or -1, twelve pitch classes).
+    Returns (tensors, meta). Tensors: ``stem.NAME`` and ``mix.NAME`` (the mix for this target) of each target that
+    sounds and has other stems beside it, ``click``, ``grid``, and labels: ``beats`` [n, 2] (seconds, number),
+    ``chords`` [m, 15] (start, end, root or -1, twelve pitch classes).
     """
     generator = torch.Generator().manual_seed(seed)
-    rate, options = codec.sample_rate, recipe["views"]
-    speed = (
-        float(uniform(generator, 0.8, 1.2, 1)) if float(torch.rand(1, generator=generator)) < options["speed"] else 1.0
-    )
+    rate, options = codec.sample_rate, recipe.views
+    speed = float(uniform(generator, 0.8, 1.2, 1)) if float(torch.rand(1, generator=generator)) < options.speed else 1.0
     pitch = (
         int(torch.randint(-4, 5, (1,), generator=generator))
-        if float(torch.rand(1, generator=generator)) < options["pitch"]
+        if float(torch.rand(1, generator=generator)) < options.pitch
         else 0
     )
     stems = {name: song.stem(name) for name in song.stems}
     if speed != 1.0 or pitch:
-        stems = {n: stretch(a, rate, speed, 0 if n == "drums" else pitch) for n, a in stems.items()}
+        stems = {n: stretch(a[None], rate, speed, 0 if n == "drums" else pitch)[0] for n, a in stems.items()}
     length = min(len(audio) for audio in stems.values())
     parts = {}
-    for name in recipe["stems"]:
-        if name in stems and np.abs(stems[name]).max() > 0.01:
-            others = [n for n in stems if n != name]
-            many = max(1, sum(bool(torch.rand(1, generator=generator) < options["keep"]) for _ in others))
+    for name in recipe.stems:
+        others = [n for n in stems if n != name]
+        if name in stems and others and np.abs(stems[name]).max() > 0.01:
+            many = max(1, sum(bool(torch.rand(1, generator=generator) < options.keep) for _ in others))
             order = torch.randperm(len(others), generator=generator)[:many].tolist()
             mix = torch.from_numpy(sum(stems[others[i]][:length] for i in order))[None]
             parts[f"stem.{name}"] = random_gain(
-                torch.from_numpy(stems[name][:length])[None], generator, *options["target_db"]
+                torch.from_numpy(stems[name][:length])[None], generator, *options.target_db
             )
             parts[f"mix.{name}"] = recorded(mix, generator, options, rate)
     beats = BeatGrid(np.asarray(song.beats) / speed, np.asarray(song.numbers))
-    for name, grid in (("click", beats), ("grid", tracked(beats, generator, options["tracker"]))):
+    for name, grid in (("click", beats), ("grid", tracked(beats, generator, options.tracker))):
         clicks = click_track(grid, length / rate, rate)[:length]
         parts[name] = torch.from_numpy(np.pad(clicks, (0, length - len(clicks))))[None]
     codes = encode_long(codec, torch.cat(list(parts.values())).float())
@@ -127,7 +116,7 @@ def _chord(chord: dict, speed: float, pitch: int) -> list[float]:
 
 
 def prepare(
-    recipe: dict,
+    recipe: DecoderRecipe,
     corpus: Path,
     split: str,
     out: Path,
@@ -135,35 +124,41 @@ def prepare(
     worker: int = 0,
     workers: int = 1,
     limit: int | None = None,
-    on_song=None,
+    on_song: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Encode a view of every song of a split into ``out/<split>``; finished ones are skipped.
+    """Encode a view of every song of a split into ``out/<split>``; those of the same song, recipe and codec are kept.
 
-    Run by several processes at once, each takes every ``workers``-th song. Returns how many songs
-    there are. One file a song: resumable, written whole or not at all.
+    Run by several processes at once, each takes every ``workers``-th song. One file a song: resumable, written whole or
+    not at all. on_song: called with the songs done and in all. Returns how many songs there are.
     """
-    folder = Path(out) / split
-    folder.mkdir(parents=True, exist_ok=True)
-    songs = sorted(Path(corpus, split).glob("[!.]*/song.json"))[:limit]
-    for index, path in enumerate(songs):
-        target = folder / f"{path.parent.name}.safetensors"
-        if index % workers == worker and not target.exists():
-            tensors, meta = view(CorpusSong(path.parent), codec, recipe, recipe["seed"] * 1_000_003 + index)
-            partial = target.with_suffix(".partial")
-            save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"meta": json.dumps(meta)})
-            os.replace(partial, target)
+    codec_key = fingerprint.weights(codec)
+    found = songs(corpus, split)[:limit]
+    for index, song in enumerate(found):
+        target = Path(out) / split / f"{song.folder.name}.safetensors"
+        key = fingerprint.digest([recipe.views, recipe.stems, recipe.seed, codec_key, fingerprint.folder(song.folder)])
+        if index % workers == worker and not fingerprint.is_made(target, key):
+            tensors, meta = view(song, codec, recipe, recipe.seed * 1_000_003 + index)
+            save_weights(target, tensors, {"meta": json.dumps(meta), "key": key, "codec": codec_key})
         if on_song is not None:
-            on_song(index + 1, len(songs))
-    return len(songs)
+            on_song(index + 1, len(found))
+    return len(found)
 
 
-def load_views(folder: Path) -> list[dict]:
-    """All views of a folder, in memory: tensors and ``meta``."""
-    from safetensors import safe_open
+def load_views(folder: Path, codec: Codec | None = None) -> list[dict]:
+    """All views of a folder, in memory: tensors and ``meta``.
 
-    views = []
+    Raises StageError where there is none, one is damaged, or one was encoded by another codec than the one given.
+    """
+    views, codec_key = [], None if codec is None else fingerprint.weights(codec)
     for path in sorted(Path(folder).glob("*.safetensors")):
-        with safe_open(str(path), "pt") as file:
-            meta = json.loads(file.metadata()["meta"])
-        views.append({**load_file(path), "meta": meta})
+        try:
+            with safe_open(str(path), "pt") as file:
+                known = file.metadata() or {}
+            views.append({**load_file(path), "meta": json.loads(known["meta"])})
+        except (OSError, SafetensorError, KeyError, ValueError):
+            raise StageError(f"{path} is damaged: delete it, and stage train views makes it again") from None
+        if codec_key and known.get("codec", codec_key) != codec_key:
+            raise StageError(f"{path} was encoded by another codec: give its --codec, or make the views again")
+    if not views:
+        raise StageError(f"no views in {folder}: stage train views makes them")
     return views

@@ -1,19 +1,19 @@
 """Training of the beat network for music without drums (`stage.beats.beattcn`), on songs whose beats are known.
 
-Each song is heard as one or more random subsets of its stems, mostly without drums, treated like a real recording; a
-share of what is heard are metronomes. The features are computed once and kept.
+Each song gives one or more versions: random subsets of its stems, mostly without drums, treated like a real recording;
+a share of them are metronomes. The features are computed once and kept.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 from torch.nn import functional as F
 
 from stage.audio.files import resample
@@ -22,31 +22,36 @@ from stage.beats.beattcn import BeatTcn
 from stage.beats.grid import BeatGrid, click_track
 from stage.beats.tracker import PEAK
 from stage.corpus.read import CorpusSong, songs
+from stage.errors import StageError
+from stage.training import fingerprint
 from stage.training.embedded.augment import add_noise, add_room, random_eq, uniform
-from stage.training.embedded.loop import Log, Schedule, load_state, save_state
+from stage.training.embedded.loop import Training, started
+from stage.training.embedded.recipe import TrackerData, TrackerRecipe
+from stage.training.state import save_weights
 
 BEAT, DOWNBEAT, NEITHER = range(3)
+WEIGHTS = "beattcn.safetensors"
 
 
-def heard(song: CorpusSong, options: dict, generator: torch.Generator) -> tuple[np.ndarray, BeatGrid]:
-    """One thing to hear, mono float32 [N] at 22,050 Hz, and its beats."""
+def version(song: CorpusSong, options: TrackerData, generator: torch.Generator) -> tuple[np.ndarray, BeatGrid]:
+    """One version of a song, mono float32 [N] at 22,050 Hz, and its beats."""
 
     def draw() -> float:
         return float(torch.rand(1, generator=generator))
 
     grid = BeatGrid(song.beats, song.numbers)
-    if draw() < options["clicks"]:
+    if draw() < options.clicks:
         bpm, start = float(uniform(generator, 60, 200, 1)), float(uniform(generator, 0, 0.6, 1))
         grid = BeatGrid.regular(bpm, int(torch.randint(2, 5, (1,), generator=generator)), song.seconds, start)
         audio = click_track(grid, song.seconds, RATE, accents=draw() < 0.7)
     else:
-        names = [name for name in song.stems if name != "drums" or draw() < options["drums"]] or list(song.stems)
-        kept = [name for name in names if draw() < options["keep"]] or names
+        names = [name for name in song.stems if name != "drums" or draw() < options.drums] or list(song.stems)
+        kept = [name for name in names if draw() < options.keep] or names
         audio = resample(song.mix(tuple(kept)), song.rate, RATE)
-    sound = random_eq(torch.from_numpy(audio)[None], generator, options["eq_db"], RATE)
-    if draw() < options["room"]:
+    sound = random_eq(torch.from_numpy(audio)[None], generator, options.eq_db, RATE)
+    if draw() < options.room:
         sound = add_room(sound, generator, RATE)
-    if draw() < options["noise"]:
+    if draw() < options.noise:
         sound = add_noise(sound, generator, -70, -40)
     return sound[0].numpy(), grid
 
@@ -63,35 +68,42 @@ def labels(grid: BeatGrid, frames: int) -> Tensor:
     return result / result.sum(1, keepdim=True)
 
 
-def prepare(recipe: dict, corpus: Path, split: str, out: Path, worker: int = 0, workers: int = 1) -> int:
-    """Features of every song of a split into ``out/features/<split>``; finished ones are skipped.
+def prepare(recipe: TrackerRecipe, corpus: Path, split: str, out: Path, worker: int = 0, workers: int = 1) -> int:
+    """Features of every song of a split into ``out/features/<split>``; those of the same song and recipe are kept.
 
     One file a song: features [views, T, 272] float16 and classes [views, T, 3]. Returns how many songs there are.
     """
-    folder = out / "features" / split
-    folder.mkdir(parents=True, exist_ok=True)
+    place = out / "features" / split
     found = songs(corpus, split)
     for index, song in enumerate(found):
-        target = folder / f"{song.folder.name}.safetensors"
-        if index % workers != worker or target.exists():
+        target = place / f"{song.folder.name}.safetensors"
+        key = fingerprint.digest([recipe.data, recipe.seed, fingerprint.folder(song.folder)])
+        if index % workers != worker or fingerprint.is_made(target, key):
             continue
-        generator = torch.Generator().manual_seed(recipe["seed"] * 1_000_003 + index)
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + index)
         views, classes = [], []
-        for _ in range(recipe["data"]["views"]):
-            audio, grid = heard(song, recipe["data"], generator)
+        for _ in range(recipe.data.views):
+            audio, grid = version(song, recipe.data, generator)
             views.append(features(audio * (PEAK / max(float(np.abs(audio).max()), 1e-4))))
             classes.append(labels(grid, len(views[-1])))
-        partial = target.with_suffix(".partial")
-        save_file({"features": torch.from_numpy(np.stack(views)).half(), "classes": torch.stack(classes)}, partial)
-        os.replace(partial, target)
+        tensors = {"features": torch.from_numpy(np.stack(views)).half(), "classes": torch.stack(classes)}
+        save_weights(target, tensors, {"key": key})
     return len(found)
 
 
 class Views:
-    """Everything that was prepared, in memory; batch n depends on the seed and n alone."""
+    """Everything that was prepared in a folder, in memory; batch n depends on the seed and n alone."""
 
     def __init__(self, folder: Path, seed: int, stretch: float = 0.0):
-        self.files = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
+        """Raises StageError where there is nothing, or a file is damaged."""
+        self.files = []
+        for path in sorted(folder.glob("*.safetensors")):
+            try:
+                self.files.append(load_file(path))
+            except (OSError, SafetensorError):
+                raise StageError(f"{path} is damaged: delete it, and the next start makes it again") from None
+        if not self.files:
+            raise StageError(f"no features in {folder}: stage train tracker computes them from the corpus")
         self.seed, self.stretch = seed, stretch
 
     def batch(self, number: int, size: int, frames: int) -> tuple[Tensor, Tensor]:
@@ -115,68 +127,60 @@ def entropy(logits: Tensor, classes: Tensor) -> Tensor:
     return -(classes * F.log_softmax(logits, -1)).sum(-1).mean()
 
 
-def train(recipe: dict, corpus: Path, out: Path, minutes: float | None = None, device: str = "cpu") -> Path:
-    """Train the network by ``recipe``; resumes what it finds in ``out``. Returns the path of the weights."""
-    for split in ("heldout", "train"):
-        prepare(recipe, corpus, split, out)
-    torch.manual_seed(recipe["seed"])
-    network = BeatTcn(**recipe["model"]).to(device)
-    matrices, rest = [], []
-    for p in network.parameters():
-        (matrices if p.ndim > 1 else rest).append(p)
-    options = recipe["optimizer"]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": options["weight_decay"]}, {"params": rest, "weight_decay": 0.0}],
-        lr=options["lr"],
-    )
-    views, held = (
-        Views(out / "features" / "train", recipe["seed"], recipe["stretch"]),
-        Views(out / "features" / "heldout", 7),
-    )
-    schedule, log, step, spent = Schedule(minutes=minutes, **recipe["schedule"]), Log(out), 0, 0.0
-    if state := load_state(out / "state.pt"):
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-    clock = time.time() - spent
+def train(recipe: TrackerRecipe, corpus: Path, out: Path, minutes: float | None = None, device: str = "cpu") -> Path:
+    """Train the network; goes on with what it finds in ``out``. Returns the path of the weights.
 
-    def checkpoint() -> None:
-        save_state(
-            out / "state.pt",
-            {
-                "network": network.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-                "spent": time.time() - clock,
-            },
+    Raises StageError, and Stopped after a signal.
+    """
+    with started(out, recipe):
+        for split in ("heldout", "train"):
+            prepare(recipe, corpus, split, out)
+        TrackerTraining(recipe, out, minutes, torch.device(device)).run()
+    return out / WEIGHTS
+
+
+class TrackerTraining(Training):
+    """Steps of the beat network's training, on features that were computed before."""
+
+    def __init__(self, recipe: TrackerRecipe, out: Path, minutes: float | None, device: torch.device):
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.device = recipe, device
+        self.network = BeatTcn(recipe.model.width, recipe.model.layers).to(device)
+        matrices, rest = [], []
+        for p in self.network.parameters():
+            (matrices if p.ndim > 1 else rest).append(p)
+        options = recipe.optimizer
+        groups = [{"params": matrices, "weight_decay": options.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        self.views = Views(out / "features" / "train", recipe.seed, recipe.stretch)
+        self.held = Views(out / "features" / "heldout", 7)
+        super().__init__(
+            out,
+            recipe.schedule.within(minutes),
+            {"network": self.network},
+            [torch.optim.AdamW(groups, lr=options.lr, betas=options.betas)],
+            options.clip,
+            recipe.log_every,
+            recipe.save_every,
         )
-        save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, out / "beattcn.safetensors")
 
-    while schedule.progress(step, time.time() - clock) < 1:
-        heard_, classes = (x.to(device) for x in views.batch(step, recipe["batch"], recipe["frames"]))
-        value = entropy(network(heard_, recipe["dropout"]), classes)
-        for group in optimizer.param_groups:
-            group["lr"] = options["lr"] * schedule.factor(step, time.time() - clock)
-        value.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), options["clip"])
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        if step % recipe["log_every"] == 0:
-            log.scalars(step, {"loss": value})
-        if step % recipe["save_every"] == 0:
-            log.scalars(step, {"valid/loss": validate(network, held, recipe)})
-            checkpoint()
-    log.scalars(step, {"valid/loss": validate(network, held, recipe)})
-    checkpoint()
-    return out / "beattcn.safetensors"
+    def loss(self) -> tuple[Tensor, dict[str, Any]]:
+        """Cross-entropy on a batch."""
+        batch = self.views.batch(self.step, self.recipe.batch, self.recipe.frames)
+        spectra, classes = (x.to(self.device) for x in batch)
+        value = entropy(self.network(spectra, self.recipe.dropout), classes)
+        return value, {"loss": value}
+
+    def validate(self) -> dict[str, float]:
+        """Loss on held-out songs."""
+        return {"valid/loss": validate(self.network, self.held, self.recipe.frames)}
+
+    def write_weights(self) -> None:
+        """beattcn.safetensors, in float16."""
+        save_weights(self.out / WEIGHTS, {name: value.half() for name, value in self.network.state_dict().items()})
 
 
 @torch.inference_mode()
-def validate(network: BeatTcn, held: Views, recipe: dict) -> float:
-    """Loss on held-out songs."""
-    network.eval()
-    features_, classes = held.batch(0, 32, recipe["frames"])
-    value = float(entropy(network(features_.to(next(network.parameters()).device)).cpu(), classes))
-    network.train()
-    return value
+def validate(network: BeatTcn, held: Views, frames: int) -> float:
+    """Loss on held-out songs, by a network that is in evaluation mode."""
+    spectra, classes = held.batch(0, 32, frames)
+    return float(entropy(network(spectra.to(next(network.parameters()).device)).cpu(), classes))

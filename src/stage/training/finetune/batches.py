@@ -1,10 +1,8 @@
-"""From numbers to rows: which examples a step takes, who cuts them, and how they become tokens on the device.
+"""From numbers to rows: which examples a step takes, how they are cut, and how they become tokens on the device.
 
 Example n depends on the recipe and n alone, and step s of a run takes the numbers s * E .. (s + 1) * E - 1, E examples
-a step
-over all devices and passes. So a run goes on exactly after any stop, with any number of workers, and on any number of
-devices
-that E can be shared out to. Torch's own randomness (dropout) is seeded anew for each pass for the same reason.
+a step over all devices and passes. So a run goes on exactly after any stop, with any number of workers, and on any
+number of devices that divides E. Torch's own randomness (dropout) is seeded anew for each pass for the same reason.
 """
 
 from __future__ import annotations
@@ -31,17 +29,16 @@ from stage.training.finetune.recipe import Loader
 UNDROPPED = {"whole_context": 1.0, "context_dropout": 0.0, "text_dropout": 0.0, "word_dropout": 0.0}
 """``CutOptions`` under which an example is whole."""
 PLAIN = UNDROPPED | {"speed_probability": 0.0, "pitch_probability": 0.0, "click_pairs": True}
-"""And as it was recorded."""
+"""Under which it is also neither sped up nor transposed."""
 AGAIN, TRIES = 1 << 40, 8
-"""An example that cannot be cut (a broken file) gives way to number + AGAIN, and so on: the same one in every run."""
+"""An example that cannot be cut (a broken file) is replaced by number + AGAIN, and so on: the same one in every run."""
 
 
 @dataclass(frozen=True)
 class Loaded:
     """Examples of one pass. target: audio [B, N] float32, or codes [B, K, T] int64.
 
-    contexts: B times audio [M], codes [K, F], or None where there is none or it was dropped. skipped: what could not be
-    cut, in words.
+    contexts: B times audio [M], codes [K, F], or None where it was dropped. skipped: messages of what could not be cut.
     """
 
     numbers: list[int]
@@ -119,12 +116,11 @@ class Order(Sampler):
 
 def loader(cut: Callable[[int], Example], order: Order, options: Loader) -> DataLoader:
     """Passes in order, cut ahead of time by worker processes."""
-    own = torch.Generator().manual_seed(
-        0
-    )  # a loader draws a seed for its workers: not from the generator that dropout uses
+    # a loader draws a seed for its workers: not from the generator that dropout uses
+    generator = torch.Generator().manual_seed(0)
     many = dict(num_workers=options.workers, prefetch_factor=options.prefetch) if options.workers else {}
     return DataLoader(
-        Cuts(cut), batch_sampler=order, collate_fn=collate, generator=own, worker_init_fn=_undisturbed, **many
+        Cuts(cut), batch_sampler=order, collate_fn=collate, generator=generator, worker_init_fn=_undisturbed, **many
     )
 
 
@@ -136,7 +132,7 @@ def _undisturbed(worker: int) -> None:
 
 
 class Waiting:
-    """An iterator that measures how long its user waits for it."""
+    """An iterator that measures the seconds that are spent in it."""
 
     def __init__(self, source: Iterator[Any]):
         self.source, self.seconds = iter(source), 0.0
@@ -160,24 +156,23 @@ def encode(loaded: Loaded, codec: Codec, device: torch.device) -> Loaded:
     """Audio to codes, targets and contexts in one batch; what is encoded already stays as it is.
 
     Contexts are filled up with silence to the targets' length, so that an example's codes do not depend on its
-    neighbours; the last
-    frames of a cropped context hear that silence.
+    neighbours; that silence reaches into the last frames of a cropped context.
     """
     if not loaded.target.is_floating_point():
         return loaded
     size = loaded.target.shape[1]
-    heard = [i for i, context in enumerate(loaded.contexts) if context is not None]
-    fitted = [torch.nn.functional.pad(loaded.contexts[i], (0, size - len(loaded.contexts[i]))) for i in heard]
+    present = [i for i, context in enumerate(loaded.contexts) if context is not None]
+    fitted = [torch.nn.functional.pad(loaded.contexts[i], (0, size - len(loaded.contexts[i]))) for i in present]
     codes = codec.encode(torch.cat([loaded.target, *(one[None] for one in fitted)]).to(device)).cpu().clone()
     contexts: list[Tensor | None] = [None] * len(loaded.contexts)
-    for place, i in enumerate(heard, start=len(loaded.target)):
+    for place, i in enumerate(present, start=len(loaded.target)):
         contexts[i] = codes[place, :, : -(-len(loaded.contexts[i]) // codec.hop)]
     return replace(loaded, target=codes[: len(loaded.target)], contexts=contexts)
 
 
 def lay(config: DecoderConfig, loaded: Loaded, roll: int = 0) -> Row:
-    """Encoded examples as the rows of a training step, on the CPU. roll: give each row the context of another one, so
-    many further on.
+    """Encoded examples as the rows of a training step, on the CPU. roll: each row gets the context of the row so many
+    further on.
 
     Clicks go where the model has a place for them (a ``grid`` context), else where mixes go, as in the paper.
     """
@@ -193,7 +188,12 @@ def lay(config: DecoderConfig, loaded: Loaded, roll: int = 0) -> Row:
 
 @torch.no_grad()
 def read_text(text: TextEncoder, prompts: list[str]) -> tuple[Tensor, Tensor]:
-    """Embeddings [B, L, text_dim] and mask [B, L] of a frozen text encoder, as tensors that a backward pass may
+    """Embeddings [B, L, text_dim] and mask [B, L] of a frozen text encoder, as tensors that a backward pass can
     keep."""
     embedded, mask = text.encode(prompts)
     return embedded.clone(), mask.clone()
+
+
+def flat(sequence: Any) -> tuple:
+    """A row as the six plain values that wrappers of modules can hand on."""
+    return sequence.columns, sequence.attend, sequence.positions, sequence.segments, sequence.first, sequence.frames

@@ -1,22 +1,25 @@
 """Checkpoints of a run: a folder for each step, whole or not at all, the last and the best kept.
 
-RUN/checkpoints/step-00001000/state.pt     tensors: moving weights, their average, the optimizer's moments
+RUN/checkpoints/step-00001000/state.pt     tensors: trained weights, their average, the optimizer's moments
                              /state.json   step, seconds spent, validation loss, the recipe
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from stage.errors import StageError
+from stage.files import remove_folder, whole_folder, write_json
+from stage.training import state
 from stage.training.finetune.recipe import Keep
+
+REMEDY = "delete it, and the run goes on from the checkpoint before"
 
 
 def folders(run: Path) -> list[Path]:
@@ -25,65 +28,53 @@ def folders(run: Path) -> list[Path]:
 
 
 def about(folder: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself, without its tensors. Raises StageError if it is damaged."""
+    """What is recorded of a checkpoint besides its tensors. Raises StageError if it is damaged."""
     try:
-        return json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(found.get("step"), int):
+            return found
     except (OSError, ValueError):
-        raise StageError(f"{folder} is damaged: delete it, and the run goes on from the checkpoint before") from None
+        pass
+    raise StageError(f"{folder} is damaged: {REMEDY}")
 
 
 def read(folder: Path) -> dict[str, Any]:
     """The tensors of a checkpoint, on the CPU; plain containers and tensors alone are read. Raises StageError if it is
     damaged."""
-    try:
-        return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-    except Exception as error:  # torch has many errors of its own for a spoilt file
-        raise StageError(
-            f"{folder} is damaged ({type(error).__name__}): delete it, and the run goes on from the checkpoint before"
-        ) from None
+    found = state.load(folder / "state.pt", REMEDY, folder)
+    if found is None:
+        raise StageError(f"{folder} is damaged (state.pt is missing): {REMEDY}")
+    return found
 
 
 def write(run: Path, tensors: dict[str, Any], known: dict[str, Any], keep: Keep) -> Path:
-    """Write the checkpoint of step ``known["step"]`` and forget those that are not to be kept.
+    """Write the checkpoint of step ``known["step"]`` and remove those that are not to be kept.
 
-    It is written beside its place, brought to the disk, and moved there, so a kill or a full disk leaves the ones
-    before as they were.
+    It appears whole or not at all: a kill or a full disk leaves the ones before as they were. Where the step is saved
+    already the tensors are the same; what else became known since (a validation loss) is added.
     Raises StageError where it cannot be written.
     """
     place = run / "checkpoints" / f"step-{known['step']:08d}"
-    if (place / "state.json").exists():  # of the same step of the same run: it is the same
-        return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=place.parent))
-    try:
-        torch.save(tensors, partial / "state.pt")
-        (partial / "state.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-        for file in partial.iterdir():
-            with open(file, "rb") as opened:
-                os.fsync(opened.fileno())
-        shutil.rmtree(place, ignore_errors=True)  # the rest of one that was being deleted
-        os.rename(partial, place)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        shutil.rmtree(partial, ignore_errors=True)
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise StageError(
-            f"the checkpoint of step {known['step']} could not be written ({why}): make room and start the same command"
-            " again"
-        ) from None
+    if (place / "state.json").exists():
+        write_json(place / "state.json", about(place) | {key: one for key, one in known.items() if one is not None})
+    else:
+        with whole_folder(place, force=True) as partial, state.writing(f"the checkpoint of step {known['step']}"):
+            torch.save(tensors, partial / "state.pt")
+            write_json(partial / "state.json", known)
     prune(run, keep)
     return place
 
 
 def prune(run: Path, keep: Keep) -> None:
-    """Delete checkpoints but the last and the best, and what a kill left half-written."""
+    """Delete checkpoints but the last and the best, and what earlier versions left half-written."""
     for partial in (run / "checkpoints").glob(".partial-*"):
         shutil.rmtree(partial, ignore_errors=True)
     found = folders(run)
     stay = {*found[-keep.last :], *ranked(run)[: keep.best]}
     for folder in found:
         if folder not in stay:
-            os.remove(folder / "state.json")  # from here on it is none
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_folder(folder)
 
 
 def ranked(run: Path) -> list[Path]:
@@ -95,8 +86,5 @@ def ranked(run: Path) -> list[Path]:
 
 
 def mark_exported(folder: Path) -> None:
-    """Note that the model of a run's last checkpoint has been written."""
-    known = about(folder) | {"exported": True}
-    partial = folder / ".state.partial"
-    partial.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, folder / "state.json")
+    """Record that the model of a run's last checkpoint has been written."""
+    write_json(folder / "state.json", about(folder) | {"exported": True})

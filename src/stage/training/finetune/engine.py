@@ -1,19 +1,23 @@
-"""The engine: Lightning Fabric for one to many devices and nodes, and what all processes have to agree on."""
+"""The engine: Lightning Fabric for one to many devices and nodes, and what all processes exchange."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from stage import files
 from stage.errors import MissingExtra, StageError
 from stage.training.finetune.recipe import Engine
-from stage.training.finetune.trainable import Trainee
+from stage.training.finetune.trainable import Trainable
 
 PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -79,7 +83,7 @@ def precision(engine: Engine, accelerator: str) -> str:
     return "bf16" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
 
-def shard(trainee: Trainee, mesh: Any) -> nn.Module:
+def shard(trainable: Trainable, mesh: Any) -> nn.Module:
     """FSDP (torch's fully_shard): each layer's parameters are split over the devices, and the rest as one more group.
 
     With an adapter everything is one group: its matrices belong to the layers and to the adapter, and a parameter can
@@ -89,18 +93,34 @@ def shard(trainee: Trainee, mesh: Any) -> nn.Module:
         from torch.distributed.fsdp import fully_shard
     except ImportError:  # torch 2.4 and 2.5
         from torch.distributed._composable.fsdp import fully_shard
-    for layer in trainee.decoder.layers if trainee.adapter is None else ():
+    for layer in trainable.decoder.layers if trainable.adapter is None else ():
         fully_shard(layer, mesh=mesh["data_parallel"])
-    return fully_shard(trainee, mesh=mesh["data_parallel"])
+    return fully_shard(trainable, mesh=mesh["data_parallel"])
 
 
 def agree(fabric: Any, values: Tensor) -> Tensor:
-    """The sum of a vector over all processes: flags and figures that every one of them must know alike."""
+    """The sum of a vector over all processes, the same in each of them."""
     return values if fabric.world_size == 1 else fabric.all_reduce(values, reduce_op="sum")
 
 
+@contextlib.contextmanager
+def locked(out: Path, fabric: Any) -> Iterator[None]:
+    """Hold a run's folder, by the first process for all. Raises StageError in every process where it is in use."""
+    with contextlib.ExitStack() as stack:
+        problem = None
+        if fabric.is_global_zero:
+            try:
+                stack.enter_context(files.lock(out, "another run"))
+            except StageError as error:
+                problem = str(error)
+        problem = fabric.broadcast(problem)
+        if problem:
+            raise StageError(problem)
+        yield
+
+
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor whole, on the CPU, from the shards of all processes; every process has to ask."""
+    """A tensor whole, on the CPU, from the shards of all processes; to be called by every process."""
     tensor = tensor.detach()
     return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).cpu().clone()
 
@@ -116,7 +136,7 @@ def fill(tensor: Tensor, values: Tensor) -> None:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, dict[str, Tensor]]:
-    """Moments and step counts of each parameter by name, whole, on the CPU; every process has to ask."""
+    """Moments and step counts of each parameter by name, whole, on the CPU; to be called by every process."""
     held = (optimizer.state.get(parameter, {}) for parameter in optimizer.param_groups[0]["params"])
     return {name: {key: whole(value) for key, value in state.items()} for name, state in zip(names, held)}
 

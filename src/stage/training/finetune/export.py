@@ -1,5 +1,4 @@
-"""What a run leaves besides its figures: the resolved recipe, where and with what it ran, and the model with its
-card."""
+"""What a run leaves besides its figures: the whole recipe, versions and hardware, and the model with its card."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ import datetime
 import json
 import os
 import platform
-import shutil
+import secrets
 import subprocess
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -19,10 +18,12 @@ import torch
 from stage import __version__
 from stage.checkpoints import adapters
 from stage.checkpoints import format as native
+from stage.files import whole_folder, write_json, write_text
 from stage.models.decoder import Decoder
 from stage.models.lora import Adapter
 from stage.pipeline import Stage
-from stage.training.finetune.recipe import Recipe, plain
+from stage.training.finetune.recipe import Recipe
+from stage.training.recipe import plain
 
 CARD = """---
 license: {licence}
@@ -31,11 +32,12 @@ tags: [music, accompaniment, stem, stage]
 ---
 # {name}
 
-{about}{what} that plays {stems}, fine-tuned with [STAGE](https://arxiv.org/abs/2504.05690)'s method on {date} from "{base}".
+{about}{what} that plays {stems}, fine-tuned from "{base}" on {date}
+with the method of [STAGE](https://arxiv.org/abs/2504.05690).
 
 | | |
 | --- | --- |
-| what learned | {learned}: {moving:,} parameters |
+| what learned | {learned}: {parameters:,} parameters |
 | steps | {step:,} of {examples} examples ({hours:.1f} h of training) |
 | songs | {trained} to train on, {held} held out |
 | validation loss | {valid} |
@@ -46,8 +48,13 @@ tags: [music, accompaniment, stem, stage]
 
 {use}
 `recipe.yaml` beside this model's run holds every constant; the same recipe, data and base make the same model.
-The validation losses are cross-entropies of code tokens (nats) on held-out songs: they tell whether the model listens, not how it sounds.
+The validation losses are cross-entropies of code tokens (nats) on held-out songs: they show whether the
+model follows its context, not how it sounds.
 """
+
+
+OWN = "src/stage/training/finetune/export.py"
+"""This file's path in STAGE's repository."""
 
 
 def environment(fabric: Any) -> dict[str, Any]:
@@ -71,48 +78,48 @@ def environment(fabric: Any) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The git commit of the code, with "+" where files were changed since; None outside of a repository."""
-    place = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=place, capture_output=True, text=True, timeout=20)
-        if found.returncode:
-            return None
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=place,
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
-        return found.stdout.strip() + ("+" if changed.stdout.strip() else "")
-    except (OSError, subprocess.SubprocessError):
+    """The git commit of the code, with "+" where files were changed since; None where this file is not in a clone of
+    STAGE's own repository (an installed package may lie in somebody else's)."""
+    place = Path(__file__).resolve()
+    if _git(place.parent, "ls-files", "--full-name", "--error-unmatch", place.name) != OWN:
         return None
+    head, changed = _git(place.parent, "rev-parse", "HEAD"), _git(place.parent, "status", "--porcelain", "-uno")
+    return head and head + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints in a folder, stripped; None where it fails or is not installed."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    try:
+        found = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, encoding="utf-8", timeout=20, env=environment
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return None if found.returncode else found.stdout.strip()
 
 
 def begin(
     run: Path, recipe: Recipe, base: str, songs: tuple[list[str], list[str]], step: int, fabric: Any
 ) -> dict[str, Any]:
-    """Write recipe.yaml and run.json; a start is added to those before. Returns what run.json says."""
+    """Write recipe.yaml and run.json; a start is added to those before. Returns what run.json holds."""
     import yaml
 
-    _replace(run / "recipe.yaml", yaml.safe_dump(plain(recipe), sort_keys=False, allow_unicode=True))
+    write_text(run / "recipe.yaml", yaml.safe_dump(plain(recipe), sort_keys=False, allow_unicode=True))
     path = run / "run.json"
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        known["starts"] = list(known["starts"])
+    except (OSError, ValueError, KeyError, TypeError):
         known = {"starts": []}
+    # of this run alone, and the same at each start; earlier versions took the folder's name
+    known.setdefault("id", run.name if known["starts"] else secrets.token_hex(8))
     known |= {"base": base, "songs": {"train": songs[0], "held out": songs[1]}}
     known["starts"].append(
         {"step": step, "when": datetime.datetime.now().isoformat(timespec="seconds"), **environment(fabric)}
     )
-    _replace(path, json.dumps(known, indent=1) + "\n")
+    write_json(path, known)
     return known
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def export(
@@ -129,29 +136,23 @@ def export(
     stage: base and codec; weights: of the whole decoder, or of the adapter. figures: step, seconds, validation losses.
     Returns the folder.
     """
-    place, fresh = run / ("model" if adapter is None else "adapter"), run / ".fresh"
-    shutil.rmtree(fresh, ignore_errors=True)
+    place = run / ("model" if adapter is None else "adapter")
     licence = stage.config.licence if recipe.licence is None else recipe.licence
-    name = recipe.name or run.name
-    if adapter is None:
-        with torch.device("meta"):
-            decoder = Decoder(stage.decoder.config)
-        decoder.load_state_dict(weights, assign=True)
-        config = replace(stage.config, name=name, licence=licence, origin=known["base"])
-        native.save(fresh, config, decoder, stage.codec, stage.text)
-        use = f"```sh\nstage accompany song.wav --stem {recipe.stems[0]} --model {place}\n```\n"
-    else:
-        with torch.device("meta"):
-            made = Adapter(adapter.config)
-        made.load_state_dict(weights, assign=True)
-        adapters.save(fresh, made)
-        use = (
-            f"```sh\nstage accompany song.wav --stem {recipe.stems[0]} --model {known['base']} --adapter {place}\n```\n"
-        )
-    (fresh / "README.md").write_text(_card(recipe, name, licence, known, figures, adapter, use), encoding="utf-8")
-    if place.exists():
-        shutil.rmtree(place)
-    os.rename(fresh, place)
+    name, use = recipe.name or run.name, f"stage accompany song.wav --stem {recipe.stems[0]} --model"
+    with torch.device("meta"):
+        made = Decoder(stage.decoder.config) if adapter is None else Adapter(adapter.config)
+    made.load_state_dict(weights, assign=True)
+    with whole_folder(place, force=True) as partial:
+        partial.rmdir()  # `save` makes it
+        if isinstance(made, Adapter):
+            adapters.save(partial, made)
+            use = f"{use} {known['base']} --adapter {place}"
+        else:
+            config = replace(stage.config, name=name, licence=licence, origin=known["base"])
+            native.save(partial, config, made, stage.codec, stage.text)
+            use = f"{use} {place}"
+        card = _card(recipe, name, licence, known, figures, adapter, f"```sh\n{use}\n```\n")
+        (partial / "README.md").write_text(card, encoding="utf-8")
     return place
 
 
@@ -168,7 +169,7 @@ def _card(
     losses = {kind: figures.get(f"valid/{kind}") for kind in ("mix", "click")}
     gaps = {kind: figures.get(f"gap/{kind}") for kind in ("mix", "click")}
 
-    def told(values: dict[str, float | None]) -> str:
+    def listed(values: dict[str, float | None]) -> str:
         return (
             ", ".join(f"{kind} context {value:.3f}" for kind, value in values.items() if value is not None)
             or "not measured"
@@ -182,15 +183,15 @@ def _card(
         date=datetime.date.today(),
         base=known["base"],
         learned=recipe.learn.parameters,
-        moving=figures["moving"],
+        parameters=figures["trained"],
         step=figures["step"],
         examples=figures["examples"],
         hours=figures["seconds"] / 3600,
         trained=len(known["songs"]["train"]),
         held=len(known["songs"]["held out"]),
-        valid=told(losses),
-        gap=told(gaps),
-        licence=licence or "not told",
+        valid=listed(losses),
+        gap=listed(gaps),
+        licence=licence or "not given",
         hardware=f"{last['hardware']['processes']} x {last['hardware']['device']}",
         code=last["commit"] or f"stage-music {__version__}",
         use=use,

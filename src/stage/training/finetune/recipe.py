@@ -1,21 +1,19 @@
-"""Recipes of fine-tuning: every constant of a run in one YAML file, read into frozen dataclasses that know their keys.
-
-A recipe may begin with ``include: other.yaml`` (or a list); what it says itself goes on top, key by key. An unknown key
-is
-refused, and the nearest known one is suggested: a misspelt constant that is silently ignored costs days.
-"""
+"""Recipes of fine-tuning: every constant of a run, in frozen dataclasses with the paper's values as defaults."""
 
 from __future__ import annotations
 
-import dataclasses
-import typing
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stage.data.examples import CutOptions
-from stage.errors import MissingExtra, StageError
+from stage.errors import StageError
 from stage.models.lora import ATTENTION
+from stage.training import recipe as base
+from stage.training.recipe import among, not_negative, positive
+from stage.training.schedule import Schedule
 from stage.typed import build
 
 WAYS = ("all", "lora", "embeddings+attention")
@@ -31,19 +29,8 @@ CHANGEABLE = (
     "schedule.steps",
     "schedule.hours",
 )
-"""What may differ when a run goes on: where and how long it runs, and what it tells. Everything else would make it
+"""What may differ when a run goes on: where and how long it runs, and what it reports. Any other change would make it
 another run."""
-
-
-def _among(what: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{what} is one of {', '.join(known)}, not {value!r}")
-
-
-def _positive(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and value <= 0:
-            raise ValueError(f"{name} is a number above 0, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -60,7 +47,8 @@ class Learn:
     like: str | None = None
 
     def __post_init__(self) -> None:
-        _among("learn.parameters", self.parameters, WAYS)
+        among("learn.parameters", self.parameters, WAYS)
+        positive(rank=self.rank, alpha=self.alpha)
 
 
 @dataclass(frozen=True)
@@ -71,13 +59,13 @@ class Batch:
     accumulate: int = 4
 
     def __post_init__(self) -> None:
-        _positive(size=self.size, accumulate=self.accumulate)
+        positive(size=self.size, accumulate=self.accumulate)
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW. clip_value: each gradient is cut to +- this (the paper's way); clip_norm: all of them together; null:
-    not."""
+    """AdamW. clip_value: each gradient is cut to +- this (as in the paper); clip_norm: their common norm is limited;
+    null: neither."""
 
     lr: float = 1e-5
     betas: tuple[float, float] = (0.9, 0.95)
@@ -87,25 +75,10 @@ class Optimizer:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        _positive(lr=self.lr, clip_value=self.clip_value, clip_norm=self.clip_norm)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Ends after ``steps``, or ``hours`` of training if they are over first. kind: constant (the paper) or cosine.
-
-    warmup: steps in which the rate rises from 0. floor: share of the rate at which the cosine ends.
-    """
-
-    steps: int = 100_000
-    hours: float | None = None
-    kind: str = "constant"
-    warmup: int = 0
-    floor: float = 0.0
-
-    def __post_init__(self) -> None:
-        _positive(steps=self.steps, hours=self.hours)
-        _among("schedule.kind", self.kind, ("constant", "cosine"))
+        positive(lr=self.lr, eps=self.eps, clip_value=self.clip_value, clip_norm=self.clip_norm)
+        not_negative(weight_decay=self.weight_decay)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"optimizer.betas are shares from 0 to below 1, not {list(self.betas)}")
 
 
 @dataclass(frozen=True)
@@ -125,21 +98,20 @@ class Engine:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        _positive(devices=self.devices, nodes=self.nodes)
-        _among("engine.accelerator", self.accelerator, ("auto", "cpu", "cuda"))
-        _among("engine.strategy", self.strategy, ("auto", "ddp", "fsdp"))
-        _among("engine.precision", self.precision, ("auto", "float32", "bf16", "16"))
+        positive(devices=self.devices, nodes=self.nodes)
+        among("engine.accelerator", self.accelerator, ("auto", "cpu", "cuda"))
+        among("engine.strategy", self.strategy, ("auto", "ddp", "fsdp"))
+        among("engine.precision", self.precision, ("auto", "float32", "bf16", "16"))
 
 
 @dataclass(frozen=True)
 class Loader:
-    """workers: processes that cut examples, for each device; 0: the training process itself. prefetch: batches each has
-    ready.
+    """workers: processes for each device that cut examples; 0: the training process itself. prefetch: batches that each
+    has ready.
 
-    cache: none, or tokens: ``cached_examples`` examples are cut and encoded once, before the training, and used over
-    and over
-    (stage.training.finetune.tokencache), in ``cache_folder`` (null: in the run's own), where other runs of the same
-    examples find them.
+    cache: none, or tokens: ``cached_examples`` examples are cut and encoded once, before the training, and used
+    repeatedly (stage.training.finetune.tokencache), in ``cache_folder`` (null: in the run's folder), where other runs
+    of the same examples find them.
     """
 
     workers: int = 4
@@ -149,23 +121,27 @@ class Loader:
     cache_folder: str | None = None
 
     def __post_init__(self) -> None:
-        _positive(prefetch=self.prefetch, cached_examples=self.cached_examples)
-        _among("loader.cache", self.cache, ("none", "tokens"))
+        not_negative(workers=self.workers)
+        positive(prefetch=self.prefetch, cached_examples=self.cached_examples)
+        among("loader.cache", self.cache, ("none", "tokens"))
 
 
 @dataclass(frozen=True)
 class Validation:
-    """songs: held out where the data have no splits, the last ids in alphabetical order. examples: for each kind of
-    context."""
+    """songs: how many are held out where the data have no splits (the last ids in alphabetical order). examples: for
+    each kind of context."""
 
     songs: int = 24
     examples: int = 48
 
+    def __post_init__(self) -> None:
+        not_negative(songs=self.songs, examples=self.examples)
+
 
 @dataclass(frozen=True)
 class Every:
-    """How often, in steps; 0: never. A run's end is validated and saved anyway, and listened to unless ``listen`` is
-    0."""
+    """How often, in steps; 0: never. A run's end is validated and saved anyway, with listening examples unless
+    ``listen`` is 0."""
 
     log: int = 10
     validate: int = 1000
@@ -173,7 +149,8 @@ class Every:
     listen: int = 5000
 
     def __post_init__(self) -> None:
-        _positive(log=self.log)
+        positive(log=self.log)
+        not_negative(validate=self.validate, save=self.save, listen=self.listen)
 
 
 @dataclass(frozen=True)
@@ -184,12 +161,13 @@ class Keep:
     best: int = 1
 
     def __post_init__(self) -> None:
-        _positive(last=self.last)
+        positive(last=self.last)
+        not_negative(best=self.best)
 
 
 @dataclass(frozen=True)
 class Track:
-    """Where figures go besides metrics.jsonl. wandb: the name of a project; it needs the package and an account."""
+    """Where figures go besides metrics.jsonl. wandb: name of a project; needs the package and an account."""
 
     tensorboard: bool = True
     wandb: str | None = None
@@ -197,13 +175,11 @@ class Track:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A run. examples: how they are cut (``stage.data.examples.CutOptions``), the target stems among it.
+    """A run. examples: how they are cut (``stage.data.examples.CutOptions``), with the target stems.
 
-    ema: share of the old that a moving average of the weights keeps at each step; 0: none. export: which weights become
-    the model.
-    codebook_weights: of the codebooks in the loss, one each; null: all alike, as in the paper. licence: of the model
-    that is made;
-    null: the base's, since its weights live on.
+    ema: share of the old value that a moving average of the weights keeps at each step; 0: no average. export: which
+    weights become the model, "last" or "best". codebook_weights: weight of each codebook in the loss; null: all alike,
+    as in the paper. licence: of the model that is made; null: the base's, from whose weights it is derived.
     """
 
     examples: CutOptions
@@ -228,7 +204,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is a share from 0 to below 1, not {self.ema}")
-        _among("export", self.export, ("last", "best"))
+        among("export", self.export, ("last", "best"))
         if self.learn.parameters == "lora" and len(self.stems) != 1:
             raise ValueError(f"an adapter plays one stem: give examples.stems one, not {len(self.stems)}")
 
@@ -241,84 +217,23 @@ class Recipe:
 # ---------------------------------------------------------------- reading
 
 
-def read(path: Path, changes: typing.Sequence[str] = ()) -> Recipe:
+def read(path: str | Path, changes: Sequence[str] | None = ()) -> Recipe:
     """Read a recipe with its includes, apply ``key.sub=value`` changes, check every key and value.
 
     Raises StageError with the file and the key that is wrong.
     """
-    import yaml
-
-    values = _load(Path(path), ())
-    for change in changes or ():
-        name, equals, value = change.partition("=")
-        if not equals:
-            raise StageError(f"--set takes key=value, not '{change}'")
-        place = values
-        *parents, last = name.split(".")
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                raise StageError(f"--set {change}: '{parent}' has no keys of its own")
-        try:
-            place[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise StageError(f"--set {change}: the value is not YAML") from None
-    return build(Recipe, values, str(path))
+    return base.read(Recipe, path, changes)
 
 
-def _load(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    try:
-        import yaml
-    except ImportError:
-        raise MissingExtra("training", "train") from None
-    if path.resolve() in seen:
-        raise StageError(f"{path} includes itself")
-    try:
-        own = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise StageError(f"no recipe at {path}; the shipped ones are in recipes/") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise StageError(f"{path} is not a YAML recipe: {str(error).splitlines()[0]}") from None
-    if not isinstance(own, dict):
-        raise StageError(f"{path} is not a recipe: keys with values are expected")
-    included = own.pop("include", [])
-    values: dict[str, Any] = {}
-    for name in [included] if isinstance(included, str) else included:
-        values = merge(values, _load(path.parent / name, (*seen, path.resolve())))
-    return merge(values, own)
+def check_same(old: dict[str, Any], recipe: Recipe, out: Path) -> None:
+    """Raise StageError where a run in ``out``, begun by a recipe of the plain values ``old``, cannot go on by this one.
 
-
-def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``over`` on top of ``under``, section by section."""
-    both = dict(under)
-    for key, value in over.items():
-        both[key] = merge(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
-    return both
-
-
-# ---------------------------------------------------------------- writing
-
-
-def plain(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as plain values, for YAML and JSON."""
-
-    def simple(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: simple(one) for key, one in value.items()}
-        return [simple(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-    return simple(dataclasses.asdict(recipe))
-
-
-def differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
-    """Keys in which two recipes differ and which a run cannot change on its way: "optimizer.lr: 1e-05, now 2e-05"."""
-    found = []
-    for key in sorted({*old, *new}):
-        name = f"{path}.{key}" if path else key
-        if name in CHANGEABLE or old.get(key) == new.get(key):
-            continue
-        if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
-            found += differences(old[key], new[key], name)
-        else:
-            found.append(f"{name}: {old.get(key)}, now {new.get(key)}")
-    return found
+    A key that the older recipe does not have counts as its default.
+    """
+    with contextlib.suppress(StageError):
+        old = base.plain(build(Recipe, old, "the run's recipe"))
+    if others := base.differences(old, base.plain(recipe), CHANGEABLE):
+        raise StageError(
+            f"{out} holds a run of another recipe ({'; '.join(others[:3])}): choose another --out, or the recipe in"
+            f" {out / 'recipe.yaml'}"
+        )

@@ -1,16 +1,14 @@
 """Fine-tuning of a decoder on any stems, as the paper does it (arXiv 2504.05690, section 4): ``stage train finetune``.
 
 Everything that a step depends on is its number, the recipe and the weights, so a run that was killed at any moment goes
-on as if
-nothing had happened. The loop is `Run.train`; beside it stand what learns (trainee), what is learnt from (batches),
-where it runs
-(engine), what is kept (checkpoints, cards) and how it is judged (judge).
+on as if nothing had happened. The loop is `Run.train`; beside it stand what is trained (trainable), on what (songs,
+batches, tokencache), where it runs (engine), how it is measured (validation, listening) and what is kept (checkpoints,
+export).
 """
 
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,29 +18,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stage.data import open_songs
-from stage.data.examples import Cutter
+from stage.audio.files import read as read_audio
+from stage.checkpoints.installed import find
+from stage.data.song import Song
 from stage.errors import StageError
-from stage.models.codec import frame_rate
 from stage.pipeline import Stage
-from stage.training.finetune import checkpoints, engine, tokencache
-from stage.training.finetune import export as cards
-from stage.training.finetune import validation as judge
-from stage.training.finetune.batches import Loaded, Order, Waiting, encode, lay, loader, read_text
-from stage.training.finetune.metrics import Metrics
+from stage.training.finetune import checkpoints, engine, export, listening, songs, tokencache
+from stage.training.finetune.batches import Loaded, Order, Waiting, encode, flat, lay, loader, read_text
 from stage.training.finetune.nan_report import not_a_number
-from stage.training.finetune.recipe import Recipe, differences, plain
-from stage.training.finetune.trainable import Average, Trainee, clip, local, prepare
+from stage.training.finetune.recipe import Recipe, check_same
+from stage.training.finetune.trainable import Average, Trainable, clip, local, prepare
+from stage.training.finetune.validation import Validation
+from stage.training.log import Log, wandb
+from stage.training.recipe import plain
+from stage.training.signals import Signals
 
 OnStep = Callable[[int, int, dict[str, float]], None]
-"""Told the steps done, all steps, and the newest figures, by the first process."""
+"""Called by the first process with the steps done, all steps, and the newest figures."""
+OnNote = Callable[[str], None]
+"""Called by the first process with sentences for the user."""
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a call ended: "finished", "stopped" by a signal, or "already" finished before.
 
-    place: of the model, once there is one. first: whether this is the first of the processes, which speaks for all.
+    place: of the model, once there is one. first: whether this is the first of the processes, which reports for all.
     """
 
     how: str
@@ -51,52 +53,32 @@ class Ended:
     first: bool = True
 
 
-def rate_factor(recipe: Recipe, step: int) -> float:
-    """Factor on the learning rate at a step (from 0): warm-up, then constant or a cosine down to the floor."""
-    plan = recipe.schedule
-    if step < plan.warmup:
-        return (step + 1) / plan.warmup
-    if plan.kind == "constant":
-        return 1.0
-    share = min(1.0, (step - plan.warmup) / max(1, plan.steps - plan.warmup))
-    return plan.floor + (1 - plan.floor) * 0.5 * (1 + math.cos(math.pi * share))
-
-
-class Signals:
-    """While it lasts, SIGTERM and SIGINT ask the run to save and exit; a second one ends it at once."""
-
-    def __enter__(self) -> Signals:
-        self.asked = False
-        self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def __exit__(self, *_: Any) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-
 def finetune(
-    recipe: Recipe, base: str, data: Path, out: Path, on_step: OnStep | None = None, tell: Callable[[str], None] = print
+    recipe: Recipe,
+    base: str,
+    data: str | Path,
+    out: Path,
+    on_step: OnStep | None = None,
+    on_note: OnNote = print,
 ) -> Ended:
     """Train by ``recipe`` on the songs at ``data``, from the model ``base``; goes on with what it finds in ``out``.
 
-    tell: given sentences for the user, by the first process. Raises StageError for what cannot be done, and where the
-    loss is no number.
+    data: a folder, or the URL of a prepared set. Raises StageError for what cannot be done, and where the loss is not a
+    number.
     """
     if (ended := already(recipe, out)) is not None:
         return ended
+    find(base)
+    train, held = songs.load(str(data), recipe)
     stage = Stage.from_pretrained(base, device="cpu", precision="float32")
+    songs.check_rate([*train, *held], stage.codec.sample_rate, base, str(data))
     if recipe.learn.parameters != "lora":
         stage = prepare(stage, recipe.stems, recipe.seed)
     fabric = engine.start(recipe.engine)
-    run = Run(recipe, base, stage, data, out, fabric, tell if fabric.is_global_zero else lambda _: None)
-    with Signals() as signals:
-        return run.train(signals, on_step if fabric.is_global_zero else None)
+    first = fabric.is_global_zero
+    with engine.locked(out, fabric), Signals() as signals:
+        run = Run(recipe, base, stage, (train, held), out, fabric, on_note if first else lambda _: None)
+        return run.train(signals, on_step if first else None)
 
 
 def already(recipe: Recipe, out: Path) -> Ended | None:
@@ -106,113 +88,83 @@ def already(recipe: Recipe, out: Path) -> Ended | None:
     if not found:
         return None
     known = checkpoints.about(found[-1])
-    if others := differences(known["recipe"], plain(recipe)):
-        raise StageError(
-            f"{out} holds a run of another recipe ({'; '.join(others[:3])}): choose another --out, or the recipe in"
-            f" {out / 'recipe.yaml'}"
-        )
-    hours = recipe.schedule.hours
-    if known["step"] < recipe.schedule.steps and not (hours and known["seconds"] >= 3600 * hours):
+    check_same(known["recipe"], recipe, out)
+    if recipe.schedule.progress(known["step"], known["seconds"]) < 1:
         return None
     place = next((place for place in (out / "model", out / "adapter") if place.exists()), None)
     return Ended("already", known["step"], place) if place and known["exported"] else None
 
 
 class Run:
-    """A run with all its parts; every process of it has one. See the module's docstring."""
+    """A run with all its parts; every process of it has one. See the module's docstring.
+
+    songs: (to train on, held out).
+    """
 
     def __init__(
-        self, recipe: Recipe, base: str, stage: Stage, data: Path, out: Path, fabric: Any, tell: Callable[[str], None]
+        self,
+        recipe: Recipe,
+        base: str,
+        stage: Stage,
+        songs: tuple[list[Song], list[Song]],
+        out: Path,
+        fabric: Any,
+        on_note: OnNote,
     ):
-        self.recipe, self.base, self.out, self.fabric, self.tell = recipe, base, out, fabric, tell
-        rate = stage.codec.sample_rate
-        songs = open_songs(data)
-        if wrong := [song for song in songs if song.rate != rate]:
-            raise StageError(
-                f"{wrong[0].id} is at {wrong[0].rate} Hz, and {base} hears {rate} Hz: stage prepare {data} OUT --rate"
-                f" {rate}"
-            )
-        self.songs, self.held = judge.split(songs, recipe.stems, recipe.validation.songs)
-        if lost := [stem for stem in recipe.stems if not any(stem in song.stems for song in self.songs)]:
-            raise StageError(
-                f"no song to train on has {' or '.join(lost)}: take {'it' if len(lost) == 1 else 'them'} out of"
-                " examples.stems"
-            )
-        if set(s.id for s in self.songs) & set(s.id for s in self.held):
-            raise StageError(
-                f"{data} has songs of one id both to train on and held out: give every song an id of its own"
-            )
+        self.recipe, self.base, self.out, self.fabric, self.on_note = recipe, base, out, fabric, on_note
+        self.songs, self.held = songs
         torch.manual_seed(recipe.seed)
         torch.set_float32_matmul_precision("high")
-        trainee = Trainee(stage, recipe, stage.config.name)
+        self._set_up(stage)
+        self.average = Average(self.trained, recipe.ema) if recipe.ema else None
+        self.validation = Validation(self.held, recipe, stage.codec, stage.text, fabric, on_note)
+        self.cut = tokencache.cutter(self.songs, recipe, stage.codec, out, fabric, on_note)
+        self.step, self.seconds, self.figures = 0, 0.0, {}
+        self.clock = time.perf_counter()
+        if found := checkpoints.folders(out):
+            self.restore(found[-1])
+        if fabric.is_global_zero:
+            self._begin()
+        fabric.barrier()
+
+    def _set_up(self, stage: Stage) -> None:
+        """Model and optimizer on their devices."""
+        recipe, fabric = self.recipe, self.fabric
+        trainable = Trainable(stage, recipe, stage.config.name)
         self.sharded = recipe.engine.strategy == "fsdp"
         for part in (stage.codec, stage.text):
             (part if isinstance(part, torch.nn.Module) else part.model).to(fabric.device)
-        self.model = fabric.setup_module(trainee)
-        self.trainee = trainee
-        self.stage = replace(stage, decoder=stage.decoder if trainee.adapter is not None else trainee.decoder)
-        if trainee.adapter is not None:
-            self.stage.voices[recipe.stems[0]] = trainee.decoder
-        self.config = trainee.decoder.config
-        self.moving = trainee.moving()
+        self.model = fabric.setup_module(trainable)
+        self.trainable = trainable
+        self.stage = replace(stage, decoder=stage.decoder if trainable.adapter is not None else trainable.decoder)
+        if trainable.adapter is not None:
+            self.stage.voices[recipe.stems[0]] = trainable.decoder
+        self.config = trainable.decoder.config
+        self.trained = trainable.trained()
         options = recipe.optimizer
         self.optimizer = fabric.setup_optimizers(
             torch.optim.AdamW(
-                list(self.moving.values()),
+                list(self.trained.values()),
                 lr=options.lr,
                 betas=options.betas,
                 eps=options.eps,
                 weight_decay=options.weight_decay,
             )
         )
-        self.average = Average(self.moving, recipe.ema) if recipe.ema else None
-        self.judge = judge.Judge(self.held, recipe, stage.codec, stage.text, fabric, tell)
-        self.cut = self._cutter()
-        self.step, self.seconds, self.figures = 0, 0.0, {}
-        self.clock = time.perf_counter()
-        if found := checkpoints.folders(out):
-            self.restore(found[-1])
-        if fabric.is_global_zero:
-            out.mkdir(parents=True, exist_ok=True)
-            self.known = cards.begin(
-                out, recipe, base, ([s.id for s in self.songs], [s.id for s in self.held]), self.step, fabric
-            )
-            self.metrics = Metrics(out, recipe, self.step)
-        fabric.barrier()
 
-    def _cutter(self) -> Callable:
-        """What cuts examples: from audio, or from tokens that are made first."""
-        recipe, codec = self.recipe, self.stage.codec
-        if recipe.loader.cache == "none":
-            return Cutter(self.songs, recipe.examples, recipe.seed)
-        place = Path(recipe.loader.cache_folder or self.out / "tokens") / tokencache.key(
-            recipe.examples, recipe.seed, [s.id for s in self.songs], codec
-        )
-        count = recipe.loader.cached_examples
-        self.tell(f"token cache of {count} examples: {place}")
-
-        def on_shard(done: int, shards: int) -> None:
-            if 10 * done // shards > 10 * (done - 1) // shards:
-                self.tell(f"token cache: {100 * done // shards} %")
-
-        tokencache.fill(
-            place,
-            count,
-            Cutter(self.songs, tokencache.undropped(recipe.examples), recipe.seed),
-            codec,
-            self.fabric.device,
-            rank=self.fabric.global_rank,
-            world=self.fabric.world_size,
-            on_shard=on_shard,
-        )
-        self.fabric.barrier()
-        crop = tuple(round(seconds * frame_rate(codec)) for seconds in recipe.examples.crop)
-        return tokencache.TokenCache(place, count, recipe.examples, recipe.seed, crop)
+    def _begin(self) -> None:
+        """Recipe, run.json and the logs, by the first process."""
+        recipe, ids = self.recipe, ([s.id for s in self.songs], [s.id for s in self.held])
+        self.known = export.begin(self.out, recipe, self.base, ids, self.step, self.fabric)
+        board = None
+        if project := recipe.track.wandb:
+            board = wandb(self.out, project, recipe.name or self.out.name, plain(recipe), self.known["id"])
+        self.log = Log(self.out / METRICS, self.step, recipe.track.tensorboard, board)
 
     # ------------------------------------------------------------ the loop
 
     def train(self, signals: Signals, on_step: OnStep | None) -> Ended:
-        """Steps until the schedule ends or a signal comes; then the model, or the word how to go on."""
+        """Steps until the schedule ends or a signal comes; then the model is written."""
         recipe, fabric, every = self.recipe, self.fabric, self.recipe.every
         order = Order(
             recipe.batch.size,
@@ -248,7 +200,7 @@ class Run:
                 since, waited = (self.step, time.perf_counter()), passes.seconds
         if not self.over():
             if fabric.is_global_zero:
-                self.metrics.close()
+                self.log.close()
             return Ended("stopped", self.step, None, fabric.is_global_zero)
         return self.finish()
 
@@ -258,11 +210,10 @@ class Run:
         return self.seconds + time.perf_counter() - self.clock
 
     def over(self) -> bool:
-        """Whether the schedule has come to its end; all processes go by the first one's clock."""
-        hours = self.recipe.schedule.hours
-        return self.step >= self.recipe.schedule.steps or bool(
-            hours and self.fabric.broadcast(self.spent) >= 3600 * hours
-        )
+        """Whether the schedule has come to its end; the first process's clock counts for all."""
+        schedule = self.recipe.schedule
+        seconds = self.fabric.broadcast(self.spent) if schedule.hours else 0.0
+        return schedule.progress(self.step, seconds) >= 1
 
     @property
     def examples(self) -> int:
@@ -283,31 +234,32 @@ class Run:
                 fabric.backward(total / many)
             parts = parts + each.float() / many
             seen.append((loaded, each))
-        self.trainee.hold_padding(gradient=True)
+        self.trainable.hold_padding(gradient=True)
         fabric.strategy.precision.unscale_gradients(self.optimizer)
-        gradients = [local(p.grad).float() for p in self.moving.values() if p.grad is not None]
+        gradients = [local(p.grad).float() for p in self.trained.values() if p.grad is not None]
         square = torch.stack(torch._foreach_norm(gradients)).square().sum() * (
             1.0 if self.sharded else 1 / fabric.world_size
         )
-        said = engine.agree(
+        agreed = engine.agree(
             fabric,
             torch.cat([torch.stack([square, square.new_tensor(float(signals.asked))]), parts / fabric.world_size]),
         )
-        square, asked, parts = float(said[0]), bool(said[1]), said[2:].cpu()
+        square, asked, parts = float(agreed[0]), bool(agreed[1]), agreed[2:].cpu()
         # 16-bit gradients may overflow: their scale is then lowered and the step left out
         if not bool(parts.isfinite().all()) or not (math.isfinite(square) or recipe.engine.precision == "16"):
-            raise not_a_number(self, seen, square)
+            lr = self.optimizer.param_groups[0]["lr"]
+            raise not_a_number(self.out, self.step + 1, fabric.global_rank, lr, self.trained, seen, square)
         norm = math.sqrt(square) if math.isfinite(square) else math.inf
         if recipe.optimizer.clip_norm and math.isfinite(norm) and norm > recipe.optimizer.clip_norm:
             torch._foreach_mul_(
-                [local(p.grad) for p in self.moving.values() if p.grad is not None], recipe.optimizer.clip_norm / norm
+                [local(p.grad) for p in self.trained.values() if p.grad is not None], recipe.optimizer.clip_norm / norm
             )
-        clip(self.moving.values(), recipe.optimizer.clip_value)
+        clip(self.trained.values(), recipe.optimizer.clip_value)
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.optimizer.lr * rate_factor(recipe, self.step)
+            group["lr"] = recipe.optimizer.lr * recipe.schedule.factor(self.step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.trainee.hold_padding(gradient=False)
+        self.trainable.hold_padding(gradient=False)
         if self.average is not None:
             self.average.update()
         self.step += 1
@@ -316,24 +268,24 @@ class Run:
     def inputs(self, loaded: Loaded) -> tuple:
         """What the model takes for encoded examples."""
         sequence = lay(self.config, loaded).to(self.fabric.device)
-        return (*judge.flat(sequence), loaded.target.to(self.fabric.device), *read_text(self.stage.text, loaded.texts))
+        return (*flat(sequence), loaded.target.to(self.fabric.device), *read_text(self.stage.text, loaded.texts))
 
-    # ------------------------------------------------------------ what it tells and keeps
+    # ------------------------------------------------------------ figures and checkpoints
 
     def report(self, parts: Tensor, norm: float, speed: float, waiting: float, skipped: list[str]) -> dict[str, float]:
         """A line of figures, written by the first process."""
-        levels = self.trainee.levels.cpu()
+        levels = self.trainable.levels.cpu()
         line = {
             "loss": float((parts * levels).sum()),
             "grad_norm": norm,
-            "lr": self.recipe.optimizer.lr * rate_factor(self.recipe, self.step - 1),
+            "lr": self.recipe.optimizer.lr * self.recipe.schedule.factor(self.step - 1),
             "samples_per_second": speed,
             "waiting_for_data": waiting,
         } | {f"loss/codebook{k}": float(v) for k, v in enumerate(parts)}
         if skipped:
             line |= {"skipped": len(skipped), "skipped_for": skipped[0]}
         if self.fabric.is_global_zero:
-            self.metrics.write(self.step, line)
+            self.log.write(self.step, line)
         return line
 
     def averaged(self, work: Callable[[], Any]) -> Any:
@@ -345,35 +297,38 @@ class Run:
             return work()
         finally:
             if self.sharded:  # weights that were gathered for a pass without gradients would stay, and be the average's
-                self.trainee.reshard()
+                self.trainable.reshard()
             self.average.swap()
 
     def validate(self) -> None:
         """Losses on held-out songs."""
-        figures = self.averaged(lambda: self.judge.losses(self.model, self.config))
+        figures = self.averaged(lambda: self.validation.losses(self.model, self.config))
         self.figures = figures | ({"at": self.step} if figures else {})
         if figures and self.fabric.is_global_zero:
-            self.metrics.write(self.step, figures)
+            self.log.write(self.step, figures)
 
     def listen(self) -> None:
         """Listening examples by the first process; shared-out weights (fsdp) cannot play."""
         if self.fabric.is_global_zero and not self.sharded and self.held:
             self.model.eval()
             made = self.averaged(
-                lambda: judge.listen(self.stage, self.held, self.recipe, self.out / "listen" / f"step-{self.step:08d}")
+                lambda: listening.listen(
+                    self.stage, self.held, self.recipe, self.out / "listen" / f"step-{self.step:08d}"
+                )
             )
             self.model.train()
             for path in made:
-                if path.suffix == ".wav" and path.name.count(".") == 1:
-                    self.metrics.audio(self.step, path)
+                if path.suffix == ".wav" and not path.stem.endswith((".context", ".true")):
+                    audio, rate = read_audio(path)
+                    self.log.audio(self.step, path.stem, audio[0], rate)
         self.fabric.barrier()
 
     def save(self) -> None:
         """A checkpoint, gathered from all processes and written by the first."""
         tensors = {
-            "moving": {name: engine.whole(p) for name, p in self.moving.items()},
+            "moving": {name: engine.whole(p) for name, p in self.trained.items()},
             "average": {n: engine.whole(v) for n, v in self.average.values.items()} if self.average else {},
-            "optimizer": engine.optimizer_state(self.optimizer, list(self.moving)),
+            "optimizer": engine.optimizer_state(self.optimizer, list(self.trained)),
             "scaler": (
                 scaler.state_dict() if (scaler := getattr(self.fabric.strategy.precision, "scaler", None)) else {}
             ),
@@ -396,29 +351,26 @@ class Run:
         """Go on from a checkpoint. Raises StageError where it is of another recipe, or another number of examples a
         step."""
         known, tensors = checkpoints.about(folder), checkpoints.read(folder)
-        if others := differences(known["recipe"], plain(self.recipe)):
-            raise StageError(
-                f"{self.out} holds a run of another recipe ({'; '.join(others[:3])}): choose another --out"
-            )
+        check_same(known["recipe"], self.recipe, self.out)
         if known["examples"] != self.examples:
             raise StageError(
                 f"the run in {self.out} takes {known['examples']} examples a step, and this would be {self.examples}: "
                 "choose devices and batch.accumulate so that they are as many"
             )
         self.load(tensors["moving"])
-        engine.restore_optimizer(self.optimizer, list(self.moving), tensors["optimizer"])
+        engine.restore_optimizer(self.optimizer, list(self.trained), tensors["optimizer"])
         if self.average is not None:
             for name, value in tensors["average"].items():
                 engine.fill(self.average.values[name], value)
         if tensors["scaler"]:
             self.fabric.strategy.precision.scaler.load_state_dict(tensors["scaler"])
         self.step, self.seconds, self.figures = known["step"], known["seconds"], known["figures"]
-        self.tell(f"going on after step {self.step}")
+        self.on_note(f"going on after step {self.step}")
 
-    def load(self, moving: dict[str, Tensor]) -> None:
+    def load(self, weights: dict[str, Tensor]) -> None:
         """Put whole weights into the model."""
-        for name, parameter in self.moving.items():
-            engine.fill(parameter, moving[name])
+        for name, parameter in self.trained.items():
+            engine.fill(parameter, weights[name])
 
     def finish(self) -> Ended:
         """Last validation and listening, and the model with its card."""
@@ -435,7 +387,7 @@ class Run:
             figures, step = known["figures"], known["step"]
         elif self.average is not None:
             self.average.swap()
-        source = self.trainee.decoder if self.trainee.adapter is None else self.trainee.adapter
+        source = self.trainable.decoder if self.trainable.adapter is None else self.trainable.adapter
         weights = {name: engine.whole(tensor) for name, tensor in source.state_dict().items()}
         place = None
         if self.fabric.is_global_zero:
@@ -443,10 +395,10 @@ class Run:
                 "step": step,
                 "seconds": self.spent,
                 "examples": self.examples,
-                "moving": sum(p.numel() for p in self.moving.values()),
+                "trained": sum(p.numel() for p in self.trained.values()),
             }
-            place = cards.export(self.out, self.recipe, self.stage, weights, self.trainee.adapter, self.known, about)
+            place = export.export(self.out, self.recipe, self.stage, weights, self.trainable.adapter, self.known, about)
             checkpoints.mark_exported(checkpoints.folders(self.out)[-1])
-            self.metrics.close()
+            self.log.close()
         self.fabric.barrier()
         return Ended("finished", self.step, place, self.fabric.is_global_zero)

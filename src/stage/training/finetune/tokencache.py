@@ -1,36 +1,39 @@
 """Examples cut and encoded once, as shards of tokens, for training without audio, augmentation or codec in the loop.
 
 The cache holds examples 0 .. N - 1 of the recipe, with the augmentation (speed, pitch, subset of stems, mix or click)
-that they were
-cut with: each song comes in about N / songs views. What is cheap is drawn anew at every use: the order, the crop of the
-context, and
-the dropouts of context, text and words. A cache of 20,000 examples of 10 s takes about 160 MB with MusicGen's codec.
+that they were cut with: each song comes in about N / songs views. What is cheap is drawn anew at every use: the order,
+the crop of the context, and the dropouts of context, text and words. A cache of 20,000 examples of 10 s takes about
+160 MB with MusicGen's codec.
 
-    CACHE/<key>/00000.safetensors   target [n, K, T], context [n, K, T] int16, frames [n] (-1: no context), words in the
-    metadata
+    CACHE/<key>/00000.safetensors   target [n, K, T], context [n, K, T] int16, frames [n] (-1: no context); songs,
+                                    stems, kinds and texts in the metadata
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
-from stage.data.examples import CutOptions, Example
+from stage.data.examples import CutOptions, Cutter, Example
+from stage.data.song import Song
 from stage.errors import StageError
-from stage.models.codec import Codec
-from stage.training.finetune.batches import UNDROPPED, Cuts, collate, encode
+from stage.models.codec import Codec, frame_rate
+from stage.training import fingerprint, state
+from stage.training.finetune.batches import UNDROPPED, Cuts, Loaded, collate, encode
+from stage.training.finetune.recipe import Recipe
 
 SHARD = 64
+VERSION = 2
+"""Part of the key; to be raised where examples are cut in another way."""
 
 
 def undropped(options: CutOptions) -> CutOptions:
@@ -38,20 +41,37 @@ def undropped(options: CutOptions) -> CutOptions:
     return dataclasses.replace(options, **UNDROPPED)
 
 
-def key(options: CutOptions, seed: int, songs: Sequence[str], codec: Codec) -> str:
-    """Names the examples and the codec, not how many there are: a cache can grow."""
-    probe = codec.encode(torch.sin(torch.arange(codec.hop * 16) * 0.05)[None].to(_device(codec)))
-    said = json.dumps(
-        [dataclasses.asdict(undropped(options)), seed, list(songs), codec.sample_rate, codec.hop, probe.tolist()],
-        default=str,
+def key(options: CutOptions, seed: int, songs: Sequence[Song], codec: Codec) -> str:
+    """Names what the examples are made of: options, seed, the songs' audio and metadata, the codec's weights. How many
+    there are does not count: a cache can grow."""
+    return fingerprint.digest(
+        [VERSION, undropped(options), seed, fingerprint.songs(songs), codec.sample_rate, fingerprint.weights(codec)]
     )
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def _device(codec: Codec) -> torch.device:
-    module = getattr(codec, "model", codec)
-    parameter = next(module.parameters(), None) if isinstance(module, torch.nn.Module) else None
-    return torch.device("cpu") if parameter is None else parameter.device
+def cutter(
+    songs: Sequence[Song], recipe: Recipe, codec: Codec, out: Path, fabric: Any, on_note: Callable[[str], None]
+) -> Callable[[int], Example]:
+    """What cuts a run's examples: from audio, or, with ``loader.cache`` tokens, from a cache that is made first.
+
+    out: the run's folder. on_note: called with sentences for the user.
+    """
+    if recipe.loader.cache == "none":
+        return Cutter(songs, recipe.examples, recipe.seed)
+    place = Path(recipe.loader.cache_folder or out / "tokens") / key(recipe.examples, recipe.seed, songs, codec)
+    count = recipe.loader.cached_examples
+    on_note(f"token cache of {count} examples: {place}")
+
+    def on_shard(done: int, shards: int) -> None:
+        if 10 * done // shards > 10 * (done - 1) // shards:
+            on_note(f"token cache: {100 * done // shards} %")
+
+    whole = Cutter(songs, undropped(recipe.examples), recipe.seed)
+    processes = {"rank": fabric.global_rank, "world": fabric.world_size}
+    fill(place, count, whole, codec, fabric.device, on_shard=on_shard, **processes)
+    fabric.barrier()
+    shortest, longest = (round(seconds * frame_rate(codec)) for seconds in recipe.examples.crop)
+    return TokenCache(place, count, recipe.examples, recipe.seed, (shortest, longest))
 
 
 def fill(
@@ -65,10 +85,9 @@ def fill(
     world: int = 1,
     on_shard: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Cut and encode what is not there yet; each process takes every world-th shard. on_shard: told shards done and in
-    all."""
+    """Cut and encode what is not there yet; each process takes every world-th shard. on_shard: called with the shards
+    done and in all."""
     shards = -(-count // SHARD)
-    folder.mkdir(parents=True, exist_ok=True)
     source = Cuts(cut)
     for shard in range(shards):
         place = folder / f"{shard:05d}.safetensors"
@@ -87,7 +106,7 @@ def fill(
             on_shard(shard + 1, shards)
 
 
-def _write(place: Path, parts: list) -> None:
+def _write(place: Path, parts: list[Loaded]) -> None:
     target = torch.cat([part.target for part in parts])
     contexts = [context for part in parts for context in part.contexts]
     whole = torch.zeros_like(target)
@@ -96,20 +115,8 @@ def _write(place: Path, parts: list) -> None:
             row[:, : context.shape[1]] = context
     frames = torch.tensor([-1 if context is None else context.shape[1] for context in contexts])
     words = [[one for part in parts for one in getattr(part, name)] for name in ("songs", "stems", "kinds", "texts")]
-    partial = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        save_file(
-            {"target": target.short(), "context": whole.short(), "frames": frames},
-            partial,
-            {"words": json.dumps(words)},
-        )
-        os.replace(partial, place)
-    except Exception as error:
-        partial.unlink(missing_ok=True)
-        raise StageError(
-            f"the token cache could not be written ({str(error).splitlines()[0]}): make room, or train with --cache"
-            " none"
-        ) from None
+    tensors = {"target": target.short(), "context": whole.short(), "frames": frames}
+    state.save_weights(place, tensors, {"words": json.dumps(words)})
 
 
 class TokenCache:
@@ -155,7 +162,12 @@ class TokenCache:
     def _shard(self, shard: int) -> tuple[dict, list]:
         if shard not in self.shards:
             place = self.folder / f"{shard:05d}.safetensors"
-            with safe_open(str(place), "pt") as file:
-                words = json.loads(file.metadata()["words"])
-            self.shards[shard] = (load_file(place), words)
+            try:
+                with safe_open(str(place), "pt") as file:
+                    words = json.loads(file.metadata()["words"])
+                self.shards[shard] = (load_file(place), words)
+            except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+                raise StageError(
+                    f"{place} is damaged ({type(error).__name__}): delete it, and the next start makes it again"
+                ) from None
         return self.shards[shard]

@@ -1,4 +1,4 @@
-"""What learns in a fine-tuning: a base made ready for its stems, the parameters that move, and the paper's loss."""
+"""What is trained in a fine-tuning: a base made ready for its stems, the trained parameters, and the paper's loss."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from stage.training.finetune.recipe import Recipe
 
 PLACES = ("embed", "segment")
 ATTENDING = ("self_norm.", "qkv.", "self_out.")
-"""What "embeddings+attention" trains: token and segment embeddings, and the self-attention of each layer with its
-norm."""
+"""Parameters of "embeddings+attention": token and segment embeddings, each layer's self-attention and its norm."""
 
 
 def prepare(base: Stage, stems: tuple[str, ...], seed: int) -> Stage:
     """The base as a model of exactly these stems, with a separator's row for each; everything else is shared with it.
 
-    A stem that the base plays keeps its row. Another one begins as the base's first stem. MusicGen itself, without
-    stems, gets
-    its rows as the paper draws them (``make_base``). Raises StageError for stems that cannot be.
+    A stem that the base plays keeps its row; another one begins as the base's first stem. MusicGen itself, without
+    stems, gets its rows as the paper draws them (``make_base``). Raises StageError for no stem, or one that is named
+    twice.
     """
     if not stems or len(set(stems)) != len(stems):
         raise StageError(f"examples.stems names each target stem once, not {', '.join(stems) or 'none'}")
@@ -59,11 +58,11 @@ def prepare(base: Stage, stems: tuple[str, ...], seed: int) -> Stage:
     return Stage(grown.eval(), base.codec, base.text, base.config)
 
 
-class Trainee(nn.Module):
-    """A decoder and the parameters of it that move. ``forward`` is one pass of training; wrappers (DDP, FSDP) go around
-    it.
+class Trainable(nn.Module):
+    """A decoder and those of its parameters that are trained. ``forward`` is one pass of training; wrappers (DDP, FSDP)
+    go around it.
 
-    adapter: what moves where an adapter is trained, else None.
+    adapter: what is trained in place of the decoder, else None.
     """
 
     def __init__(self, stage: Stage, recipe: Recipe, base_name: str):
@@ -74,7 +73,7 @@ class Trainee(nn.Module):
         if learn.parameters == "lora":
             if not stage.decoder.config.stems:
                 raise StageError(
-                    "MusicGen itself hears no context, so an adapter cannot teach it: convert it with --stem, or train"
+                    "MusicGen itself takes no context, and an adapter cannot add one: convert it with --stem, or train"
                     " all parameters"
                 )
             made = new_adapter(
@@ -122,7 +121,7 @@ class Trainee(nn.Module):
         text: Tensor,
         text_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """The loss to go down (0-d), and the cross-entropy of each codebook [K], detached.
+        """(loss to minimise, 0-d; cross-entropy of each codebook [K], detached).
 
         The first six make a ``Row``: wrappers of modules hand on plain values. target: codes [B, K, T] int64. text:
         embeddings [B, L, text_dim] and mask [B, L] bool, False everywhere for a row without text.
@@ -133,15 +132,12 @@ class Trainee(nn.Module):
         logits, valid = self.decoder.target_logits(hidden, sequence)
         parts = loss(logits, target, valid)
         total = (parts * self.levels).sum()
-        if (
-            self.decoder.config.context_layers and self.adapter is None
-        ):  # has no part in a batch without contexts, but all processes must
-            total = total + 0.0 * sum(
-                parameter.sum() for parameter in self.decoder.context.parameters()
-            )  # reduce the same gradients
+        # unused in a batch without contexts, but all processes must reduce the same gradients
+        if self.decoder.config.context_layers and self.adapter is None:
+            total = total + 0.0 * sum(parameter.sum() for parameter in self.decoder.context.parameters())
         return total, parts.detach()
 
-    def moving(self) -> dict[str, nn.Parameter]:
+    def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that are trained, by name; an adapter's by the adapter's own names."""
         module = self.decoder if self.adapter is None else self.adapter
         return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
@@ -167,8 +163,7 @@ def checkpointed(forward):
 
 
 def local(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this process holds: itself, or its shard (codebooks and outputs are what is split,
-    dimension 0)."""
+    """The part of a tensor that this process holds: itself, or its shard along dimension 0."""
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
@@ -182,23 +177,24 @@ def clip(parameters: Iterable[nn.Parameter], value: float | None) -> None:
 
 
 class Average:
-    """Exponential moving average of the moving parameters (EMA), float32 beside them."""
+    """Exponential moving average (EMA) of the trained parameters, float32. share: of the old value that each step
+    keeps."""
 
-    def __init__(self, moving: dict[str, nn.Parameter], share: float):
-        self.share, self.moving = share, moving
-        self.values = {name: parameter.detach().clone() for name, parameter in moving.items()}
+    def __init__(self, trained: dict[str, nn.Parameter], share: float):
+        self.share, self.trained = share, trained
+        self.values = {name: parameter.detach().clone() for name, parameter in trained.items()}
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights as they are after a step."""
-        for name, parameter in self.moving.items():
+        """Move towards the weights after a step."""
+        for name, parameter in self.trained.items():
             local(self.values[name]).lerp_(local(parameter.detach()), 1 - self.share)
 
     @torch.no_grad()
     def swap(self) -> None:
         """Put the average into the model and the weights here, or back."""
-        for name, parameter in self.moving.items():
-            mine, theirs = local(self.values[name]), local(parameter.data)
+        for name, parameter in self.trained.items():
+            ours, theirs = local(self.values[name]), local(parameter.data)
             held = theirs.clone()
-            theirs.copy_(mine)
-            mine.copy_(held)
+            theirs.copy_(ours)
+            ours.copy_(held)
