@@ -8,6 +8,7 @@ from helpers.fakes import drawn_stage, listening_stage, song
 from stage import BeatGrid, Stage, StageError
 from stage import audio as sound
 from stage.audio.level import CEILING, loudness
+from stage.beats.find import NONE, Found, Tracking
 from stage.beats.grid import click_track
 from stage.generation.decoding import Sampling, Stopped
 from stage.generation.windows import window_seed, windows
@@ -92,8 +93,8 @@ def test_beats_are_tracked_once_where_the_model_wants_them(monkeypatch):
     stage, listener = listening_stage(monkeypatch, ("grid", "mix"), grid=True)
     asked = []
     monkeypatch.setattr(
-        "stage.beats.tracker.track",
-        lambda audio, rate: asked.append(audio.shape) or BeatGrid.regular(120, 4, audio.shape[1] / rate),
+        "stage.generation.prepare.find",
+        lambda audio, rate, _: asked.append(audio.shape) or Found(BeatGrid.regular(120, 4, audio.shape[1] / rate)),
     )
     made = stage.accompany(song(5.0), 44100, "drums")
     assert asked == [(2, 5 * 44100)] and made.grid.bpm == pytest.approx(120) and made.notes == ()
@@ -102,9 +103,30 @@ def test_beats_are_tracked_once_where_the_model_wants_them(monkeypatch):
     assert listener.calls[-1]["contexts"][0] is None
 
 
+def test_how_the_beats_are_tracked_can_be_chosen(monkeypatch):
+    stage, _ = listening_stage(monkeypatch, ("grid", "mix"), grid=True)
+    asked = []
+    found = Found(BeatGrid.regular(120, 4, 2), 0.2, ("doubtful",))
+    monkeypatch.setattr("stage.generation.prepare.find", lambda audio, rate, how: asked.append(how) or found)
+    chosen = Tracking("5/4", (60, 90))
+    for grid in (None, "on", "half", "double", chosen):
+        assert stage.accompany(song(2.0), 44100, "drums", grid=grid).notes == ("doubtful",)
+    assert asked == [Tracking(), Tracking(), Tracking(octave="half"), Tracking(octave="double"), chosen]
+    with pytest.raises(StageError, match='"half"'):
+        stage.accompany(song(2.0), 44100, "drums", grid="third")
+
+
+def test_a_metronome_of_a_compound_metre_clicks_its_eighths(monkeypatch):
+    stage, listener = listening_stage(monkeypatch, ("grid", "mix"), window_seconds=10)
+    made = stage.click(60, "drums", meter="6/8", bars=2)
+    clicks = click_track(BeatGrid.regular(60, 2, 4.0, division=3), 4.0)
+    assert len(made.grid) == 4 and made.grid.division == 3
+    assert torch.equal(listener.calls[0]["contexts"][0], stage.codec.encode(torch.from_numpy(clicks)[None])[0])
+
+
 def test_no_beats_is_said_and_not_fatal(monkeypatch):
     stage, listener = listening_stage(monkeypatch, ("grid", "mix"), grid=True)
-    monkeypatch.setattr("stage.beats.tracker.track", lambda audio, rate: BeatGrid.empty())
+    monkeypatch.setattr("stage.generation.prepare.find", lambda *_: Found(None, 0.0, (NONE,)))
     made = stage.accompany(song(1.5), 44100, "drums")
     assert made.grid is None and "no beats were found" in made.notes[0]
     assert listener.calls[0]["contexts"][0] is None
@@ -212,7 +234,7 @@ def test_saved_and_loaded_it_plays_the_same(drawn, tmp_path):
         (dict(variations=0), "0 variations"),
         (dict(variations=65), "65 variations"),
         (dict(seed=-1), "-1 is not a seed"),
-        (dict(grid="maybe"), '"on", "off" or a BeatGrid'),
+        (dict(grid="maybe"), '"on", "off", "half", "double", a BeatGrid'),
         (dict(grid=BeatGrid.regular(120, 4, 9, start=5)), "no beat within the chosen stretch"),
         (dict(rate=0), "a sampling rate of 0 Hz"),
         (dict(audio=np.zeros((2, 44100 * 2))), "silent"),

@@ -5,6 +5,7 @@ from stage.beats.grid import (
     BeatGrid,
     beats_per_bar,
     click_track,
+    division,
     seconds_to_frames,
 )
 from stage.errors import StageError
@@ -104,3 +105,71 @@ def test_not_a_metre(meter):
 def test_frames_cover_a_length():
     assert seconds_to_frames(0.1 * 3, 50) == 15
     assert seconds_to_frames(0.301, 50) == 16
+
+
+@pytest.mark.parametrize("meter, parts", [("4/4", 1), ("3/8", 1), ("7/8", 1), ("6/8", 3), ("9/8", 3), ("12/8", 3)])
+def test_compound_metres_divide_the_beat_into_three(meter, parts):
+    assert division(meter) == parts
+
+
+def test_a_divided_beat_is_clicked_softly_between_the_beats():
+    rate = 32000
+    grid = BeatGrid.regular(60, 2, 4.0, division=3)
+    starts = np.round(np.arange(12) / 3 * rate).astype(int)
+    clicks = click_track(grid, 4.0, rate)
+    energy = np.array([np.square(clicks[start : start + 3200]).sum() for start in starts])
+    assert (energy > 0).all()
+    assert energy.argsort()[-2:].tolist() in ([0, 6], [6, 0])
+    assert energy[[1, 2, 4, 5]] == pytest.approx(energy[1], rel=0.02) and energy[1] < 0.5 * energy[3]
+    plain = click_track(BeatGrid.regular(60, 2, 4.0), 4.0, rate)
+    assert (click_track(grid, 4.0, rate)[:9600] == plain[:9600]).all()
+
+
+def test_the_division_stays_with_the_grid():
+    grid = BeatGrid.regular(60, 2, 10, division=3)
+    assert {g.division for g in (grid.crop(1, 5), grid.shift(1), grid.shift_beats(1), grid.half(), grid.double())} == {
+        3
+    }
+
+
+@pytest.mark.parametrize("bar", [2, 3, 4, 5])
+def test_half_and_double_keep_the_metre(bar):
+    grid = BeatGrid.regular(100, bar, 40)
+    double = grid.double()
+    assert double.bpm == pytest.approx(200) and double.beats_per_bar == bar and len(double) == 2 * len(grid)
+    assert set(grid.downbeats.round(6)) < set(double.downbeats.round(6))
+    again = double.half()
+    assert again.times == pytest.approx(grid.times) and (again.numbers == grid.numbers).all()
+    half = grid.half()
+    assert half.bpm == pytest.approx(50) and half.beats_per_bar == bar
+    assert half.downbeats == pytest.approx(grid.downbeats[::2])
+
+
+def test_half_and_double_count_upbeats_back_from_the_first_bar():
+    grid = BeatGrid(np.arange(12.0), [3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2])
+    double = grid.double()
+    assert double.numbers.tolist() == [1, 2, 3, 4] * 6 and double.times[-1] == 11.5
+    half = grid.half()
+    assert half.times.tolist() == [0, 2, 4, 6, 8, 10] and half.numbers.tolist() == [4, 1, 2, 3, 4, 1]
+    later = BeatGrid(np.arange(8.0), [2, 3, 4, 1, 2, 3, 4, 1]).half()
+    assert later.times.tolist() == [1, 3, 5, 7] and later.numbers.tolist() == [4, 1, 2, 3]
+
+
+def test_half_and_double_of_little():
+    for grid in (BeatGrid.empty(), BeatGrid([1.0], [1])):
+        assert len(grid.half()) == len(grid.double()) == len(grid)
+    assert BeatGrid([1.0, 2.0, 3.0], [2, 3, 4]).half().times.tolist() == [2.0]
+    assert BeatGrid([1.0, 2.0], [2, 3]).double().numbers.tolist() == [3, 1, 2, 3]
+
+
+def test_double_takes_bars_as_long_as_they_are():
+    grid = BeatGrid(np.arange(9.0), [1, 2, 3, 4, 1, 2, 3, 1, 2])
+    assert grid.double().numbers.tolist() == [*[1, 2, 3, 4] * 2, *[1, 2, 3] * 2, 1, 2, 3, 1]
+
+
+@pytest.mark.parametrize("beats", [-5, -1, 0, 1, 3, 4])
+def test_downbeats_can_be_moved_by_beats(beats):
+    grid = BeatGrid.regular(100, 4, 10, 0.5)
+    moved = grid.shift_beats(beats)
+    assert (moved.times == grid.times).all()
+    assert moved.numbers.tolist() == ((np.arange(len(grid)) - beats) % 4 + 1).tolist()

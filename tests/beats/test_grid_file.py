@@ -60,6 +60,7 @@ REFUSED = {
     "times alone, decimal commas, off the half": (b"1,5\n2,5\n3,5\n", "expected .seconds number."),
     "bar.beat": (b"0.5 1.1\n1.0 1.2\n", "line 1"),
     "a bad line": (b"0.5 1\n1.0 2\n1.5 three\n", "line 3: .*1.5 three"),
+    "not numbers at all": (b"not a song\n" * 9, "line 1: .*not a song"),
     "counted from 0": (b"0.5 0\n1.0 1\n", "count from 1"),
     "falling": (b"1.0 1\n0.5 2\n", "rising"),
     "nan": (b"nan 1\n1.0 2\n", "finite"),

@@ -3,8 +3,19 @@ import time
 import numpy as np
 import pytest
 
+from stage.beats.bar_pointer import BarPointer
 from stage.beats.grid import BeatGrid, click_track
-from stage.beats.tracker import smooth, to_peaks, track
+from stage.beats.tracker import (
+    DOUBTFUL,
+    confidence,
+    decode,
+    in_unusual_metre,
+    jumps,
+    smooth,
+    to_peaks,
+    track,
+    track_with_confidence,
+)
 
 RATE = 32000
 
@@ -18,8 +29,8 @@ def drums(grid: BeatGrid, seconds: float, rate: int = RATE) -> np.ndarray:
     hat = 0.15 * np.diff(rng.standard_normal(len(step) + 1)) * np.exp(-step / 0.015)
     out = np.zeros(round((seconds + 1) * rate))
     half = 30 / grid.bpm
-    for time, number in zip(grid.times, grid.numbers):
-        for at, sound in ((time, kick if number % 2 else snare), (time, hat), (time + half, hat)):
+    for beat, number in zip(grid.times, grid.numbers):
+        for at, sound in ((beat, kick if number % 2 else snare), (beat, hat), (beat + half, hat)):
             out[round(at * rate) :][: len(step)] += sound
     return out[: round(seconds * rate)].astype(np.float32)
 
@@ -93,3 +104,78 @@ def test_smooth_keeps_a_steady_tempo_and_lessens_jitter():
     assert smooth(steady) == pytest.approx(steady)
     jittered = steady + np.random.default_rng(0).uniform(-0.02, 0.02, 20)
     assert np.abs(smooth(jittered) - steady).mean() < 0.6 * np.abs(jittered - steady).mean()
+
+
+@pytest.mark.parametrize("first, second", [(100, 140), (120, 90), (120, 132)])
+def test_smooth_does_not_reach_across_a_change_of_tempo(first, second):
+    gaps = np.repeat([60 / first, 60 / second], 12)
+    steady = np.concatenate([[0.2], 0.2 + np.cumsum(gaps)])
+    jittered = steady + np.random.default_rng(1).uniform(-0.008, 0.008, len(steady))
+    assert jumps(steady) == jumps(jittered) == [12]
+    assert smooth(steady) == pytest.approx(steady, abs=1e-9)
+    assert np.abs(smooth(jittered) - steady).max() < 0.012
+
+
+def test_neither_jitter_nor_a_slow_change_is_a_jump():
+    draws = np.random.default_rng(2)
+    for _ in range(50):
+        assert jumps(0.5 * np.arange(40) + draws.uniform(-0.02, 0.02, 40)) == []
+    assert jumps(np.cumsum(60 / np.linspace(90, 120, 40))) == []
+    assert jumps(np.zeros(0)) == jumps(np.arange(3.0)) == []
+
+
+def probabilities(grid: BeatGrid, seconds: float, clear: float = 0.8) -> np.ndarray:
+    """What the networks would find of a grid: [T, 2] with peaks of height `clear` on a noisy floor."""
+    found = np.random.default_rng(0).uniform(0, 0.06, (round(50 * seconds), 2))
+    frames = np.round(grid.times * 50).astype(int)
+    found[frames, np.where(grid.numbers == 1, 1, 0)] = clear
+    return found
+
+
+def test_beats_stay_in_place_where_the_tempo_changes_at_once():
+    slow = BeatGrid.regular(90, 4, 32 / 3, 0.3)
+    fast = BeatGrid.regular(135, 4, 22, slow.times[-1] + 60 / 90)
+    times = np.concatenate([slow.times, fast.times])
+    truth = BeatGrid(times, np.arange(len(times)) % 4 + 1)
+    found = decode(probabilities(truth, 23))
+    assert within(found.times, truth.times, 0.03) == 1
+
+
+@pytest.mark.parametrize("bar, bpm", [(2, 120), (3, 100), (4, 120), (5, 130), (7, 150), (7, 200)])
+def test_the_metre_that_fits_is_found(bar, bpm):
+    truth = BeatGrid.regular(bpm, bar, 24, 0.3)
+    found = probabilities(truth, 24.5)
+    usual = decode(found)
+    model = in_unusual_metre(found, usual)
+    assert (model is None) == (bar in (3, 4))
+    grid = decode(found, model or BarPointer())
+    assert grid.beats_per_bar == bar and within(grid.downbeats, truth.downbeats, 0.05) > 0.95
+
+
+def test_six_is_counted_in_three():
+    truth = BeatGrid.regular(120, 6, 24, 0.3)
+    marked = BeatGrid(truth.times, (truth.numbers - 1) % 3 + 1)
+    found = probabilities(marked, 24.5)
+    assert in_unusual_metre(found, decode(found)) is None
+
+
+def test_metre_and_tempi_can_be_chosen():
+    audio = drums(BeatGrid.regular(100, 4, 7, 0.1), 7)
+    assert track(audio, RATE, tempi=(40, 70)).bpm == pytest.approx(50, rel=0.02)
+    assert track(audio, RATE, tempi=(160, 260)).bpm == pytest.approx(200, rel=0.02)
+    assert track(audio, RATE, beats_per_bar=5).beats_per_bar == 5
+    assert track(audio, RATE, beats_per_bar=1).beats_per_bar == 1
+
+
+def test_confidence_tells_music_with_a_beat_from_sound_without():
+    assert track_with_confidence(drums(BeatGrid.regular(110, 4, 6, 0.2), 6), RATE).confidence > DOUBTFUL + 0.1
+    draws = np.random.default_rng(0)
+    step = np.arange(6 * RATE) / RATE
+    drone = sum(np.sin(2 * np.pi * hz * step) * (1 + 0.2 * np.sin(0.7 * step)) for hz in (110, 165, 220, 277))
+    hits = np.zeros(10 * RATE)
+    for at in np.cumsum(draws.exponential(0.5, 15)):
+        start = round(at * RATE)
+        hits[start : start + 3200] += draws.standard_normal(len(hits[start : start + 3200]))
+    for sound in (drone, draws.standard_normal(6 * RATE), hits):
+        assert track_with_confidence(sound.astype(np.float32), RATE).confidence < DOUBTFUL
+    assert confidence(np.zeros((0, 2)), BeatGrid.empty()) == 0

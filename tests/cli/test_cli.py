@@ -183,6 +183,13 @@ ARGUMENTS = {
     "seed": (["accompany", "tune.wav", "--stem", "drums", "--seed", "-3"], "-3 is not a seed"),
     "stream": (["accompany", "tune.wav", "--stem", "drums", "--stream", "3"], "no audio stream 3"),
     "grid": (["accompany", "tune.wav", "--stem", "drums", "--grid", "beats.txt"], 'no file "beats.txt"'),
+    "metre of a file's beats": (
+        ["accompany", "tune.wav", "--stem", "drums", "--grid", "text.wav", "--meter", "5/4"],
+        "are for beats that are tracked",
+    ),
+    "metre of a song": (["accompany", "tune.wav", "--stem", "drums", "--meter", "5"], "metre"),
+    "tempo range": (["accompany", "tune.wav", "--stem", "drums", "--tempo-range", "fast"], "like 60-120"),
+    "empty tempo range": (["accompany", "tune.wav", "--stem", "drums", "--tempo-range", "90-60"], "lower one first"),
     "bad grid": (["accompany", "tune.wav", "--stem", "drums", "--grid", "text.wav"], "text.wav, line 1"),
     "temperature": (["accompany", "tune.wav", "--stem", "drums", "--temperature", "-1"], "temperature cannot be -1"),
     "top-p": (["click", "--bpm", "100", "--stem", "drums", "--top-p", "2"], "top-p cannot be 2"),

@@ -25,7 +25,7 @@ class BarPointer:
     tempo_inertia: float = 100.0
     """How firmly the tempo is kept: the log probability of a change by a factor r is -inertia * |r - 1|."""
     beat_share: float = 1 / 16
-    """Share of each beat in which the network is expected to see it."""
+    """Share of each beat in which the network is expected to show it."""
     centre_bpm: float = 120.0
     tempo_spread: float | None = None
     """Standard deviation, in octaves, of a preference for tempi around `centre_bpm`; None for none."""
@@ -42,12 +42,15 @@ class BarPointer:
         _, frames, numbers = max(paths, key=lambda path: path[0])
         return frames, numbers
 
+    def log_probabilities(self, probabilities: np.ndarray) -> dict[int, float]:
+        """For each number of beats a bar the log probability of its best path. probabilities: as `decode`; T > 0."""
+        return {meter: path[0] for meter, path in zip(self.meters, self._paths(probabilities))}
+
     def _paths(self, probabilities: np.ndarray) -> list[tuple[float, np.ndarray, np.ndarray]]:
         """As `decode`, for each number of beats a bar; the log probability of the path comes first.
 
         The states of all metres stand in one row, block after block (a beat of a bar, one length of it), so that a
-        frame
-        is a few operations on arrays.
+        frame is a few operations on arrays.
         """
         lengths, beats = self._lengths(), sum(self.meters)
         starts = np.concatenate([[0], np.cumsum(np.tile(lengths, beats))])
@@ -76,7 +79,7 @@ class BarPointer:
             seen = observed[frame]
             np.add(score[ending], transition, out=arriving)
             best = rows.argmax(axis=1)
-            # the pointer moves on; most states hear no beat
+            # the pointer moves on; in most states no beat is expected
             np.add(score[:-1], seen[0], out=moved[1:])
             moved[sounding] = score[sounding - 1] + seen[sounding_kind]
             moved[begun] = rows[each, best] + seen[begun_kind]
@@ -108,7 +111,7 @@ class BarPointer:
         return float(score.max()), np.array(frames[::-1], np.int64), np.array(numbers[::-1], np.int64)
 
     def _lengths(self) -> np.ndarray:
-        """int64: the beat lengths, in frames, that are told apart."""
+        """int64: the beat lengths, in frames, that are distinguished."""
         shortest, longest = (round(60 * self.frame_rate / bpm) for bpm in (self.max_bpm, self.min_bpm))
         return np.arange(shortest, longest + 1)
 

@@ -66,8 +66,8 @@ def readings(path: Path, lines: Rows) -> list[Beats]:
     """Every way in which all lines can be read; StageError that names the first bad line where there is none."""
     if not lines:
         return [(np.zeros(0), np.zeros(0, np.int64))]
-    found, furthest = [], -1
-    if len(lines) > 1 and not any(character.isdigit() for character in lines[0][1]):
+    found, furthest, first = [], -1, lines[0]
+    if len(lines) > 1 and not any(character.isdigit() for character in first[1]):
         lines = lines[1:]  # a heading
     for split in (_blanks, _blanks_decimal_commas, _commas, _commas_decimal_commas):
         table = []
@@ -82,7 +82,7 @@ def readings(path: Path, lines: Rows) -> list[Beats]:
             found += _columns(table, strict=whole_seconds and split in (_commas, _commas_decimal_commas))
             furthest = max(furthest, _first_bad(table))
     if not found:
-        count, line = lines[max(furthest, 0)]
+        count, line = lines[furthest] if furthest > 0 else first
         raise StageError(f'{path}, line {count}: expected "seconds number", found "{line[:60]}"')
     return found
 

@@ -44,10 +44,16 @@ def accompany(
         str | None,
         typer.Option(
             help=(
-                "on: give the model the tracked beats too. off: the sound alone. Or a file of beats, one 'seconds"
-                " number' a line."
+                "on: give the model the tracked beats too; half, double: at half or twice the tracked tempo. off: the"
+                " sound alone. Or a file of beats, one 'seconds number' a line."
             )
         ),
+    ] = None,
+    meter: Annotated[
+        str | None, typer.Option(help="Metre of the song, like 5/4 or 6/8; by default the one that fits best.")
+    ] = None,
+    tempo_range: Annotated[
+        str | None, typer.Option(help="Where to look for the song's tempo in beats a minute, like 60-120.")
     ] = None,
     save_grid: Annotated[
         Path | None, typer.Option(help="Also write the beats that were used, to mend and give back with --grid.")
@@ -70,6 +76,7 @@ def accompany(
     stage accompany song.wav --stem bass --start 30 --seconds 20 --variations 4 -o ideas
     stage accompany song.flac --stem drums --save-grid beats.txt
     stage accompany song.flac --stem drums --grid beats.txt --seed 7
+    stage accompany song.mp3 --stem drums --meter 7/4 --tempo-range 160-220
     stage accompany song.mp3 --stem drums --play
 
     For each variation the folder gets NAME.STEM.SEED.wav (the stem), NAME.STEM.SEED.mix.wav (song and stem) and
@@ -84,7 +91,7 @@ def accompany(
     check_sampling(**choice)
     ear = playing.choose(out, play, raw, gain, variations)
     files = results.plan(out, song.stem, stem, seed, variations, force, save_grid)
-    beats = results.read_grid(grid, start)
+    beats = results.read_grid(grid, start, meter, tempo_range)
     part, rate = results.read_part(song, start, seconds, stream)
     request = Request.recording(part, rate, stem, prompt, variations=variations, seed=seed, grid=beats, sampling=choice)
     results.make(results.Player(model, precision, adapter or []), request, files, force, start, ear, gain)

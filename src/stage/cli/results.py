@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from stage import audio
 from stage.audio.playback import is_pipe
+from stage.beats.find import Tracking, tempo_range
 from stage.beats.grid import BeatGrid
 from stage.errors import StageError
 from stage.files import check_folder, check_free, whole_file
@@ -76,12 +77,21 @@ def read_part(path: Path, start: float, seconds: float | None, stream: int) -> t
     return part, rate
 
 
-def read_grid(choice: str | None, start: float) -> str | BeatGrid | None:
-    """What `--grid` says, for audio that was read from `start` on: "on", "off", None or the beats of a file."""
-    if choice is None or choice in ("on", "off"):
+def read_grid(
+    choice: str | None, start: float, meter: str | None = None, tempi: str | None = None
+) -> str | BeatGrid | Tracking | None:
+    """What `--grid`, `--meter` and `--tempo-range` ask for, for audio that was read from `start` on: a word, the beats
+    of a file, how to track them, or None where nothing is asked."""
+    octave = choice if choice in ("half", "double") else None
+    tracked = choice in (None, "on") or octave is not None
+    if meter is not None or tempi is not None:
+        if not tracked:
+            raise StageError("--meter and --tempo-range are for beats that are tracked: use them without this --grid")
+        return Tracking(meter, None if tempi is None else tempo_range(tempi), octave)
+    if tracked or choice == "off":
         return choice
     if not Path(choice).is_file():
-        raise StageError(f'--grid takes on, off or a file of beats: there is no file "{choice}"')
+        raise StageError(f'--grid takes on, off, half, double or a file of beats: there is no file "{choice}"')
     return BeatGrid.load(choice).shift(-start)
 
 

@@ -31,7 +31,7 @@ from stage.data import splits
 from stage.data.open import open_songs
 from stage.data.prepared import FORMAT, INDEX, checksum
 from stage.data.song import MAP_SECONDS, Problem, Song
-from stage.data.trackers import choose
+from stage.beats.choose import choose
 from stage.errors import StageError
 from stage.parallel import results
 
@@ -47,7 +47,7 @@ TAGGERS = "stage.taggers"
 
 @dataclass(frozen=True)
 class Settings:
-    """What a prepared set depends on. rate: Hz. tracker: see `stage.data.trackers`. leave_out: roles that are not
+    """What a prepared set depends on. rate: Hz. tracker: see `stage.beats.choose`. leave_out: roles that are not
     kept."""
 
     rate: int = 32000

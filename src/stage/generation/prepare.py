@@ -9,6 +9,7 @@ import numpy as np
 
 from stage import audio as sound
 from stage.audio.level import loudness
+from stage.beats.find import Tracking, find
 from stage.beats.grid import BeatGrid, click_track
 from stage.generation.request import Grid, Metronome, Request
 
@@ -55,14 +56,12 @@ def target_level(request: Request) -> float:
 
 
 def _beats(grid: Grid, song: np.ndarray, rate: int) -> tuple[BeatGrid | None, tuple[str, ...]]:
-    """The beats to give to the model, tracked if they are "on", and what there is to say about them."""
+    """The beats to give to the model, tracked where they are not given, and what there is to say about them."""
     if isinstance(grid, BeatGrid):
         return grid, ()
     if grid == "off":
         return None, ()
-    from stage.beats.tracker import track
-
-    beats = track(song, rate)
-    if len(beats) < 2:
-        return None, ("no beats were found in the recording: the model follows the sound alone",)
-    return beats, ()
+    if isinstance(grid, str):
+        grid = Tracking(octave=None if grid == "on" else grid)
+    found = find(song, rate, grid)
+    return found.grid, found.notes

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from stage import audio as sound
 from stage.audio.files import check_rate
 from stage.audio.level import SILENCE
-from stage.beats.grid import TEMPO_RANGE, BeatGrid, beats_per_bar, click_track
+from stage.beats.find import Tracking
+from stage.beats.grid import TEMPO_RANGE, BeatGrid, beats_per_bar, click_track, division
 from stage.errors import StageError
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ SEED_MOST = 2**62
 CLICK_GAIN = 0.25
 """Level of the clicks under a stem that was made for a metronome."""
 
-Grid = Union[Literal["on", "off"], BeatGrid, None]
-"""Whether the model gets the clicks of the beats besides the recording, or which; None: what suits the model."""
+Grid = Union[Literal["on", "off", "half", "double"], Tracking, BeatGrid, None]
+"""Whether the model gets the clicks of the beats besides the recording, or which: "on" for the tracked ones, "half" or
+"double" for every second of them or twice as many, `stage.beats.find.Tracking` for a metre or a range of tempi, None
+for what suits the model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ class Metronome:
     @property
     def grid(self) -> BeatGrid:
         """Its beats."""
-        return BeatGrid.regular(self.bpm, beats_per_bar(self.meter), self.seconds)
+        return BeatGrid.regular(self.bpm, beats_per_bar(self.meter), self.seconds, division=division(self.meter))
 
     @cached_property
     def audio(self) -> np.ndarray:
@@ -91,8 +94,8 @@ class Request:
     def __post_init__(self) -> None:
         if isinstance(self.sampling, Mapping):
             check_sampling(**self.sampling)
-        if isinstance(self.grid, str) and self.grid not in ("on", "off"):
-            raise StageError(f'the grid is "on", "off" or a BeatGrid, not "{self.grid}"')
+        if isinstance(self.grid, str) and self.grid not in ("on", "off", "half", "double"):
+            raise StageError(f'the grid is "on", "off", "half", "double", a BeatGrid or a Tracking, not "{self.grid}"')
 
     @classmethod
     def recording(

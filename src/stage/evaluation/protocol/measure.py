@@ -41,7 +41,7 @@ class Measures:
     """
 
     def __init__(self, task: Task):
-        from stage.data.trackers import choose
+        from stage.beats.choose import choose
 
         self.tracker, self._track = choose(task.tracker)
         if self.tracker == "stage":

@@ -1,4 +1,4 @@
-"""Who tracks beats: Beat This! where it is, else our own; and what its answers are made of."""
+"""Which tracker is taken: Beat This! where it is installed, else our own; and the numbers of its beats."""
 
 import sys
 from types import ModuleType
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from stage.data import trackers
+from stage.beats import choose as trackers
 from stage.errors import StageError
 
 
@@ -55,7 +55,7 @@ def test_without_its_weights_ours_is_taken(package, monkeypatch, tmp_path):
         trackers.choose("madmom")
 
 
-def test_a_package_that_does_not_load_is_told(package, monkeypatch):
+def test_a_package_that_does_not_load_is_reported(package, monkeypatch):
     def broken(*_):
         raise ImportError("no torchaudio")
 
@@ -65,9 +65,13 @@ def test_a_package_that_does_not_load_is_told(package, monkeypatch):
         trackers.choose("beat-this")
 
 
-def test_beats_without_downbeats_are_numbered_on(monkeypatch):
-    grid = trackers.numbered(np.array([1.0, 1.5, 2.0]), np.zeros(0))
-    assert grid.numbers.tolist() == [1, 2, 3] and len(trackers.numbered(np.zeros(0), np.zeros(0))) == 0
+def test_beats_without_downbeats_are_counted_in_four():
+    grid = trackers.numbered(np.arange(6.0), np.zeros(0))
+    assert grid.numbers.tolist() == [1, 2, 3, 4, 1, 2] and grid.beats_per_bar == 4
+    assert len(trackers.numbered(np.zeros(0), np.zeros(0))) == 0
+
+
+def test_no_checkpoint_no_beat_this(monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: "/nowhere")
     monkeypatch.delenv("STAGE_BEAT_THIS", raising=False)
     assert trackers.beat_this_weights() is None

@@ -1,5 +1,4 @@
-"""Beats for songs that bring none: Beat This! where it and its weights are installed, else the package's own
-tracker."""
+"""Which tracker finds beats: Beat This! where it and its weights are installed, else the package's own."""
 
 from __future__ import annotations
 
@@ -15,7 +14,10 @@ from stage.beats.grid import BeatGrid
 from stage.errors import StageError
 
 Tracker = Callable[[np.ndarray, int], BeatGrid]
+"""Takes audio float32 [C, N] or [N] and its rate in Hz."""
 CHECKPOINT = "beat_this-final0.ckpt"
+USUAL_BAR = 4
+"""Beats a bar where nothing says how many there are."""
 
 
 def beat_this_weights() -> Path | None:
@@ -28,22 +30,22 @@ def beat_this_weights() -> Path | None:
 
 
 def choose(name: str = "auto") -> tuple[str, Tracker]:
-    """(name, tracker) of "beat-this", "stage", or the best that is here. Raises StageError where Beat This! is asked
-    for and not here."""
+    """(name, tracker) of "beat-this", "stage", or for "auto" the best that is installed.
+
+    Raises StageError where Beat This! is asked for and not installed.
+    """
     if name not in ("auto", "beat-this", "stage"):
         raise StageError(f'beats are tracked by auto, beat-this or stage, not "{name}"')
     if name != "stage" and importlib.util.find_spec("beat_this") and (weights := beat_this_weights()):
         try:
             return "beat-this", beat_this(str(weights))
-        except (
-            ImportError,
-            OSError,
-        ) as error:  # its package needs torchaudio, which not every build of torch has beside it
+        except (ImportError, OSError) as error:  # it needs torchaudio, which not every build of torch has beside it
             if name == "beat-this":
                 raise StageError(f"Beat This! cannot be loaded: {str(error).splitlines()[0]}") from None
     if name == "beat-this":
         raise StageError(
-            f"Beat This! is not here: install the package beat_this, and put {CHECKPOINT} where STAGE_BEAT_THIS says"
+            "Beat This! is not installed: install the package beat_this, and name its file"
+            f" {CHECKPOINT} in STAGE_BEAT_THIS"
         )
     from stage.beats.tracker import track
 
@@ -65,13 +67,18 @@ def beat_this(weights: str) -> Tracker:
 
 
 def numbered(beats: np.ndarray, downbeats: np.ndarray) -> BeatGrid:
-    """Beats [n] and those of them that are downbeats [m], seconds, as a grid; beats before the first downbeat count
-    back from it."""
+    """Beats [n] and those of them that are downbeats [m], seconds, as a grid.
+
+    Beats before the first downbeat count back from it. Where there is no downbeat at all, bars of four are counted
+    from the first beat.
+    """
     beats = np.unique(beats)
     first = np.array([len(downbeats) > 0 and bool(np.abs(downbeats - time).min() < 0.035) for time in beats], bool)
     starts = np.flatnonzero(first)
-    bar = int(np.median(np.diff(starts))) if len(starts) > 1 else 4
-    numbers, count = np.zeros(len(beats), np.int64), (-int(starts[0])) % bar if len(starts) else 0
+    if not len(starts):
+        return BeatGrid(beats, np.arange(len(beats)) % USUAL_BAR + 1)
+    bar = int(np.median(np.diff(starts))) if len(starts) > 1 else USUAL_BAR
+    numbers, count = np.zeros(len(beats), np.int64), -int(starts[0]) % bar
     for place, is_first in enumerate(first):
         count = 1 if is_first else count + 1
         numbers[place] = count

@@ -1,0 +1,31 @@
+"""What `--grid`, `--meter` and `--tempo-range` come to."""
+
+import numpy as np
+import pytest
+
+from stage.beats.find import Tracking
+from stage.beats.grid import BeatGrid
+from stage.cli.results import read_grid
+from stage.errors import StageError
+
+
+@pytest.mark.parametrize("word", [None, "on", "off", "half", "double"])
+def test_words_are_left_to_the_request(word):
+    assert read_grid(word, 0.0) == word
+
+
+def test_a_metre_and_a_range_are_tracked():
+    assert read_grid(None, 0.0, "5/4") == Tracking(meter="5/4")
+    assert read_grid("on", 0.0, None, "160-240") == Tracking(tempo_range=(160, 240))
+    assert read_grid("half", 0.0, "6/8", "60-120") == Tracking("6/8", (60, 120), "half")
+
+
+def test_a_file_counts_from_the_beginning_of_the_song(tmp_path):
+    BeatGrid.regular(60, 4, 8).save(tmp_path / "beats.txt")
+    assert read_grid(str(tmp_path / "beats.txt"), 2.0).times == pytest.approx(np.arange(-2.0, 6.0))
+
+
+@pytest.mark.parametrize("word", ["off", "beats.txt"])
+def test_only_tracked_beats_have_a_metre_to_choose(word):
+    with pytest.raises(StageError, match="tracked"):
+        read_grid(word, 0.0, "5/4")
