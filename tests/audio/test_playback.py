@@ -1,5 +1,6 @@
 """`-o -` and `--play`: what arrives in a pipe, and that nothing is left running or said when the reader goes."""
 
+import errno
 import io
 import os
 import shutil
@@ -18,6 +19,7 @@ from stage import StageError, audio
 from stage.audio import playback as playing
 from stage.audio.level import CEILING, limit
 from stage.cli import app as cli
+from stage.errors import ReaderGone
 from stage.pipeline import Stage
 
 
@@ -195,19 +197,143 @@ def test_the_first_player_that_is_there_is_taken(monkeypatch, tmp_path):
     monkeypatch.delenv("STAGE_PLAYER", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StageError, match=r"no player is installed \(ffplay, play, mpv, aplay, paplay\)"):
-        playing.find_player()
+        playing.find_program()
     for name in ("paplay", "play"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
-    assert playing.find_player() == ["play", "-q", "-t", "wav", "-"]
+    assert playing.find_program() == ["play", "-q", "-t", "wav", "-"]
     monkeypatch.setenv("STAGE_PLAYER", "play -t 'a b'")
-    assert playing.find_player() == ["play", "-t", "a b"]
+    assert playing.find_program() == ["play", "-t", "a b"]
     monkeypatch.setenv("STAGE_PLAYER", "gramophone -")
     with pytest.raises(StageError, match="names gramophone, which is not there"):
-        playing.find_player()
+        playing.find_program()
     monkeypatch.setenv("STAGE_PLAYER", "'play")
-    with pytest.raises(StageError, match="no command line"):
-        playing.find_player()
+    with pytest.raises(StageError, match="not a command line"):
+        playing.find_program()
+
+
+@pytest.mark.parametrize(
+    "line, posix, words",
+    [
+        (r"C:\Tools\mpv.exe --no-video -", False, [r"C:\Tools\mpv.exe", "--no-video", "-"]),
+        (r'"C:\Program Files\mpv.exe" -', False, [r"C:\Program Files\mpv.exe", "-"]),
+        ("'/opt/my player' -", True, ["/opt/my player", "-"]),
+    ],
+)
+def test_command_lines_of_both_kinds_of_systems(line, posix, words):
+    assert playing.split_command(line, posix) == words
+
+
+@pytest.mark.parametrize(
+    "error, name, gone",
+    [
+        (BrokenPipeError(errno.EPIPE, "closed"), "posix", True),
+        (OSError(errno.EINVAL, "invalid"), "nt", True),
+        (OSError(errno.EINVAL, "invalid"), "posix", False),
+        (OSError(errno.ENOSPC, "full"), "nt", False),
+    ],
+)
+def test_a_closed_pipe_and_a_full_disk_are_told_apart(monkeypatch, error, name, gone):
+    class Out:
+        class buffer:
+            @staticmethod
+            def write(data):
+                raise error
+
+        @staticmethod
+        def fileno():
+            raise ValueError
+
+    monkeypatch.setattr(playing.os, "name", name)
+    monkeypatch.setattr(sys, "stdout", Out)
+    with pytest.raises(ReaderGone if gone else StageError):
+        playing.Pipe(True)._write(b"x")
+
+
+# ---------------------------------------------------------------- a sound device
+
+
+class Device:
+    """A module like `sounddevice`, whose output is a list; `fails` names what does not work."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(self, channels=2, fails=""):
+        self.played, self.calls, self.fails, self.channels = [], [], fails, channels
+        device = self
+
+        class OutputStream:
+            def __init__(self, samplerate, channels, dtype):
+                device.form = (samplerate, channels, dtype)
+
+            def write(self, frames):
+                if device.fails == "write":
+                    raise device.PortAudioError("the device went away")
+                device.played.append(frames.copy())
+
+            def __getattr__(self, name):
+                return lambda: device.calls.append(name)
+
+        self.OutputStream = OutputStream
+
+    def query_devices(self, kind):
+        assert kind == "output"
+        if self.fails == "query":
+            raise self.PortAudioError("no default output device")
+        return {"max_output_channels": self.channels}
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """Pretends that sounddevice is installed; call it with what `Device` takes."""
+
+    def install(*args, **kwargs):
+        made = Device(*args, **kwargs)
+        monkeypatch.delenv("STAGE_PLAYER", raising=False)
+        monkeypatch.setitem(sys.modules, "sounddevice", made)
+        return made
+
+    return install
+
+
+def test_a_sound_device_is_the_first_choice(device, tune, model, capsys):
+    sounds = device()
+    assert run(*arguments(tune, model, "--play", "--gain", "-12")) == 0
+    assert "note:" not in capsys.readouterr().err and sounds.form == (44100, 2, "float32")
+    recording, _ = audio.read(tune)
+    wanted = limit(recording + np.float32(10 ** (-12 / 20)) * plain(model), 44100)
+    assert np.abs(np.concatenate(sounds.played).T - wanted).max() < 1e-4
+    assert sounds.calls[:2] == ["start", "stop"]
+
+
+def test_a_device_with_one_channel_plays_the_mean(device, tune, model):
+    sounds = device(channels=1)
+    assert run(*arguments(tune, model, "--play", "--gain", "-60")) == 0
+    recording, _ = audio.read(tune)
+    assert sounds.form[1] == 1 and np.abs(np.concatenate(sounds.played)[:, 0] - recording.mean(0)).max() < 2e-3
+
+
+def test_a_device_that_fails_is_reported_and_the_files_are_there(device, tune, model, capsys):
+    device(fails="write")
+    assert run(*arguments(tune, model, "--play")) == 0
+    err = capsys.readouterr().err
+    assert "the default sound device did not play all: the device went away" in err and err.count("note:") == 1
+    assert len(list(Path("tune-stage").iterdir())) == 3
+
+
+def test_without_a_device_or_with_a_player_named_a_program_plays(device, monkeypatch):
+    device(fails="query")
+    monkeypatch.setattr(playing.shutil, "which", lambda name: name if name == "mpv" else None)
+    assert playing.find_player().command[0] == "mpv"
+    device()
+    assert isinstance(playing.find_player(), playing.DevicePlayer)
+    monkeypatch.setattr(playing.shutil, "which", lambda name: name)
+    monkeypatch.setenv("STAGE_PLAYER", "aplay -q -")
+    assert playing.find_player().command == ["aplay", "-q", "-"]
+    monkeypatch.delenv("STAGE_PLAYER")
+    monkeypatch.setitem(sys.modules, "sounddevice", None)  # not installed
+    assert playing.find_player().command[0] == "ffplay"
 
 
 # ---------------------------------------------------------------- what does not go together
@@ -237,14 +363,3 @@ def test_sound_is_not_written_on_a_terminal(monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     with pytest.raises(StageError, match="a terminal cannot show"):
         playing.choose(Path("-"), False, False, None, 1)
-
-
-@pytest.mark.parametrize("sizes", [[50], [1] * 50, [20, 7, 23]])
-def test_limiting_in_parts(sizes):
-    audio_ = np.random.default_rng(0).normal(0, 0.5, (2, 441 * 50)).astype(np.float32)
-    limiter, at, parts = playing.Limiter(44100), 0, []
-    for size in sizes:
-        parts.append(limiter.push(audio_[:, at : at + 441 * size]))
-        at += 441 * size
-    parts.append(limiter.push(audio_[:, :0], last=True))
-    assert np.abs(np.concatenate(parts, axis=1) - limit(audio_, 44100)).max() < 1e-6

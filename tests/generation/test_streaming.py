@@ -11,7 +11,7 @@ from helpers.fakes import drawn_stage, listening_stage, song
 from stage import BeatGrid, Stage, StageError
 from stage import audio as sound
 from stage.generation.decoding import State, Stopped
-from stage.models.codec import Sliding, decode_long
+from stage.models.codec import decode_long
 from stage.models.decoder import Cache
 from stage.models.encodec import EncodecCodec
 from stage.models.spectral import SpectralCodec, SpectralConfig
@@ -155,28 +155,6 @@ def test_musicgens_encodec_looks_80_ms_ahead():
 def test_an_encodec_that_hears_all_at_once_cannot_be_streamed():
     with pytest.raises(StageError, match="normalises over the whole"):
         encodec(4, 16, norm_type="time_group_norm").stream()
-
-
-def test_sliding_keeps_what_is_needed_and_no_more():
-    seen = []
-    sliding = Sliding(lambda window, start: seen.append((start, window.shape[-1])) or window, back=3, ahead=2)
-    frames = torch.arange(50.0)[None, None]
-    parts = [sliding.push(frames[..., i : i + 5]) for i in range(0, 50, 5)] + [sliding.push(None, last=True)]
-    assert torch.equal(torch.cat(parts, dim=-1), frames)
-    assert seen[0] == (0, 5) and seen[1:-1] == [(i - 5, 10) for i in range(5, 50, 5)] and seen[-1] == (45, 5)
-    assert sliding.push(None, last=True) is None
-
-
-@pytest.mark.parametrize("to", [44100, 48000, 22050, 192000, 8000, 32001])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_resampling_in_parts(to, channels):
-    audio = np.random.default_rng(0).normal(0, 0.1, (channels, 70011)).astype(np.float32)
-    resampler = sound.Resampler(32000, to, channels)
-    parts = [resampler.push(audio[:, at : at + 5000]) for at in range(0, 70011, 5000)]
-    parts += [resampler.push(audio[:, :0]), resampler.push(audio[:, :0], last=True)]
-    whole = sound.resample(audio, 32000, to)
-    assert np.concatenate(parts, axis=1).shape == whole.shape
-    assert np.abs(np.concatenate(parts, axis=1) - whole).max() < 1e-6
 
 
 # ---------------------------------------------------------------- Stage

@@ -167,20 +167,6 @@ def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     return np.ascontiguousarray(soxr.resample(np.asarray(audio, np.float32).T, from_rate, to_rate, quality="HQ").T)
 
 
-class Resampler:
-    """`resample` of a sound [C, N] that comes in parts: all parts together are the one-shot result."""
-
-    def __init__(self, from_rate: int, to_rate: int, channels: int):
-        import soxr
-
-        self._stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality="HQ")
-
-    def push(self, audio: np.ndarray, last: bool = False) -> np.ndarray:
-        """The next part [C, n] -> what is certain now, float32 [C, m]. last: none will follow."""
-        frames = np.ascontiguousarray(audio.T, np.float32)
-        return np.ascontiguousarray(self._stream.resample_chunk(frames, last=last).reshape(-1, len(audio)).T)
-
-
 def fit(audio: np.ndarray, samples: int) -> np.ndarray:
     """Cut, or pad with zeros at the end, to exactly `samples`."""
     missing = samples - audio.shape[-1]

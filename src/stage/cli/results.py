@@ -21,7 +21,7 @@ from stage.progress import bar
 if TYPE_CHECKING:
     import numpy as np
 
-    from stage.audio.playback import Ear
+    from stage.audio.playback import Output
     from stage.generation.result import Accompaniment
     from stage.pipeline import Stage
 
@@ -122,7 +122,7 @@ def make(
     files: Files,
     force: bool,
     start: float = 0.0,
-    ear: Ear | None = None,
+    ear: Output | None = None,
     gain_db: float | None = None,
 ) -> None:
     """Load the model, make the music and write the results; `ear`, if there is one, gets them while they are made."""
@@ -139,7 +139,7 @@ def make(
                 shown.update(share, what="playing")
 
             if ear:
-                made = ear.hear(stage.make_stream(request, on_progress, gain_db=gain_db))
+                made = ear.take(stage.make_stream(request, on_progress, gain_db=gain_db))
             else:
                 made = stage.make(request, on_progress)
         write(files, made, force, start)

@@ -3,11 +3,13 @@ come."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from stage.audio.streams import Sliding
 
 
 class Codec(Protocol):
@@ -52,40 +54,6 @@ class DecodeStream(Protocol):
     def finish(self) -> Tensor:
         """The sound ends with what was pushed -> audio [B, m * hop] float32, the frames that were waited for."""
         ...
-
-
-class Sliding:
-    """Runs a function of finite reach over frames as they come, each with all the neighbours that it depends on.
-
-    run(window [B, C, w], start) -> [B, ..., w * scale]: called with frames ``start`` to ``start + w`` of the whole.
-    An output frame depends on the ``back`` frames before and the ``ahead`` frames after it. The ends of the whole are
-    ends of a window too, so that padding there comes out as it does when the whole is run at once.
-    """
-
-    def __init__(self, run: Callable[[Tensor, int], Tensor], back: int, ahead: int, scale: int = 1):
-        self.run, self.back, self.ahead, self.scale = run, back, ahead, scale
-        self.window: Tensor | None = None
-        self.start = self.done = 0  # frame where the window begins; frames that came out
-
-    def push(self, frames: Tensor | None, last: bool = False) -> Tensor | None:
-        """The next frames [B, C, n], or None where there are none -> [B, ..., m * scale], or None for m = 0.
-
-        last: none will follow.
-        """
-        if frames is not None:
-            self.window = frames if self.window is None else torch.cat([self.window, frames], dim=-1)
-        if self.window is None:
-            return None
-        known = self.start + self.window.shape[-1]
-        end = known if last else known - self.ahead
-        if end <= self.done:
-            return None
-        whole = self.run(self.window, self.start)
-        out = whole[..., (self.done - self.start) * self.scale : (end - self.start) * self.scale]
-        self.done = end
-        keep = max(self.start, end - self.back)
-        self.window, self.start = self.window[..., keep - self.start :], keep
-        return out
 
 
 class SlidingDecode:

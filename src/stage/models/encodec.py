@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from stage.audio.streams import Sliding
 from stage.errors import StageError
-from stage.models.codec import Sliding
 from stage.models.text import quiet
 
 ENCODED = 100
