@@ -44,6 +44,24 @@ def test_an_analysis_survives_json():
     assert score(again, TRUTH) == pytest.approx(score(heard, TRUTH), nan_ok=True)
 
 
+def test_what_is_not_an_analysis_is_refused():
+    good = Analysis.of(drums(GRID, 8), RATE, pitched=False).to_json()
+    for change in (
+        {"activation": "AAAA"},
+        {"activation": "!"},
+        {"activation": "/3//fw=="},
+        {"activation": 3},
+        {"onsets": [[1.0]]},
+        {"onsets": ["x"]},
+        {"seconds": 0},
+        {"seconds": "8"},
+        {"notes": [[0, 1]]},
+        {"more": 1},
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            Analysis.from_json(good | change)
+
+
 def test_silence_scores_nothing():
     figures = score(Analysis.of(np.zeros(8 * RATE, np.float32), RATE, pitched=True), TRUTH)
     assert figures["beat_f"] == figures["onset_agreement"] == figures["density"] == 0

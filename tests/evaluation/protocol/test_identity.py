@@ -247,6 +247,17 @@ def test_damage_to_kept_files_costs_only_what_is_damaged(played, tmp_path, monke
     assert len(computed) == count + 3
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": "song"}, {"clip": "mix-drums-0-001"}, {"f_measure": "high"}, {"wrong": {"emd": None}}, {"wrong": 3}]
+    + [{"stem": None}, {"condition": "true"}, {"f_measure": True}],
+)
+def test_rows_that_do_not_fit_together_are_measured_again(change):
+    row = {"key": "model/mix-drums-0-000", "condition": "model", "clip": "mix-drums-0-000", "kind": "mix"}
+    row |= {"stem": "drums", "tracker": "BeatNet", "measures": "1", "f_measure": 0.5, "wrong": {"emd": 0.1}}
+    assert protocol.valid(row) and not protocol.valid(row | change)
+
+
 def test_a_folder_in_use_is_left_alone(played, tmp_path):
     with lock(tmp_path / "out"), pytest.raises(StageError, match="in use by another evaluation"):
         run(played, tmp_path / "out")

@@ -54,9 +54,10 @@ class Analysis:
     def from_json(cls, data: dict) -> Analysis:
         """Raises TypeError or ValueError for what `to_json` cannot have written."""
         made = cls(**data)
-        _unpack(made.activation)
-        if not made.seconds > 0 or np.asarray(made.onsets, np.float64).ndim != 1:
-            raise ValueError("an analysis has a length and a list of onsets")
+        if not made.seconds > 0 or not np.isfinite(_unpack(made.activation)).all():
+            raise ValueError("an analysis has a length, and probabilities of beats")
+        if np.asarray(made.onsets, np.float64).ndim != 1:
+            raise ValueError("onsets are a list of seconds")
         if made.notes and np.asarray(made.notes, np.float64).shape != (len(made.notes), 3):
             raise ValueError("a note has a start, an end and a pitch")
         return made
@@ -118,7 +119,7 @@ def _pack(probabilities: np.ndarray) -> str:
 
 
 def _unpack(text: str) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(text), "<f2").reshape(-1, 2).astype(np.float64)
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f2").reshape(-1, 2).astype(np.float64)
 
 
 def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:

@@ -144,10 +144,21 @@ def _build(task: Task, out: Path, threads: int) -> list[Job]:
     return jobs(task, made, Maker(task, out, made))
 
 
-def valid(row: dict) -> bool:
-    """Whether a kept row has what the tables need."""
-    texts = all(isinstance(row.get(name), str) for name in ("condition", "clip", "kind", "stem", "tracker", "measures"))
-    return texts and isinstance(row.get("wrong", {}), dict)
+TEXTS = ("key", "condition", "clip", "kind", "stem", "tracker", "measures")
+
+
+def valid(row: dict[str, Any]) -> bool:
+    """Whether a kept row has what the tables need: texts that fit together, and numbers."""
+    if not all(isinstance(row.get(name), str) for name in TEXTS) or row["kind"] not in ("mix", "click"):
+        return False
+    figures = {name: value for name, value in row.items() if name not in (*TEXTS, "wrong")}
+    wrong = row.get("wrong", {})
+    return (
+        row["key"] == f"{row['condition']}/{row['clip']}"
+        and row["clip"].startswith(f"{row['kind']}-{row['stem']}-")
+        and isinstance(wrong, dict)
+        and all(type(value) in (int, float) for value in (*figures.values(), *wrong.values()))
+    )
 
 
 # ---------------------------------------------------------------- whose results a folder holds
