@@ -23,6 +23,11 @@ def lag(one: np.ndarray, other: np.ndarray, most: int = 2000) -> int:
     return int(correlation.argmax()) - most
 
 
+@pytest.fixture(scope="module")
+def drawn():
+    return drawn_stage()
+
+
 # ---------------------------------------------------------------- the time line
 
 
@@ -147,22 +152,145 @@ def test_the_metronome(monkeypatch):
 
 
 @pytest.mark.parametrize("gain", [0.02, 1.0, 4.0])
-def test_the_stem_joins_at_the_songs_level_and_nothing_clips(monkeypatch, gain):
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_the_stem_joins_at_the_songs_level_and_nothing_clips(monkeypatch, gain, channels):
     stage, _ = listening_stage(monkeypatch)
-    recording = np.clip(gain * song(4.0), -1, 1)
+    recording = np.clip(gain * song(4.0, channels=channels), -1, 1)
     made = stage.accompany(recording, 44100, "drums")
-    assert np.abs(made.stems).max() <= CEILING and np.abs(made.mix()).max() <= CEILING
+    mixed = made.mix()
+    assert np.abs(made.stems).max() <= CEILING and np.abs(mixed).max() <= CEILING
+    in_song = np.zeros_like(recording)
+    in_song[:2] = made.stems[0]
+    assert np.allclose(mixed, 10 ** (made.mix_gain() / 20) * (recording + in_song), atol=1e-6)
     if gain <= 1:
-        difference = loudness(made.stems[0], 44100) - loudness(recording, 44100)
-        assert difference == pytest.approx(-4, abs=0.3)
+        assert loudness(in_song, 44100) - loudness(recording, 44100) == pytest.approx(-4, abs=0.3)
+    assert made.mix_gain() < -1 if gain == 4 else made.mix_gain() == 0
+    assert any("turned down" in note and f"{-made.mix_gain():.1f} dB" in note for note in made.notes) == (gain == 4)
+
+
+def test_mono_and_dual_mono_give_the_same_stem(monkeypatch):
+    stage, _ = listening_stage(monkeypatch)
+    mono = 0.3 * song(3.0, channels=1)
+    one, two = (stage.accompany(recording, 44100, "drums") for recording in (mono, np.repeat(mono, 2, axis=0)))
+    assert np.allclose(one.stems, two.stems, atol=1e-6)
+    gains = [stage.stream(recording, 44100, "drums", gain_db=None).gain_db for recording in (mono, two.song)]
+    assert gains[0] == pytest.approx(gains[1], abs=1e-6)
+
+
+def test_a_stem_that_misses_its_level_says_so(monkeypatch):
+    stage, _ = listening_stage(monkeypatch)
+    time = np.arange(3 * 44100) / 44100
+    wave = np.sign(np.sin(2 * np.pi * 200 * time)).astype(np.float32)  # at 0 LUFS and more
+    monkeypatch.setattr(stage, "generate_audio", lambda contexts, *rest: spikes(len(contexts["mix"])))
+    made = stage.accompany(wave, 44100, "drums", seed=5)
+    assert any("seed 5: the drums stay" in note and "LU below their level" in note for note in made.notes)
+    assert np.abs(made.stems).max() <= CEILING
+    monkeypatch.setattr(stage, "generate_audio", lambda contexts, *rest: 0 * spikes(len(contexts["mix"])))
+    assert any("seed 5: the drums are silent" in note for note in stage.accompany(wave, 44100, "drums", seed=5).notes)
+
+
+def spikes(samples: int) -> np.ndarray:
+    """A stem [1, N] of clicks: high peaks, little loudness."""
+    made = np.zeros((1, samples), np.float32)
+    made[:, ::8000] = 0.9
+    return made
+
+
+# ---------------------------------------------------------------- tuning
+
+
+def chord(cents: float, seconds: float = 4.0, rate: int = 44100) -> np.ndarray:
+    """Notes with partials, so many cents from A = 440 Hz. float32 [1, N]."""
+    time = np.arange(round(seconds * rate)) / rate
+    notes = [440 * 2 ** ((key + cents / 100) / 12) for key in (-12, -8, -5, 0, 2, 7)]
+    wave = sum(np.sin(2 * np.pi * hz * part * time) / part for hz in notes for part in (1, 2, 3))
+    return (0.05 * wave[None] * (1 - 0.8 * (2 * time % 1))).astype(np.float32)
+
+
+def loudest_hz(audio: np.ndarray, rate: int) -> float:
+    """Frequency of the highest peak of a spectrum."""
+    return float(np.abs(np.fft.rfft(audio * np.hanning(len(audio)))).argmax() * rate / len(audio))
+
+
+@pytest.mark.parametrize("tuning, cents", [(452.0, 46.58), (-30.0, -30), ("442", 7.85), ("off", 0), (415.3, 0)])
+def test_the_model_gets_the_song_at_440_and_the_stem_is_in_the_songs_time_and_tuning(monkeypatch, tuning, cents):
+    stage, _ = listening_stage(monkeypatch, ("grid", "mix"), window_seconds=30)
+    given = {}
+    generate = stage.generate_audio
+    monkeypatch.setattr(
+        stage, "generate_audio", lambda contexts, *rest: given.update(contexts) or generate(contexts, *rest)
+    )
+    ratio = 2 ** (cents / 1200)
+    time = np.arange(4 * 44100) / 44100
+    recording = song(4.0, channels=1) + (0.4 * np.sin(2 * np.pi * 440 * ratio * time)).astype(np.float32)
+    grid = BeatGrid.regular(120, 4, 4)
+    made = stage.accompany(recording, 44100, "drums", grid=grid, tuning=tuning)
+    assert made.tuning == pytest.approx(cents, abs=0.02) and np.array_equal(made.grid.times, grid.times)
+    assert loudest_hz(given["mix"], 32000) == pytest.approx(440, abs=0.3)
+    beat = np.flatnonzero(np.abs(given["grid"]) > 0.05)
+    assert beat[beat > 0.4 * 32000][0] == pytest.approx(0.5 * ratio * 32000, abs=40)
+    assert made.stems.shape == (1, len(time)) and lag(recording[0], made.stems[0]) == 0
+    assert np.corrcoef(recording[0, 2000:-4000], made.stems[0, 2000:-4000])[0, 1] > 0.95
+    streamed = np.concatenate(list(stage.stream(recording, 44100, "drums", grid=grid, tuning=tuning)), axis=1)
+    plain = stage.accompany(recording, 44100, "drums", grid=grid, tuning=tuning, level=False).stems
+    assert np.abs(streamed - plain).max() < 1e-4
+
+
+def test_the_tuning_is_estimated_and_a_song_at_440_stays_as_it_is(monkeypatch):
+    stage, listener = listening_stage(monkeypatch)
+    sharp = stage.accompany(chord(30), 44100, "bass")
+    assert sharp.tuning == pytest.approx(30, abs=5) and "A = 447." in sharp.notes[0]
+    plain, forced = (stage.accompany(chord(0), 44100, "bass", tuning=tuning) for tuning in (None, "off"))
+    assert plain.tuning == 0 and plain.notes == () and np.array_equal(plain.stems, forced.stems)
+    assert stage.accompany(chord(30), 44100, "bass", tuning=440).tuning == 0
+
+
+@pytest.mark.parametrize("tuning", ["sharp", 200, float("nan"), "4400"])
+def test_impossible_tunings(drawn, tuning):
+    with pytest.raises(StageError, match=f"tuning cannot be {tuning}: choose auto"):
+        drawn.accompany(song(), 44100, "drums", tuning=tuning)
+
+
+# ---------------------------------------------------------------- rests and ends
+
+
+def test_the_stem_rests_where_the_song_is_silent_for_a_bar(drawn):
+    recording, rate = song(10.0, 32000), 32000
+    recording[:, : round(2.3 * rate)] = 0  # silence in front, more than a bar of 2 s
+    recording[:, 4 * rate : round(5.5 * rate)] = 0  # less than a bar
+    recording[:, round(7.5 * rate) :] = 0  # to the end
+    arguments = dict(audio=recording, rate=rate, stem="drums", grid=BeatGrid.regular(120, 4, 10))
+    made = drawn.accompany(**arguments)
+    stem = made.stems[0]
+    assert not stem[: round(2.26 * rate)].any() and not stem[round(7.57 * rate) :].any()
+    assert np.abs(stem[4 * rate : round(5.5 * rate)]).max() > 0.01
+    assert "rests where the song is silent (0.0 to 2.3 s, 7.5 to 10.0 s)" in made.notes[0]
+    through = drawn.accompany(**arguments, rest=False, level=False)
+    plain = drawn.accompany(**arguments, level=False)
+    assert not any("rests" in note for note in through.notes) and np.abs(through.stems[0, :rate]).max() > 0.01
+    inside = slice(round(2.3 * rate), round(7.5 * rate))
+    assert np.array_equal(through.stems[0, inside], plain.stems[0, inside])
+    streamed = np.concatenate(list(drawn.stream(**arguments)), axis=1)
+    assert np.abs(streamed - plain.stems).max() < 1e-4
+
+
+def test_a_stem_that_ends_within_a_bar_fades(monkeypatch):
+    stage, _ = listening_stage(monkeypatch, ("grid", "mix"), window_seconds=30)
+    tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(5 * 32000) / 32000)).astype(np.float32)
+
+    def ends(seconds: float, grid: BeatGrid | str) -> tuple[float, float]:
+        """Peaks of the last 10 ms and of the 10 ms before the last 60 ms, against that of the whole."""
+        stem = stage.accompany(tone, 32000, "drums", seconds=seconds, grid=grid, level=False).stems[0]
+        return tuple(np.abs(stem[part]).max() / np.abs(stem).max() for part in (slice(-320, None), slice(-2240, -1920)))
+
+    grid = BeatGrid.regular(120, 4, 10)
+    for seconds, beats in ((3.2, grid), (4.0, "off")):
+        last, before = ends(seconds, beats)
+        assert last < 10 ** (-30 / 20) and before > 0.99
+    assert ends(4.0, grid)[0] > 0.9  # at a bar line only the click of a cut is taken away
 
 
 # ---------------------------------------------------------------- seeds, progress, the real engine
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return drawn_stage()
 
 
 def test_a_variation_is_made_again_alone(drawn):

@@ -17,10 +17,10 @@ from stage.beats.grid import seconds_to_frames
 from stage.config import StageConfig
 from stage.errors import StageError
 from stage.generation.decoding import Sampling
-from stage.generation.prepare import Prepared, prepare, target_level
+from stage.generation.prepare import Prepared, prepare
 from stage.generation.request import Grid, Request, check_many, check_sampling, check_seconds, seeds_of
 from stage.generation.result import Accompaniment, finish
-from stage.generation.streaming import CHUNK_SECONDS, PLAIN_LUFS, Stream, chunks, gain, sizes
+from stage.generation.streaming import CHUNK_SECONDS, Stream, chunks, gain, sizes, usual_gain
 from stage.generation.windows import play, stream
 from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.text import TextEncoder
@@ -103,6 +103,8 @@ class Stage:
         sampling: Sampling | None = None,
         on_progress: Progress | None = None,
         level: bool = True,
+        tuning: float | str | None = None,
+        rest: bool = True,
     ) -> Accompaniment:
         """Play a stem to a recording.
 
@@ -111,13 +113,28 @@ class Stage:
         prompt: style in words. seed: variation i is made with seed + i.
         grid: "on" gives the model the clicks of the tracked beats besides the recording, "off" does not,
             a BeatGrid (times from the beginning of `audio`) is used as it is; None does what suits the model.
-        level: match the stem's loudness to the song's and keep it below full scale; False leaves it as the model made
-            it.
+        level: match the stem's loudness to the song's and keep it below full scale; False leaves it at the model's.
+        tuning: of the song: cents from A = 440 Hz (-100..100), or the frequency of A in Hz; None estimates it. The stem
+            is made in that tuning.
+        rest: let the stem rest where the song is silent for a bar or more (two seconds where no beats are known).
+            Without, it plays through. A stem that ends within a bar ends in a fade of 60 ms.
 
         Returns stems that are as long as the stretch, at its rate. Raises StageError for what cannot be done.
         """
         request = Request.recording(
-            audio, rate, stem, prompt, start, seconds, variations, seed, grid, sampling=sampling, level=level
+            audio,
+            rate,
+            stem,
+            prompt,
+            start,
+            seconds,
+            variations,
+            seed,
+            grid,
+            tuning,
+            sampling=sampling,
+            level=level,
+            rest=rest,
         )
         return self.make(request, on_progress)
 
@@ -136,6 +153,8 @@ class Stage:
         on_progress: Progress | None = None,
         chunk_seconds: float = CHUNK_SECONDS,
         gain_db: float | None = 0.0,
+        tuning: float | str | None = None,
+        rest: bool = True,
     ) -> Stream:
         """Play a stem to a recording and hand it out while it is made: an iterator of chunks float32 [V, n] at `rate`.
 
@@ -147,7 +166,7 @@ class Stage:
         for.
         """
         request = Request.recording(
-            audio, rate, stem, prompt, start, seconds, variations, seed, grid, sampling=sampling
+            audio, rate, stem, prompt, start, seconds, variations, seed, grid, tuning, sampling=sampling, rest=rest
         )
         return self.make_stream(request, on_progress, chunk_seconds, gain_db)
 
@@ -313,17 +332,17 @@ class Stage:
         """What a request asks for, all at once. Raises StageError for what cannot be done."""
         request = self.complete(request)
         prepared, source = self._prepare(request), request.source
-        samples = source.audio.shape[1]
         made = self.generate_audio(
             prepared.contexts,
             request.stem,
             request.prompt,
-            samples / source.rate,
+            prepared.seconds,
             request.seeds,
             request.sampling,
             on_progress,
         )
-        return finish(request, prepared, sound.fit(sound.resample(made, self.codec.sample_rate, source.rate), samples))
+        stems = sound.fit(sound.resample(made, prepared.rate, source.rate), source.audio.shape[1])
+        return finish(request, prepared, prepared.envelope.apply(stems))
 
     def make_stream(
         self,
@@ -344,7 +363,7 @@ class Stage:
         request = self.complete(request)
         if not 0 < chunk_seconds < np.inf:
             raise StageError(f"a chunk cannot hold {chunk_seconds:g} seconds: choose more than 0")
-        gain_db = target_level(request) - PLAIN_LUFS if gain_db is None else gain_db
+        gain_db = usual_gain(request) if gain_db is None else gain_db
         if not abs(gain_db) < 200:
             raise StageError(f"a gain of {gain_db:g} dB is out of range: choose about -40 to 40")
         once = cache(partial(self._prepare, request))
@@ -377,20 +396,20 @@ class Stage:
         gain_db: float,
     ) -> Iterator[np.ndarray]:
         """A complete request chunk by chunk."""
-        contexts, source = once().contexts, request.source
-        samples = source.audio.shape[1]
+        prepared, source = once(), request.source
         piece = self._piece(
-            contexts,
+            prepared.contexts,
             request.stem,
             request.prompt,
-            samples / source.rate,
+            prepared.seconds,
             request.seeds,
             request.sampling,
             on_progress,
         )
-        parts = stream(**piece, pieces=sizes(self.codec, most))
-        for chunk in chunks(parts, self.codec, self.decoder.device, source.rate, samples):
-            yield gain(gain_db) * chunk
+        parts, done, samples = stream(**piece, pieces=sizes(self.codec, most)), 0, source.audio.shape[1]
+        for chunk in chunks(parts, self.codec, self.decoder.device, prepared.rate, source.rate, samples):
+            yield gain(gain_db) * prepared.envelope.apply(chunk, done)
+            done += chunk.shape[1]
 
     def _piece(
         self,

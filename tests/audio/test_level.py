@@ -34,6 +34,7 @@ def test_match_level_reaches_the_target_within_bounds():
     quiet = tone(2, channels=1, peak=0.05)
     assert level.loudness(level.match_level(quiet, 44100, -18.0), 44100) == pytest.approx(-18, abs=0.05)
     assert np.abs(level.match_level(quiet * 1e-3, 44100, -10.0, most_db=6)).max() < 1.1e-4
+    assert level.loudness(level.match_level(quiet, 44100, -60.0), 44100) == pytest.approx(-60, abs=0.1)  # down: any
     assert not level.match_level(np.zeros(1000, np.float32), 44100, -10.0).any()
 
 
@@ -57,9 +58,22 @@ def test_limit_is_the_same_block_by_block(monkeypatch):
     assert np.allclose(level.limit(loud, 8000), whole, atol=1e-6) and np.abs(whole).max() <= level.CEILING
 
 
-def test_mix_puts_the_stem_in_front_and_never_clips():
+def test_a_mix_is_one_gain_times_song_and_stem():
     song, stem = tone(1, channels=6, peak=0.9), tone(1, channels=1, peak=0.9)[0]
-    both = level.mix(song, stem, 44100)
-    assert both.shape == song.shape and np.abs(both).max() <= level.CEILING
-    quiet = level.mix(song * 0.1, stem * 0.1, 44100)
-    assert np.allclose(quiet[2:], song[2:] * 0.1) and np.allclose(quiet[0], 0.1 * (song[0] + stem))
+    both, gain_db = level.mix(song, stem), level.mix_gain(song, stem)
+    assert both.shape == song.shape and np.abs(both).max() == pytest.approx(level.CEILING, abs=1e-6)
+    assert np.allclose(both[0], 10 ** (gain_db / 20) * (song[0] + stem), atol=1e-6)
+    assert np.allclose(both[2:], 10 ** (gain_db / 20) * song[2:], atol=1e-6)
+    quiet = level.mix(song * 0.1, stem * 0.1)
+    assert level.mix_gain(song * 0.1, stem * 0.1) == 0
+    assert np.array_equal(quiet[2:], song[2:] * np.float32(0.1)) and np.allclose(quiet[0], 0.1 * (song[0] + stem))
+    one = level.mix(song[:1] * 0.1, stem * 0.1)
+    assert one.shape == (1, 44100) and np.allclose(one[0], quiet[0])
+
+
+def test_a_stem_is_measured_as_it_sounds_in_the_song():
+    stem = tone(2, channels=1, peak=0.05)[0]
+    in_one, in_two = (level.match_level(stem, 44100, -18.0, channels=channels) for channels in (1, 6))
+    assert level.loudness(in_one, 44100) == pytest.approx(-18, abs=0.05)
+    assert level.loudness(np.stack([in_two, in_two]), 44100) == pytest.approx(-18, abs=0.05)
+    assert level.spread(stem, 6).shape == (2, len(stem)) and level.spread(stem, 1).shape == (1, len(stem))

@@ -93,12 +93,21 @@ def _k_weighting(rate: int, size: int) -> np.ndarray:
     return response
 
 
-def match_level(audio: np.ndarray, rate: int, target: float, most_db: float = 24.0) -> np.ndarray:
-    """Scale audio to a loudness of `target` LUFS, by at most `most_db` either way; silence stays as it is."""
-    now = loudness(audio, rate)
+def match_level(audio: np.ndarray, rate: int, target: float, most_db: float = 24.0, channels: int = 1) -> np.ndarray:
+    """Scale audio to a loudness of `target` LUFS, up by at most `most_db`; silence stays as it is.
+
+    channels: in how many channels one channel [N] will sound (see `spread`): its loudness is measured as that.
+    """
+    now = loudness(spread(audio, channels), rate)
     if not np.isfinite(now) or not np.isfinite(target):
         return audio
-    return audio * np.float32(10 ** (np.clip(target - now, -most_db, most_db) / 20))
+    return audio * np.float32(10 ** (min(target - now, most_db) / 20))
+
+
+def spread(audio: np.ndarray, channels: int) -> np.ndarray:
+    """A stem [N] as it sounds in a song of so many channels: in the first two, or in one. Returns [1 or 2, N], a view;
+    audio that has channels [C, N] stays as it is."""
+    return audio if audio.ndim > 1 else np.broadcast_to(audio, (min(2, channels), len(audio)))
 
 
 def limit(audio: np.ndarray, rate: int, ceiling: float = CEILING) -> np.ndarray:
@@ -132,8 +141,18 @@ def _limiter_gain(peak: np.ndarray, size: int, ceiling: float) -> np.ndarray:
     return uniform_filter1d(lowest, size, mode="nearest").astype(np.float32)
 
 
-def mix(song: np.ndarray, stem: np.ndarray, rate: int) -> np.ndarray:
-    """Song [C, N] with a mono stem [N] in its first two channels (all, if it has no more), limited. Returns [C, N]."""
+def mix_gain(song: np.ndarray, stem: np.ndarray) -> float:
+    """The gain in dB, 0 or less, that brings song [C, N] and stem [N] together below the ceiling."""
+    peak = max(float(np.abs(song[2:]).max(initial=0.0)), float(np.abs(song[:2] + stem).max(initial=0.0)))
+    return min(0.0, float(20 * np.log10(CEILING / max(peak, CEILING))))
+
+
+def mix(song: np.ndarray, stem: np.ndarray) -> np.ndarray:
+    """One gain (that of `mix_gain`) x (song + stem), float32 [C, N].
+
+    song: [C, N]. stem: [N], added to the first two channels (all, if there are no more).
+    """
     both = np.array(song, dtype=np.float32)
     both[:2] += stem
-    return limit(both, rate)
+    gain_db = mix_gain(song, stem)
+    return both * np.float32(10 ** (gain_db / 20)) if gain_db else both

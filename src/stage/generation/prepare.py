@@ -1,4 +1,4 @@
-"""From a request to what the model is given: contexts, beats, the level of the stem."""
+"""From a request to what the model is given: contexts, beats, tuning; and to what is done with its stem afterwards."""
 
 from __future__ import annotations
 
@@ -9,47 +9,66 @@ import numpy as np
 
 from stage import audio as sound
 from stage.audio.level import loudness
+from stage.audio.tuning import estimate
 from stage.beats.find import Tracking, find
 from stage.beats.grid import BeatGrid, click_track
-from stage.generation.request import Grid, Metronome, Request
+from stage.generation.envelope import Envelope, end_fade, envelope, rests
+from stage.generation.request import Grid, Metronome, Recording, Request
 
 STEM_LEVEL = -4.0
 """Loudness of a stem against the song it joins, in LU."""
 CLICK_STEM_LUFS = -18.0
 """Loudness of a stem that was made for a metronome."""
+A_HZ = 440.0
+"""Tuning of the models' music."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """What a request comes to.
 
-    contexts: kind -> mono float32 [N] at the codec's rate. grid: the beats that the model is given, None if none.
+    contexts: kind -> mono float32 [M] at the codec's rate, on the model's time line. seconds: their length.
+    rate: Hz at which the model's samples sound as the song does: the codec's, or, for a song that is not at A = 440 Hz,
+        the codec's times that deviation. So the model gets a song at 440, a little slower or faster than it is, and
+        its stem sounds at the song's own speed and tuning: time and pitch are both undone exactly.
+    envelope: gain of the stem over time, at the song's rate. tuning: of the song, in cents from A = 440 Hz.
+    grid: the beats that the model is given, on the song's time line, None if none.
     notes: sentences about what is done otherwise than asked.
     """
 
     contexts: dict[str, np.ndarray]
+    seconds: float
+    rate: float
     grid: BeatGrid | None = None
+    envelope: Envelope = Envelope()
+    tuning: float = 0.0
     notes: tuple[str, ...] = ()
 
 
 def prepare(request: Request, kinds: Sequence[str], rate: int) -> Prepared:
-    """Find the contexts; may track beats.
+    """Find contexts, beats and tuning.
 
     request: complete (`stage.pipeline.Stage.complete`). kinds: of contexts that the model takes. rate: of its codec.
     """
     source = request.source
     seconds = source.audio.shape[1] / source.rate
     if isinstance(source, Metronome):
-        return Prepared({"grid" if "grid" in kinds else "mix": click_track(source.grid, seconds, rate)}, source.grid)
-    beats, notes = _beats(request.grid, source.audio, source.rate)
-    contexts = {"mix": sound.resample(sound.to_mono(source.audio), source.rate, rate)}
-    if beats is not None:
-        contexts["grid"] = click_track(beats, seconds, rate)
-    return Prepared(contexts, beats, notes)
+        kind = "grid" if "grid" in kinds else "mix"
+        return Prepared({kind: click_track(source.grid, seconds, rate)}, seconds, rate, source.grid)
+    grid, notes = _beats(request.grid, source.audio, source.rate)
+    cents, tuned = _tuning(request.tuning, source)
+    ratio = 2 ** (cents / 1200)
+    contexts = {"mix": sound.resample(sound.to_mono(source.audio), source.rate, rate * ratio)}
+    if grid is not None:
+        contexts["grid"] = click_track(BeatGrid(grid.times * ratio, grid.numbers), seconds * ratio, rate)
+    pauses = rests(source.audio, source.rate, grid) if request.rest else []
+    shape = envelope(source.audio.shape[1], source.rate, pauses, end_fade(grid, seconds))
+    notes = (*notes, *tuned, *_pauses(pauses, source.rate))
+    return Prepared(contexts, seconds * ratio, rate * ratio, grid, shape, cents, notes)
 
 
 def target_level(request: Request) -> float:
-    """Loudness in LUFS that the stem of a request is to have."""
+    """Loudness in LUFS that the stem of a request is to have, as it sounds in the song's channels."""
     if isinstance(request.source, Metronome):
         return CLICK_STEM_LUFS
     return loudness(request.source.audio, request.source.rate) + STEM_LEVEL
@@ -65,3 +84,26 @@ def _beats(grid: Grid, song: np.ndarray, rate: int) -> tuple[BeatGrid | None, tu
         grid = Tracking(octave=None if grid == "on" else grid)
     found = find(song, rate, grid)
     return found.grid, found.notes
+
+
+def _tuning(cents: float | None, source: Recording) -> tuple[float, tuple[str, ...]]:
+    """The tuning of a recording in cents, estimated if it is not given, and what there is to say about it."""
+    if cents is not None:
+        return cents, ()
+    found = estimate(source.audio, source.rate)
+    if not found.is_off:
+        return 0.0, ()
+    hz = A_HZ * 2 ** (found.cents / 1200)
+    text = (
+        f"the song is tuned to A = {hz:.1f} Hz ({found.cents:+.0f} cents), and so is the stem; --tuning 440 forbids it"
+    )
+    return found.cents, (text,)
+
+
+def _pauses(pauses: list[tuple[int, int]], rate: int) -> tuple[str, ...]:
+    """What there is to say about rests."""
+    if not pauses:
+        return ()
+    where = ", ".join(f"{first / rate:.1f} to {end / rate:.1f} s" for first, end in pauses[:4])
+    more = f" and {len(pauses) - 4} more" if len(pauses) > 4 else ""
+    return (f"the stem rests where the song is silent ({where}{more}); --no-rest plays through",)

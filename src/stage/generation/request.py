@@ -81,6 +81,8 @@ class Request:
     seeds: one for each variation. grid: see `Grid`; the times of a BeatGrid count from the beginning of the source.
     sampling: values by name in place of the model's own, None: the model's.
     level: match the stem's loudness to that of the source and keep it below full scale.
+    tuning: of the source, in cents from A = 440 Hz, None: estimated. rest: let the stem rest where the source is
+        silent for a bar or more.
     """
 
     stem: str
@@ -90,6 +92,8 @@ class Request:
     grid: Grid = None
     sampling: Sampling | Mapping[str, float | None] | None = None
     level: bool = True
+    tuning: float | None = None
+    rest: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.sampling, Mapping):
@@ -109,6 +113,7 @@ class Request:
         variations: int = 1,
         seed: int = 0,
         grid: Grid = None,
+        tuning: float | str | None = None,
         **rest,
     ) -> Request:
         """A stem for a stretch of a recording: see `stage.pipeline.Stage.accompany` for the arguments."""
@@ -120,7 +125,7 @@ class Request:
                     "the beat grid has no beat within the chosen stretch: its times count from the beginning of the"
                     " recording"
                 )
-        return cls(stem, source, prompt, seeds_of(variations, seed), grid, **rest)
+        return cls(stem, source, prompt, seeds_of(variations, seed), grid, tuning=tuning_cents(tuning), **rest)
 
     @classmethod
     def metronome(
@@ -137,6 +142,27 @@ class Request:
     ) -> Request:
         """A stem for a metronome: see `stage.pipeline.Stage.click` for the arguments."""
         return cls(stem, Metronome(bpm, meter, bars, rate), prompt, seeds_of(variations, seed), **rest)
+
+
+def tuning_cents(tuning: float | str | None) -> float | None:
+    """A tuning as cents from A = 440 Hz, -50..50 (a whole semitone is another key, not another tuning).
+
+    tuning: cents from -100 to 100, or the frequency of A in Hz (400 to 480), "off" for 440 Hz; None or "auto": None.
+    Raises StageError for anything else.
+    """
+    if tuning is None or tuning == "auto":
+        return None
+    if tuning == "off":
+        return 0.0
+    try:
+        value = float(tuning)
+    except (TypeError, ValueError):
+        value = math.nan
+    if 400 <= value <= 480:
+        value = 1200 * math.log2(value / 440)
+    elif not -100 <= value <= 100:
+        raise StageError(f"the tuning cannot be {tuning}: choose auto, off, or the frequency of A, like 442")
+    return value - 100 * round(value / 100)
 
 
 def seeds_of(variations: int, seed: int) -> tuple[int, ...]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stage.audio.level import limit, match_level, mix
+from stage.audio.level import limit, loudness, match_level, mix, mix_gain, spread
 from stage.beats.grid import BeatGrid
 from stage.generation.prepare import Prepared, target_level
 from stage.generation.request import Request
 
+MISSED = 0.5
+"""LU by which a stem may miss its level without a note."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Accompaniment:
     """Stems and what they were made for, all at the same rate and on the same time line.
 
@@ -24,6 +27,7 @@ class Accompaniment:
     seeds: V integers; each makes its stem again, alone or among others.
     grid: the beats that the model was given, None if none.
     notes: sentences about what was done otherwise than asked.
+    tuning: of the song, in cents from A = 440 Hz; the stem has it too.
     """
 
     stem: str
@@ -33,17 +37,52 @@ class Accompaniment:
     seeds: tuple[int, ...]
     grid: BeatGrid | None = None
     notes: tuple[str, ...] = ()
+    tuning: float = 0.0
+
+    def __repr__(self) -> str:
+        seconds = self.stems.shape[1] / self.rate
+        return f"Accompaniment({self.stem!r}, seeds={self.seeds}, {seconds:.2f} s at {self.rate} Hz)"
 
     def mix(self, variation: int = 0) -> np.ndarray:
-        """Song and stem together: float32 [C, N], limited where the sum would be above full scale."""
-        return mix(self.song, self.stems[variation], self.rate)
+        """One gain x (song + stem), that of `mix_gain`: float32 [C, N], never above full scale."""
+        return mix(self.song, self.stems[variation])
+
+    def mix_gain(self, variation: int = 0) -> float:
+        """The gain of a mix in dB: 0, or less where song and stem together would be above full scale."""
+        return mix_gain(self.song, self.stems[variation])
 
 
 def finish(request: Request, prepared: Prepared, stems: np.ndarray) -> Accompaniment:
-    """The result of a request: stems [V, N] as the model made them, at the song's rate; brought to its level if
-    asked."""
-    source = request.source
+    """The result of a request: stems [V, N] at the song's rate, brought to their level if asked.
+
+    They are as the model made them, with the envelope of `prepared`.
+    """
+    source, notes = request.source, list(prepared.notes)
     if request.level:
-        target = target_level(request)
-        stems = np.stack([limit(match_level(stem, source.rate, target), source.rate) for stem in stems])
-    return Accompaniment(request.stem, stems, source.audio, source.rate, request.seeds, prepared.grid, prepared.notes)
+        target, channels = target_level(request), len(source.audio)
+        matched = [match_level(stem, source.rate, target, channels=channels) for stem in stems]
+        stems = np.stack([limit(stem, source.rate) for stem in matched])
+        for seed, stem in zip(request.seeds, stems):
+            notes += _missed(request.stem, seed, loudness(spread(stem, channels), source.rate) - target)
+    made = Accompaniment(
+        request.stem,
+        stems,
+        source.audio,
+        source.rate,
+        request.seeds,
+        prepared.grid,
+        tuning=prepared.tuning,
+    )
+    for i, seed in enumerate(made.seeds):
+        if (gain := made.mix_gain(i)) < -0.05:
+            notes.append(f"seed {seed}: the mix is turned down by {-gain:.1f} dB, or song and stem together would clip")
+    return replace(made, notes=tuple(notes))
+
+
+def _missed(stem: str, seed: int, difference: float) -> list[str]:
+    """What there is to say about a stem that differs from its level by so many LU."""
+    if difference == -np.inf:
+        return [f"seed {seed}: the {stem} are silent, try another seed"]
+    if difference < -MISSED:
+        return [f"seed {seed}: the {stem} stay {-difference:.1f} LU below their level, or their peaks would clip"]
+    return []

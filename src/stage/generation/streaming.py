@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from stage import audio as sound
-from stage.generation.prepare import Prepared
+from stage.generation.prepare import Prepared, target_level
 from stage.generation.request import Request
 from stage.generation.result import Accompaniment, finish
 from stage.models.codec import Codec, frame_rate
@@ -17,7 +17,7 @@ CHUNK_SECONDS = 0.5
 """The most that a chunk holds, by default."""
 
 PLAIN_LUFS = -11.0
-"""What a stem usually sounds like before its level is matched: the embedded model's are from -7 to -15 LUFS."""
+"""Loudness of a usual stem, in one channel, before its level is matched: the embedded model's are at -7 to -15 LUFS."""
 
 
 class Stream(Iterator[np.ndarray]):
@@ -76,6 +76,12 @@ class Stream(Iterator[np.ndarray]):
         self.close()
 
 
+def usual_gain(request: Request) -> float:
+    """The gain in dB that brings a usual stem to the level that a request's stem is to have."""
+    channels = min(2, len(request.source.audio))
+    return target_level(request) - PLAIN_LUFS - 10 * float(np.log10(channels))
+
+
 def gain(db: float) -> np.float32:
     """The factor of a gain in dB."""
     return np.float32(10 ** (db / 20))
@@ -95,23 +101,24 @@ def sizes(codec: Codec, most: float) -> Iterator[int]:
 
 
 def chunks(
-    parts: Iterator[torch.Tensor], codec: Codec, device: torch.device, rate: int, samples: int
+    parts: Iterator[torch.Tensor], codec: Codec, device: torch.device, made_rate: float, rate: int, samples: int
 ) -> Iterator[np.ndarray]:
     """Sound of codes as they come.
 
-    parts: int64 [V, K, n]. Yields float32 [V, m] at `rate`, m > 0, `samples` in all: what decoding all codes,
-    cutting them to length and resampling them at once gives.
+    parts: int64 [V, K, n]. made_rate: Hz at which the codec's samples are taken (`Prepared.rate`).
+    Yields float32 [V, m] at `rate`, m > 0, `samples` in all: what decoding all codes, cutting them to length and
+    resampling them at once gives.
     """
     decoding, resampler = codec.stream(), None
-    left = round(samples / rate * codec.sample_rate)
+    left = round(samples / rate * made_rate)
 
     def at_rate(made: torch.Tensor, last: bool = False) -> np.ndarray:
         nonlocal left, resampler
         audio = made.float().cpu().numpy()[:, :left]
         left -= audio.shape[1]
-        if rate == codec.sample_rate:
+        if rate == made_rate:
             return audio
-        resampler = resampler or sound.Resampler(codec.sample_rate, rate, len(audio))
+        resampler = resampler or sound.Resampler(made_rate, rate, len(audio))
         return resampler.push(audio, last)
 
     for part in parts:
