@@ -18,6 +18,7 @@ from stage.audio.level import limit
 from stage.beats import tracker as beats
 from stage.cli import app as cli
 from stage.errors import MissingExtra
+from stage.files import whole_file
 
 FOLDER = Path("demo")
 START, SECONDS = 0.1, 5.9
@@ -41,7 +42,7 @@ def prepare(folder: Path) -> None:
     for gone in ("drums", "bass"):
         rest = sum(stem for name, stem in stems.items() if name != gone)
         audio.write(folder / f"without-{gone}.wav", limit(rest, rate), rate, force=True)
-    with audio.whole_file(folder / "beats.txt", force=True) as partial:
+    with whole_file(folder / "beats.txt", force=True) as partial:
         beats.track(whole, rate).crop(START, START + SECONDS).save(partial)
 
 

@@ -59,6 +59,16 @@ def accompany(
         Path | None, typer.Option(help="Also write the beats that were used, to mend and give back with --grid.")
     ] = None,
     stream: Annotated[int, typer.Option(help="Which audio stream of a file with several, from 0.")] = 0,
+    tuning: Annotated[
+        str,
+        typer.Option(help="The song's A in Hz, like 442. auto: estimated. off: 440.", rich_help_panel="Music"),
+    ] = "auto",
+    rest: Annotated[
+        bool,
+        typer.Option(
+            "--rest/--no-rest", help="Whether to rest where the song is silent for a bar.", rich_help_panel="Music"
+        ),
+    ] = True,
     guidance: GuidanceOption = None,
     text_guidance: TextOption = None,
     top_k: TopKOption = None,
@@ -85,15 +95,27 @@ def accompany(
     """
     from stage.audio import playback as playing
     from stage.cli import results
-    from stage.generation.request import Request, check_sampling
+    from stage.generation.request import Request, check_sampling, tuning_cents
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
     check_sampling(**choice)
+    tuning_cents(tuning)
     ear = playing.choose(out, play, raw, gain, variations)
     files = results.plan(out, song.stem, stem, seed, variations, force, save_grid)
     beats = results.read_grid(grid, start, meter, tempo_range)
     part, rate = results.read_part(song, start, seconds, stream)
-    request = Request.recording(part, rate, stem, prompt, variations=variations, seed=seed, grid=beats, sampling=choice)
+    request = Request.recording(
+        part,
+        rate,
+        stem,
+        prompt,
+        variations=variations,
+        seed=seed,
+        grid=beats,
+        tuning=tuning,
+        sampling=choice,
+        rest=rest,
+    )
     results.make(results.Player(model, precision, adapter or []), request, files, force, start, ear, gain)
 
 

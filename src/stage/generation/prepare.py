@@ -94,9 +94,7 @@ def _tuning(cents: float | None, source: Recording) -> tuple[float, tuple[str, .
     if not found.is_off:
         return 0.0, ()
     hz = A_HZ * 2 ** (found.cents / 1200)
-    text = (
-        f"the song is tuned to A = {hz:.1f} Hz ({found.cents:+.0f} cents), and so is the stem; --tuning 440 forbids it"
-    )
+    text = f"the song is tuned to A = {hz:.1f} Hz ({found.cents:+.0f} cents), and so is the stem (--tuning off: 440 Hz)"
     return found.cents, (text,)
 
 
