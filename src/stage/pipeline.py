@@ -447,4 +447,4 @@ class Stage:
             return None
         with torch.inference_mode():
             embeddings, mask = self.text.encode([prompt])
-            return self.decoder.text_projection(embeddings[0][mask[0]]) if mask.any() else None
+            return self.decoder.project(embeddings[0][mask[0]]) if mask.any() else None

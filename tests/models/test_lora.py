@@ -25,6 +25,7 @@ from stage.models.lora import (
     new_adapter,
 )
 from stage.models.precision import MATRICES, Float16Linear, lower
+from stage.models.processor import pretend
 from stage.prefix import deinterleave, loss, row, training_row
 
 SHAPES = {
@@ -210,10 +211,10 @@ def test_an_adapter_works_over_packed_weights(kind, precision):
             merge(base, adapter)
 
 
-def test_an_adapter_merges_into_bf16_weights_that_are_not_packed(monkeypatch):
+def test_an_adapter_merges_into_bf16_weights_that_are_not_packed():
     """As they are on processors with bf16 of their own, where the head alone stands elsewhere."""
-    monkeypatch.setattr("stage.models.precision.native_bf16", lambda: True)
-    base, adapter = lower(make("stage"), "bf16"), trained(make("stage")).bfloat16()
+    with pretend(bf16=True):
+        base, adapter = lower(make("stage"), "bf16"), trained(make("stage")).bfloat16()
     given = dict(stem=0, contexts=contexts(base), text=TEXT.bfloat16(), frames=9, seeds=(0,))
     merged = merge(base, adapter)
     ours, theirs = (begin(d, **given).logits.float() for d in (merged, Voice(base, adapter)))

@@ -16,6 +16,7 @@ from stage.models import fast_step as graph
 from stage.models import precision
 from stage.models.lora import Voice, new_adapter
 from stage.models.precision import Int4Linear, Int8Linear, Int8RowsLinear, choose, lower, quantize_int4, quantize_int8
+from stage.models.processor import pretend, processor
 
 WEIGHT = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
 ROWS = torch.randn(40, 128, generator=torch.Generator().manual_seed(1))
@@ -30,7 +31,7 @@ def test_a_packed_layer_is_close_to_the_layer(kind, bound):
         assert (got[0] - want[:count]).norm() / want[:count].norm() < bound
 
 
-@pytest.mark.skipif(not precision.has_fbgemm(), reason="no float16 on this processor")
+@pytest.mark.skipif(not processor().fbgemm, reason="no float16 on this processor")
 def test_float16_weights_are_multiplied_in_float32():
     packed = precision.Float16Linear(WEIGHT)
     whole = packed(ROWS)
@@ -45,7 +46,7 @@ def test_float16_weights_are_multiplied_in_float32():
     assert abs(divergence(exact, low)) < 1e-6  # the file holds float16: nothing is rounded
 
 
-@pytest.mark.skipif(not precision.has_fbgemm(), reason="no float16 on this processor")
+@pytest.mark.skipif(not processor().fbgemm, reason="no float16 on this processor")
 def test_float16_weights_come_back_and_let_gradients_through(tmp_path):
     packed, rows = precision.Float16Linear(WEIGHT), ROWS.clone().requires_grad_()
     assert torch.equal(packed.unpacked(), WEIGHT.half().float())
@@ -60,7 +61,7 @@ def test_float16_weights_come_back_and_let_gradients_through(tmp_path):
     assert saved.keys() == exact.keys() and all(torch.equal(saved[name], exact[name]) for name in exact)
 
 
-@pytest.mark.skipif(not precision.has_byte_rows(), reason="PyTorch multiplies no bytes on this processor")
+@pytest.mark.skipif(not processor().byte_rows, reason="PyTorch multiplies no bytes on this processor")
 def test_rows_in_int8_do_not_depend_on_each_other():
     packed = Int8RowsLinear(WEIGHT)
     whole = packed(ROWS)
@@ -96,11 +97,11 @@ def divergence(exact, low) -> float:
 @pytest.mark.parametrize(
     "kind, native, bound", [("int8", False, 0.01), ("int8", True, 0.01), ("int4", False, 0.05), ("bf16", True, 0.01)]
 )
-def test_the_embedded_model_hardly_changes(monkeypatch, kind, native, bound):
+def test_the_embedded_model_hardly_changes(kind, native, bound):
     """native: as on a processor with bf16 instructions, whose activations and caches are bf16 and whose int8 is
     weight-only."""
-    monkeypatch.setattr(precision, "native_bf16", lambda: native)
-    low = lower(Stage.from_pretrained(device="cpu", precision="float32").decoder, kind)
+    with pretend(bf16=native):
+        low = lower(Stage.from_pretrained(device="cpu", precision="float32").decoder, kind)
     assert low.embed.dtype == (torch.bfloat16 if native else torch.float32)
     found = divergence(Stage.from_pretrained(device="cpu", precision="float32").decoder, low)
     assert 0 < found < bound
@@ -247,16 +248,20 @@ def test_the_choice_of_precision():
             choose(kind, "cuda", 10)
 
 
-def test_small_models_take_float16_where_nothing_is_lost_by_it(monkeypatch):
+def test_small_models_take_float16_where_nothing_is_lost_by_it():
     for there, halves, want in ((True, True, "float16"), (True, False, "float32"), (False, True, "float32")):
-        monkeypatch.setattr(precision, "has_fbgemm", lambda: there)
-        assert choose("auto", "cpu", 10_000_000, halves) == want
+        with pretend(fbgemm=there):
+            assert choose("auto", "cpu", 10_000_000, halves) == want
     assert choose("auto", "cpu", 400_000_000, halves=True) == "int8"
-    with pytest.raises(StageError, match="use float32 or bf16"):
+    with pretend(fbgemm=False), pytest.raises(StageError, match="use float32 or bf16"):
         choose("float16", "cpu", 10)
-    assert isinstance(
-        precision.pack(WEIGHT, "bf16"), precision.Bf16Linear if not precision.native_bf16() else torch.nn.Linear
-    )
+    for bf16, fbgemm, want in (
+        (True, True, torch.nn.Linear),
+        (False, True, precision.Float16Linear),
+        (False, False, precision.Bf16Linear),
+    ):
+        with pretend(bf16=bf16, fbgemm=fbgemm):
+            assert type(precision.pack(WEIGHT, "bf16")) is want
 
 
 def test_too_little_memory_is_told_with_what_would_fit(tmp_path, monkeypatch):

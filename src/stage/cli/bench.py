@@ -136,13 +136,13 @@ def machine(threads: int, device: str) -> dict[str, Any]:
 
     from stage import __version__
     from stage.machine import processor
-    from stage.models.precision import has_vnni, native_bf16
+    from stage.models.processor import detected
 
     return {
         "processor": processor() if device == "cpu" else torch.cuda.get_device_name(),
         "threads": threads,
-        "bf16_instructions": native_bf16(),
-        "vnni": has_vnni(),
+        "bf16_instructions": detected().bf16,
+        "vnni": detected().vnni,
         "stage": __version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,

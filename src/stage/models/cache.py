@@ -1,4 +1,4 @@
-"""Keys and values that attention looks back at: what the steps of a generation remember."""
+"""Keys and values of the columns before: what the steps of a generation attend to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stage.config import DecoderConfig
+from stage.models.alike import separately
 
 SHARED = 32
 """Columns from which on a prefix is kept once for all variations."""
@@ -52,7 +53,7 @@ class Cache:
 
     @torch.inference_mode()
     def fix(self) -> None:
-        """From now on every step does the same to the same memory, so that it can be recorded (``models/graph.py``)."""
+        """From now on every step does the same to the same memory, so that ``models/fast_step.py`` can record it."""
         self.own[..., self.length :, :] = 0  # a step over the whole capacity multiplies what is masked by zero
         self.length = torch.tensor(self.length, device=self.own.device)
 
@@ -82,7 +83,7 @@ class Cache:
         return read * self.own.element_size()
 
     def layers(self) -> list[Memory]:
-        """What each layer remembers, for one step."""
+        """The keys and values of each layer, for one step."""
         fixed = isinstance(self.length, Tensor)
         at = self.length[None] if fixed else torch.tensor([self.length])
         # a step that is recorded looks at all of the capacity, so that it is always the same; one that is traced need
@@ -95,7 +96,7 @@ class Cache:
 
 
 class Memory(NamedTuple):
-    """What one layer of a branch remembers, and where a step finds it.
+    """The keys and values of one layer of a branch, and where a step writes.
 
     own: keys and values [2, V * H, capacity, d]; prefix: keys [H, d, P] and values [H, P, d]; text: keys and values [1,
     H, L, d].
@@ -113,7 +114,7 @@ class Memory(NamedTuple):
     masked: Tensor | None
 
     def attend(self, qkv: Tensor, heads: int) -> Tensor:
-        """Add one column and look back from it: queries (scaled), keys and values [V, 3 * H, d] -> [V, H, d].
+        """Add one column and attend from it: queries (scaled), keys and values [V, 3 * H, d] -> [V, H, d].
 
         Plain products: for a single query they are faster on CPUs than the fused kernel.
         """
@@ -121,15 +122,26 @@ class Memory(NamedTuple):
         q, new = qkv.narrow(1, 0, heads), qkv.narrow(1, heads, 2 * heads)
         self.own.index_copy_(2, self.at, new.view(rows, 2, heads, 1, d).transpose(0, 1).reshape(2, rows * heads, 1, d))
         # a slice up to a tensor, and no ``narrow``, is what a trace does anew at every step
-        keys, values = (self.own if self.count is None else self.own[:, :, : self.count]).unbind()
+        own = self.own if self.count is None else self.own[:, :, : self.count]
+        if not separately(own, rows):
+            return self._look(q, own)
+        each = range(rows)  # by the very calls that one alone takes (``models/alike.py``)
+        return torch.cat([self._look(q.narrow(0, i, 1), own.narrow(1, i * heads, heads)) for i in each])
+
+    def _look(self, q: Tensor, own: Tensor) -> Tensor:
+        """Attention of the queries [n, H, d] of n variations to the prefix and to their own columns [2, n * H, c, d]:
+        [n, H, d]."""
+        rows, heads, d = q.shape
+        keys, values = own.unbind()
         scores = torch.bmm(q.reshape(rows * heads, 1, d), keys.transpose(1, 2))
         if self.masked is not None:
             scores = scores.masked_fill(self.masked, -torch.inf)
         if self.prefix is None:
             return torch.bmm(scores.softmax(-1), values).view(rows, heads, d)
-        before, heard = self.prefix
-        columns = before.shape[-1]
-        shared = torch.bmm(q.transpose(0, 1), before)  # [H, V, P]
+        prefix_keys, prefix_values = self.prefix
+        columns = prefix_keys.shape[-1]
+        shared = torch.bmm(q.transpose(0, 1), prefix_keys)  # [H, n, P]
         weights = torch.cat([shared.transpose(0, 1).reshape(rows * heads, 1, columns), scores], -1).softmax(-1)
         y = torch.bmm(weights[..., columns:], values).view(rows, heads, d)
-        return y + torch.bmm(weights[..., :columns].view(rows, heads, columns).transpose(0, 1), heard).transpose(0, 1)
+        shared = weights[..., :columns].view(rows, heads, columns).transpose(0, 1)
+        return y + torch.bmm(shared, prefix_values).transpose(0, 1)

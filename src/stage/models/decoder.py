@@ -3,7 +3,8 @@
 Pre-norm self-attention, cross-attention to the text and a feed-forward part; no biases in the
 linear layers. Weights of all codebooks are fused: one embedding [K, R, D], one head [K, V, D].
 Training runs whole rows (``forward``); generation prefills a ``Cache`` once for each branch of
-the guidance and then goes column by column over the rows of all branches together (``step``).
+the guidance and then goes column by column over the rows of all branches together (``step``), so that a variation
+does not depend on the others (``models/alike.py``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stage.config import DecoderConfig
+from stage.models.alike import apart, kind_of, separately, together
 from stage.models.cache import Cache, Memory
 from stage.models.context_encoder import ContextEncoder
 from stage.prefix import Row, target_states
@@ -117,7 +119,7 @@ class Layer(nn.Module):
         return self.feed(x)
 
     def step(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, branches: list[Memory]) -> Tensor:
-        """One more column for every branch: x [branches * V, D]; what the branches remember grows by it. turn: of
+        """One more column for every branch: x [branches * V, D]; the branches' memories grow by it. turn: of
         ``Decoder.step_turn``.
 
         Written for few kernels and few views: a step is hundreds of them, each of which takes longer to call than to
@@ -125,24 +127,40 @@ class Layer(nn.Module):
         """
         rows, heads, d = branches[0].rows, self.heads, self.head_dim
         count = len(branches) * rows
-        qkv = self.qkv(self.self_norm(x)).view(count, 3 * heads, d)
+        qkv = self.each(self.qkv, self.self_norm(x), rows).view(count, 3 * heads, d)
         if turn is not None:
-            qkv = torch.addcmul(qkv * turn[0], qkv.roll(d // 2, -1), turn[1])
+            qkv = apart(lambda part: torch.addcmul(part * turn[0], part.roll(d // 2, -1), turn[1]), qkv, rows)
         else:
             qkv = torch.cat([qkv.narrow(1, 0, heads) * d**-0.5, qkv.narrow(1, heads, 2 * heads)], 1)
         seen = [memory.attend(qkv.narrow(0, i * rows, rows), heads) for i, memory in enumerate(branches)]
-        x = x + self.self_out((seen[0] if len(seen) == 1 else torch.cat(seen)).view(count, heads * d))
+        seen = (seen[0] if len(seen) == 1 else torch.cat(seen)).view(count, heads * d)
+        x = x + self.each(self.self_out, seen, rows)
         for i, memory in enumerate(branches):
             if memory.text is not None:  # a branch without text would add zeros: its keys and values are zero
-                x.narrow(0, i * rows, rows).add_(self.ask(x.narrow(0, i * rows, rows), memory.text))
-        return self.feed(x)
+                x.narrow(0, i * rows, rows).add_(self.ask(x.narrow(0, i * rows, rows), memory.text, rows))
+        up = self.each(self.up, self.ffn_norm(x), rows)
+        return x + self.each(self.down, apart(F.gelu, up, rows), rows)
 
-    def ask(self, x: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
+    @staticmethod
+    def each(linear: nn.Module, x: Tensor, rows: int) -> Tensor:
+        """A linear layer over x [branches * V, in], each variation as if it were alone."""
+        if rows == 1:
+            return linear(x)
+        if hasattr(linear, "each"):  # one that is made of several
+            return linear.each(x, rows)
+        return together(linear, x, rows, kind_of(linear))
+
+    def ask(self, x: Tensor, text: tuple[Tensor, Tensor], rows: int) -> Tensor:
         """What the text adds to the rows of a branch [V, D]. Plain products, as in ``Memory.attend``."""
-        q = self.cross_q(self.cross_norm(x)).view(-1, self.heads, self.head_dim).transpose(0, 1)
         keys, values = (part[0] for part in text)
-        weights = torch.bmm(q, keys.transpose(1, 2)).mul_(self.head_dim**-0.5).softmax(-1)
-        return self.cross_out(torch.bmm(weights, values).transpose(0, 1).flatten(1))
+
+        def look(q: Tensor) -> Tensor:
+            q = q.view(-1, self.heads, self.head_dim).transpose(0, 1)
+            weights = torch.bmm(q, keys.transpose(1, 2)).mul_(self.head_dim**-0.5).softmax(-1)
+            return torch.bmm(weights, values).transpose(0, 1).flatten(1)
+
+        q = self.each(self.cross_q, self.cross_norm(x), rows)
+        return self.each(self.cross_out, apart(look, q, rows), rows)
 
 
 class Decoder(nn.Module):
@@ -249,8 +267,15 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [B, S, D] -> logits [B, K, S, V]."""
-        flat = F.linear(hidden, self.head.flatten(0, 1)) if self.predict is None else self.predict(hidden)
-        return flat.view(*hidden.shape[:2], self.config.codebooks, -1).transpose(1, 2)
+        return self._predict(hidden).view(*hidden.shape[:2], self.config.codebooks, -1).transpose(1, 2)
+
+    def _predict(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] -> logits of all codebooks side by side [..., K * V]."""
+        return F.linear(hidden, self.head.flatten(0, 1)) if self.predict is None else self.predict(hidden)
+
+    def project(self, embedded: Tensor) -> Tensor:
+        """What a text encoder made [..., text_dim], in any dtype and on any device -> [..., D] in the decoder's."""
+        return self.text_projection(embedded.to(self.text_projection.weight))
 
     def target_logits(self, hidden: Tensor, sequence: Row) -> tuple[Tensor, Tensor]:
         """Logits of the target's frames, de-interleaved: hidden [B, S, D] -> ([B, K, T, V], mask [K, T])."""
@@ -293,20 +318,28 @@ class Decoder(nn.Module):
         Returns logits [branches, V, K, size].
         """
         branches, rows = len(caches), caches[0].rows
-        position = position.repeat_interleave(rows)
-        x = self.embed_columns(
-            columns.flatten(0, 1)[:, :, None], position[:, None], segment.expand(branches * rows, 1)
-        )[:, 0]
+
+        def enter(columns: Tensor) -> Tensor:
+            """Columns [branches * n, K] -> hidden [branches * n, D]."""
+            count = int(columns.shape[0])
+            at = position.repeat_interleave(count // branches)
+            return self.embed_columns(columns[:, :, None], at[:, None], segment.expand(count, 1))[:, 0]
+
+        x = apart(enter, columns.flatten(0, 1), rows)
         if self.config.context_layers:
-            x = x + torch.cat([self._heard(cache, at).expand(rows, -1) for cache, at in zip(caches, position[::rows])])
+            x = x + torch.cat([self._moment(cache, at).expand(rows, -1) for cache, at in zip(caches, position)])
         turn = self.step_turn(position)
+        if turn is not None and rows > 1 and not separately(x, rows):
+            turn = turn[0].repeat_interleave(rows, 0), turn[1].repeat_interleave(rows, 0)
         for layer, *memories in zip(self.layers, *(cache.layers() for cache in caches)):
             x = layer.step(x, turn, memories)
         for cache in caches:
             cache.length += 1
-        return self.logits(self.norm(x)[:, None]).view(branches, rows, self.config.codebooks, -1)
+        kind = ("head", *self.head.shape) if self.predict is None else kind_of(self.predict)
+        flat = together(self._predict, self.norm(x), rows, kind)
+        return flat.view(branches, rows, self.config.codebooks, -1)
 
-    def _heard(self, cache: Cache, at: Tensor) -> Tensor:
+    def _moment(self, cache: Cache, at: Tensor) -> Tensor:
         """What the context encoder adds to a column at this position (0-d int64): [D], zero behind the context's
         end."""
         if cache.moment is None:

@@ -127,12 +127,13 @@ def traced(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool) -
     hurry: see ``fast_step``."""
     kinds = tuple(cache.kind for cache in caches)
     known = _traces.setdefault(decoder, {})
-    key, done = (kinds, decoder.embed.dtype), 0
+    # with other threads other kernels may compute variations alike (``models/alike.py``)
+    key, done = (kinds, decoder.embed.dtype, torch.get_num_threads()), 0
 
     def step(columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
         nonlocal done
         done += 1
-        if key not in known and (done <= LATER * hurry or steps - done < PAYS):
+        if key not in known and (done <= max(1, LATER * hurry) or steps - done < PAYS):
             return decoder.step(columns, position, segment, caches)
         lengths = torch.tensor([cache.length for cache in caches])
         inputs = [columns, position, segment, lengths, *(tensor for cache in caches for tensor in cache.tensors())]

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from stage.config import DecoderConfig
 from stage.errors import StageError
+from stage.models.alike import apart, kind_of, together
 from stage.models.decoder import Decoder, sinusoids
 from stage.models.precision import MATRICES, plain_weights
 
@@ -108,8 +109,14 @@ class LoraLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] -> [..., out]."""
-        y = self.base(x)
-        return torch.add(y, self.delta(x).to(y.dtype), alpha=self.scale)
+        return self._add(self.base(x), self.delta(x))
+
+    def each(self, x: Tensor, rows: int) -> Tensor:
+        """x [branches * V, in] -> [branches * V, out], each variation as if it were alone (``models/alike.py``)."""
+        return self._add(together(self.base, x, rows, kind_of(self.base)), apart(self.delta, x, rows))
+
+    def _add(self, y: Tensor, delta: Tensor) -> Tensor:
+        return torch.add(y, delta.to(y.dtype), alpha=self.scale)
 
 
 class Adapter(nn.Module):

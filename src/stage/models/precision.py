@@ -2,7 +2,8 @@
 
 A step of generation multiplies few rows by every weight, so it takes as long as the weights take to come from memory;
 fewer bits
-are read faster. Which kernel is the fastest for them depends on the processor (``kernels``), what is stored does not:
+are read faster. Which kernel is the fastest for them depends on the processor (``models/processor.py``), what is stored
+does not:
 
 - float16: as it is, multiplied in float32. Exact for models whose files hold float16, as the embedded one's does.
 - bf16: as it is; float16 on processors that multiply that faster.
@@ -14,6 +15,8 @@ rounded to nearest).
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +24,7 @@ from torch.nn import functional as F
 
 from stage.errors import StageError
 from stage.models.decoder import Decoder
+from stage.models.processor import detected, processor
 
 PRECISIONS = ("auto", "float32", "float16", "bf16", "int8", "int4")
 BYTES = {"float32": 4.0, "float16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / 32}
@@ -42,41 +46,18 @@ def choose(precision: str, device: torch.device | str, parameters: int, halves: 
         raise StageError(f'"{precision}" is not a precision: choose {", ".join(PRECISIONS)}')
     on_cpu = torch.device(device).type == "cpu"
     if precision == "auto":
-        small = "float16" if halves and on_cpu and has_fbgemm() else "float32"
+        small = "float16" if halves and on_cpu and processor().fbgemm else "float32"
         return small if parameters < SMALL else "int8" if on_cpu else "bf16"
     if precision in ("float16", "int8", "int4") and not on_cpu:
         raise StageError(f"{precision} is for CPUs: use bf16 on {device}")
-    if precision == "float16" and not has_fbgemm():
+    if precision == "float16" and not processor().fbgemm:
         raise StageError("float16 is for x86 processors: use float32 or bf16 on this one")
     return precision
 
 
-def native_bf16() -> bool:
-    """Whether this processor multiplies bf16 by instructions of its own; elsewhere activations stay in float32."""
-    known = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
-    return any(ask is not None and ask() for ask in known)
-
-
-def has_vnni() -> bool:
-    """Whether this processor adds up products of bytes by instructions of its own."""
-    ask = getattr(torch.cpu, "_is_vnni_supported", None) or getattr(torch.cpu, "_is_avx512_vnni_supported", None)
-    return bool(ask and ask())
-
-
-def has_fbgemm() -> bool:
-    """Whether PyTorch has FBGEMM here (on x86), which multiplies float32 with weights in float16, and bytes with
-    bytes."""
-    return "fbgemm" in torch.backends.quantized.supported_engines
-
-
-def has_byte_rows() -> bool:
-    """Whether ``Int8RowsLinear`` runs here."""
-    return has_fbgemm() and hasattr(torch.ops.quantized, "linear_with_input_q_dq_qweight_dq_output_fp32")
-
-
 def compute_dtype(precision: str, device: torch.device | str) -> torch.dtype:
     """What activations and caches are kept in."""
-    fast = torch.device(device).type != "cpu" or native_bf16()
+    fast = torch.device(device).type != "cpu" or processor().bf16
     return torch.bfloat16 if precision not in ("float32", "float16") and fast else torch.float32
 
 
@@ -103,20 +84,29 @@ class LowLinear(nn.Module):
 
 class Float16Linear(LowLinear):
     """Weights in float16, products and sums in float32. They can be had back, and gradients pass through (to no
-    weights)."""
+    weights).
+
+    By FBGEMM; by plain arithmetic where a test pretends that it is there.
+    """
 
     def __init__(self, weight: Tensor):
         super().__init__(weight)
-        self.packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), None)
+        if detected().fbgemm:
+            with _fbgemm():
+                self.packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), None)
+        else:
+            self.register_buffer("weight", weight.to(torch.float16), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in_features] -> [..., out_features]."""
-        if x.requires_grad:
+        if x.requires_grad or not hasattr(self, "packed"):
             return F.linear(x.float(), self.unpacked()).to(x.dtype)
         return torch.ops.quantized.linear_dynamic_fp16(x.float(), self.packed).to(x.dtype)
 
     def unpacked(self) -> Tensor:
         """The weights as they are, float32 [N, K]."""
+        if not hasattr(self, "packed"):
+            return self.weight.float()
         return torch.ops.quantized.linear_unpack_fp16(self.packed)[0]
 
 
@@ -165,28 +155,47 @@ class Int8RowsLinear(LowLinear):
     """Weights in int8, and each row of activations in bytes with a scale of its own: for x86 processors that do not
     multiply bf16.
 
-    Those without VNNI add two products in 16 bits, which hold them if the activations have 7.
+    Those without VNNI add two products in 16 bits, which hold them if the activations have 7. By FBGEMM; by plain
+    arithmetic where a test pretends a processor that has more than this one.
     """
 
     def __init__(self, weight: Tensor):
         super().__init__(weight)
+        here, real = processor(), detected()
+        self.peak = 127 if here.vnni else 63
+        self.tiny = torch.tensor(1e-12)  # a silent row is divided by it
         packed, scale = quantize_int8(weight)
-        with warnings.catch_warnings():
+        if not real.byte_rows or here.vnni > real.vnni:
+            self.register_buffer("weight", packed, persistent=False)
+            self.register_buffer("scale", scale, persistent=False)
+            return
+        with warnings.catch_warnings(), _fbgemm():
             warnings.simplefilter("ignore")  # torch is about to rename these
             whole = torch._make_per_channel_quantized_tensor(
                 packed, scale.double(), torch.zeros(len(scale), dtype=torch.int64), 0
             )
             self.packed = torch.ops.quantized.linear_prepack(whole, None)
-        self.peak = 127 if has_vnni() else 63
-        self.tiny = torch.tensor(1e-12)  # a silent row is divided by it
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in_features] float32 -> [..., out_features] float32."""
         scale = x.abs().amax(-1, True)  # a tenth of the time of vector_norm's maximum
         scale = torch.add(self.tiny, scale, alpha=1 / self.peak)
+        if not hasattr(self, "packed"):
+            return F.linear((x / scale).round(), self.weight.float()) * self.scale * scale
         return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
             x / scale, 1.0, self.peak + 1, self.packed
         ).mul_(scale)
+
+
+@contextmanager
+def _fbgemm() -> Iterator[None]:
+    """Pack for FBGEMM, whatever engine the program around us has chosen for its own quantised layers."""
+    before = torch.backends.quantized.engine
+    try:
+        torch.backends.quantized.engine = "fbgemm"
+        yield
+    finally:
+        torch.backends.quantized.engine = before
 
 
 def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,11 +227,11 @@ class Int4Linear(LowLinear):
 def pack(weight: Tensor, precision: str, device: torch.device | str = "cpu") -> nn.Module:
     """A linear layer with this weight [N, K], float32, in this precision."""
     if precision == "int8":
-        return Int8RowsLinear(weight) if has_byte_rows() and not native_bf16() else Int8Linear(weight)
+        return Int8RowsLinear(weight) if processor().byte_rows and not processor().bf16 else Int8Linear(weight)
     if precision == "int4":
         return Int4Linear(weight)
     if compute_dtype(precision, device) == torch.float32:
-        return Float16Linear(weight) if has_fbgemm() else Bf16Linear(weight)
+        return Float16Linear(weight) if processor().fbgemm else Bf16Linear(weight)
     plain = nn.Linear(*reversed(weight.shape), bias=False, device="meta")
     plain.weight = nn.Parameter(weight.to(device, torch.bfloat16), requires_grad=False)
     return plain
