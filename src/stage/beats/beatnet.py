@@ -2,9 +2,8 @@
 
 Three networks of one architecture, trained by BeatNet's authors on different parts of their data; their mean finds
 more beats than any of them. Architecture and features of BeatNet (Heydari, Cwitkowitz, Duan: "BeatNet: CRNN and
-particle filtering for
-online joint beat, downbeat and meter tracking", ISMIR 2021), written from the paper and the shapes of its
-published weights. Those are in `stage/weights/beatnet.safetensors`, their licence (CC BY 4.0) beside them.
+particle filtering for online joint beat, downbeat and meter tracking", ISMIR 2021), written from the paper and the
+shapes of its published weights. Those are in `stage/weights/beatnet.safetensors`, their licence (CC BY 4.0) beside them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ BANDS = 136
 
 NETWORKS = 3
 WARM_UP = 500
-"""Frames from the beginning that the networks hear once before it counts."""
+"""Frames from the beginning that the networks are given once more in front, so that their state is warm."""
 
 
 class BeatNetwork(nn.Module):
@@ -52,22 +51,22 @@ class BeatNetwork(nn.Module):
         return self.classify(self.memory(frames.view(*features.shape[:2], -1))[0])
 
     def _look(self, frames: Tensor) -> Tensor:
-        """frames [T, 272] -> what the memory reads [T, 150]."""
+        """frames [T, 272] -> input of the recurrent layers [T, 150]."""
         seen = nn.functional.max_pool1d(self.bands(frames[:, None]).relu(), 2)
         return self.project(seen.flatten(1))
 
 
 @torch.inference_mode()
 def published(spectra: np.ndarray) -> np.ndarray:
-    """The mean of the networks' opinions.
+    """The mean of the networks' probabilities.
 
     spectra: what `features` returned. Returns float64 [T, 2] at 50 frames/s, the probability of a beat that is no
-    downbeat and of a downbeat. The networks only know the past, so they hear the first seconds twice: they enter them
-    knowing the tempo.
+    downbeat and of a downbeat. The networks run forward only, so the first seconds are given to them twice: by the
+    second time their state holds the tempo.
     """
-    heard = torch.from_numpy(np.concatenate([spectra[:WARM_UP], spectra]))[None]
-    opinions = [network(heard)[0, -len(spectra) :].softmax(-1)[:, :2] for network in beat_networks()]
-    return torch.stack(opinions).double().mean(dim=0).numpy()
+    repeated = torch.from_numpy(np.concatenate([spectra[:WARM_UP], spectra]))[None]
+    found = [network(repeated)[0, -len(spectra) :].softmax(-1)[:, :2] for network in beat_networks()]
+    return torch.stack(found).double().mean(dim=0).numpy()
 
 
 @lru_cache(maxsize=1)

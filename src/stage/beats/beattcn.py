@@ -1,9 +1,8 @@
-"""Our own beat network, for music without drums: a dilated convolutional network that hears past and future.
+"""Our own beat network, for music without drums: a dilated convolutional network over past and future.
 
-BeatNet's networks (`stage.beats.beatnet`) hear the past only and learnt most from drums. This one reads the same
-features; its dilations double from layer to layer (Davies, Böck: "Temporal convolutional networks for musical audio
-beat
-tracking", EUSIPCO 2019), so that the last layer sees 40 s to both sides. Trained on our corpus (`stage train tracker`).
+BeatNet's networks (`stage.beats.beatnet`) depend on the past only and were trained mostly on music with drums. This one
+reads the same features; its dilations double from layer to layer (Davies, Böck: "Temporal convolutional networks for
+musical audio beat tracking", EUSIPCO 2019), so that the last layer depends on 40 s to both sides. Trained on our corpus (`stage train tracker`).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from stage.errors import StageError
 WEIGHTS = Path(__file__).parents[1] / "weights" / "beattcn.safetensors"
 
 PIECE, MARGIN = 15000, 2100
-"""Frames that are heard at once, and those beyond on either side that they depend on."""
+"""Frames that are processed at once, and those beyond on either side that they depend on."""
 
 
 class BeatTcn(nn.Module):
@@ -51,13 +50,15 @@ class BeatTcn(nn.Module):
 
 @torch.inference_mode()
 def own(spectra: np.ndarray) -> np.ndarray:
-    """The network's opinion. spectra: what `stage.beats.beatnet.features` returned. Returns float64 [T, 2] as
-    `published`."""
-    heard = torch.from_numpy(spectra)
+    """The network's probabilities: float64 [T, 2] as those of `published`.
+
+    spectra: what `stage.beats.beatnet.features` returned.
+    """
+    frames = torch.from_numpy(spectra)
     pieces = []
-    for first in range(0, len(heard), PIECE):  # an hour at once would take a gigabyte
-        left, right = max(0, first - MARGIN), min(len(heard), first + PIECE + MARGIN)
-        pieces.append(beat_tcn()(heard[None, left:right])[0, first - left : first - left + PIECE])
+    for first in range(0, len(frames), PIECE):  # an hour at once would take a gigabyte
+        left, right = max(0, first - MARGIN), min(len(frames), first + PIECE + MARGIN)
+        pieces.append(beat_tcn()(frames[None, left:right])[0, first - left : first - left + PIECE])
     return torch.cat(pieces).softmax(-1)[:, :2].double().numpy()
 
 

@@ -237,6 +237,11 @@ def _metre(meter: str) -> tuple[int, int]:
         raise StageError(f'"{meter}" is not a metre: write it like 4/4, 3/4 or 6/8') from None
     if not 1 <= upper <= 16 or lower not in (1, 2, 4, 8, 16):
         raise StageError(f'"{meter}" is not a metre: write it like 4/4, 3/4 or 6/8')
+    return counted(upper, lower)
+
+
+def counted(upper: int, lower: int) -> tuple[int, int]:
+    """(beats a bar, parts of a beat) of a metre: 6/8 is (2, 3), as it is counted everywhere here."""
     compound = lower >= 8 and upper % 3 == 0 and upper > 3
     return (upper // 3, 3) if compound else (upper, 1)
 

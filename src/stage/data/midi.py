@@ -1,5 +1,5 @@
-"""The beats of a MIDI file, from its tempo map and metres alone: notes are stepped over, so that thousands of files
-take minutes."""
+"""The beats of a MIDI file, from its tempo map and metres alone; notes are skipped, so thousands of files take
+minutes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stage.beats.grid import BeatGrid
+from stage.beats.grid import BeatGrid, counted
 from stage.errors import StageError
 
 MOST = 20
@@ -18,11 +18,10 @@ Metres = list[tuple[int, int, int]]
 
 
 def beats(path: Path, seconds: float) -> BeatGrid:
-    """The beats that a MIDI file's tempo map and metres tell, those before `seconds`.
+    """The beats by a MIDI file's tempo map and metres, those before `seconds`.
 
-    Counted as everywhere here: 6/8 has two dotted-quarter beats a bar. A change of metre begins a bar. 4/4 and 120 BPM
-    where
-    nothing is said, as the standard has it. Raises StageError for a file that cannot be read.
+    6/8 has two dotted-quarter beats a bar (`stage.beats.grid`). A change of metre begins a bar. Where a file has
+    neither, 4/4 and 120 BPM, by the standard. Raises StageError for a file that cannot be read.
     """
     try:
         ticks, tempi, metres = tempo_map(Path(path).read_bytes())
@@ -37,13 +36,13 @@ def beats(path: Path, seconds: float) -> BeatGrid:
     last = at[-1] + max(0.0, seconds - begins[-1]) / pace[-1]
     placed, numbers = [], []
     for (start, above, below), end in zip(metres, [tick for tick, *_ in metres[1:]] + [np.inf]):
-        compound = below >= 8 and above % 3 == 0 and above > 3
-        step = ticks * 4 / below * (3 if compound else 1)
+        bar, parts = counted(above, below)
+        step = ticks * 4 / below * parts
         count = max(0, int(np.ceil((min(end, last) - start) / step - 1e-6)))
         if count > MOST * max(seconds, 1):
             raise StageError(f"the beats of {path} cannot be used: more than {MOST} a second")
         placed.append(start + step * np.arange(count))
-        numbers.append(np.arange(count) % (above // 3 if compound else above) + 1)
+        numbers.append(np.arange(count) % bar + 1)
     tick = np.concatenate(placed)
     part = np.searchsorted(at, tick, "right") - 1
     times = begins[part] + (tick - at[part]) * pace[part]
@@ -52,14 +51,13 @@ def beats(path: Path, seconds: float) -> BeatGrid:
 
 
 def tempo_map(data: bytes) -> tuple[int, Tempi, Metres]:
-    """(ticks a quarter, tempi as (tick, microseconds a quarter), metres as (tick, above, below)) of a standard MIDI
-    file.
+    """(ticks a quarter, tempi as (tick, microseconds a quarter), metres as (tick, above, below)) of a MIDI file.
 
-    Both begin at tick 0 and rise; of two at one tick the later counts. Raises ValueError or IndexError for what is no
-    such file.
+    Both begin at tick 0 and rise; of two at one tick the later counts. Raises ValueError or IndexError for what is not
+    a standard MIDI file.
     """
     if data[:4] != b"MThd" or len(data) < 14:
-        raise ValueError("it is no MIDI file")
+        raise ValueError("it is not a MIDI file")
     ticks = int.from_bytes(data[12:14], "big")
     if not 0 < ticks < 0x8000:
         raise ValueError("its times are not counted in beats")
@@ -76,8 +74,7 @@ def tempo_map(data: bytes) -> tuple[int, Tempi, Metres]:
 
 
 def _walk(data: bytes, place: int, end: int, tempi: dict[int, int], metres: dict[int, tuple[int, int]]) -> None:
-    """Collect what one track says of tempo and metre. The loop is flat, for it runs tens of thousands of times a
-    file."""
+    """Collect the tempi and metres of one track. The loop is flat, since it runs tens of thousands of times a file."""
     now = running = 0
     while place < end:
         byte = data[place]
@@ -99,7 +96,7 @@ def _walk(data: bytes, place: int, end: int, tempi: dict[int, int], metres: dict
             place += 1 if 0xC0 <= status < 0xE0 else 2
             continue
         if status not in (0xF0, 0xF7, 0xFF):
-            raise ValueError("it holds an event that no MIDI file may hold")
+            raise ValueError("it holds an event that is not allowed in MIDI files")
         kind = data[place] if status == 0xFF else None
         place += status == 0xFF
         byte = data[place]
@@ -111,6 +108,8 @@ def _walk(data: bytes, place: int, end: int, tempi: dict[int, int], metres: dict
             size = size << 7 | byte & 0x7F
         body = data[place : place + size]
         place += size
+        if place > end:
+            raise IndexError
         if kind == 0x51 and len(body) >= 3 and (tempo := int.from_bytes(body[:3], "big")):
             tempi[now] = tempo
         elif kind == 0x58 and len(body) >= 2 and body[0] and body[1] < 8:

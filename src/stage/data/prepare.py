@@ -27,11 +27,11 @@ from typing import Any
 
 import numpy as np
 
+from stage.beats.choose import choose
 from stage.data import splits
 from stage.data.open import open_songs
 from stage.data.prepared import FORMAT, INDEX, checksum
 from stage.data.song import MAP_SECONDS, Problem, Song
-from stage.beats.choose import choose
 from stage.errors import StageError
 from stage.parallel import results
 
