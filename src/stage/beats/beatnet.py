@@ -3,7 +3,8 @@
 Three networks of one architecture, trained by BeatNet's authors on different parts of their data; their mean finds
 more beats than any of them. Architecture and features of BeatNet (Heydari, Cwitkowitz, Duan: "BeatNet: CRNN and
 particle filtering for online joint beat, downbeat and meter tracking", ISMIR 2021), written from the paper and the
-shapes of its published weights. Those are in `stage/weights/beatnet.safetensors`, their licence (CC BY 4.0) beside them.
+shapes of its published weights. Those are in `stage/weights/beatnet.safetensors`, their licence (CC BY 4.0) beside
+them.
 """
 
 from __future__ import annotations

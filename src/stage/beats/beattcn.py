@@ -2,7 +2,8 @@
 
 BeatNet's networks (`stage.beats.beatnet`) depend on the past only and were trained mostly on music with drums. This one
 reads the same features; its dilations double from layer to layer (Davies, Böck: "Temporal convolutional networks for
-musical audio beat tracking", EUSIPCO 2019), so that the last layer depends on 40 s to both sides. Trained on our corpus (`stage train tracker`).
+musical audio beat tracking", EUSIPCO 2019), so that the last layer depends on 40 s to both sides.
+Trained on our corpus (`stage train tracker`).
 """
 
 from __future__ import annotations
