@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stage.audio import filters
 from stage.audio.files import resample, to_mono
 
 RATE = 11025
@@ -25,7 +26,7 @@ def chroma(audio: np.ndarray, rate: int) -> np.ndarray:
     """
     mono = resample(to_mono(np.asarray(audio, np.float32)), rate, RATE)
     mono = np.pad(mono, (WINDOW // 2, WINDOW // 2))
-    frames = np.lib.stride_tricks.sliding_window_view(mono, WINDOW)[::HOP]
+    frames = filters.frames(mono, WINDOW, HOP)
     spectrum = np.abs(np.fft.rfft(frames * np.hanning(WINDOW).astype(np.float32), axis=1))
     hz = np.fft.rfftfreq(WINDOW, 1 / RATE)
     inside = (hz >= LOWEST_HZ) & (hz <= HIGHEST_HZ)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stage.audio import filters
 from stage.audio.files import resample, to_mono
 
 RATE = 11025
@@ -69,7 +70,7 @@ def _peaks(mono: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Peaks of the spectra of a recording at `RATE`: (Hz [n], magnitudes [n], peaks a frame that is not silent)."""
     if len(mono) < WINDOW or not np.isfinite(mono).all():
         return np.zeros(0), np.zeros(0), 0.0
-    frames = np.lib.stride_tricks.sliding_window_view(mono, WINDOW)[::HOP]
+    frames = filters.frames(mono, WINDOW, HOP)
     low, high = (round(hz * WINDOW / RATE) for hz in (LOWEST_HZ, HIGHEST_HZ))
     spectrum = np.abs(np.fft.rfft(frames * np.hanning(WINDOW).astype(np.float32), axis=1)[:, low - 1 : high + 2])
     least = max(FLOOR * float(spectrum.max()), 1e-5 * WINDOW)

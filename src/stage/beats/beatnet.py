@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from stage.audio import filters
 from stage.errors import StageError
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "beatnet.safetensors"
@@ -99,7 +100,7 @@ def features(audio: np.ndarray) -> np.ndarray:
     frames = -(-len(audio) // HOP)
     half = WINDOW // 2
     padded = np.pad(audio.astype(np.float32), (half, WINDOW + HOP))
-    cut = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: frames * HOP : HOP]
+    cut = filters.frames(padded, WINDOW, HOP, frames)
     window = np.hanning(WINDOW).astype(np.float32)
     bank = filterbank()
     bands = np.empty((frames, BANDS), np.float32)
@@ -120,10 +121,5 @@ def filterbank() -> np.ndarray:
     highest = np.floor(np.log2(HIGHEST_HZ / REFERENCE_HZ) * BANDS_PER_OCTAVE)
     corners = REFERENCE_HZ * 2 ** (np.arange(lowest, highest + 1) / BANDS_PER_OCTAVE)
     corners = np.unique(np.clip(np.round(corners / spacing), 1, bins - 1).astype(int))
-    bank = np.zeros((bins, len(corners) - 2), np.float32)
-    for band, (left, centre, right) in enumerate(zip(corners, corners[1:], corners[2:])):
-        at = np.arange(left, right)
-        rising = (at - left) / (centre - left)
-        falling = (right - at) / (right - centre)
-        bank[left:right, band] = np.minimum(rising, falling)
+    bank = filters.triangles(corners, np.arange(bins)).astype(np.float32)
     return bank / bank.sum(axis=0)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stage.audio import filters
 from stage.models.codec import SlidingDecode
 from stage.typed import check_range
 
@@ -62,15 +63,9 @@ QUIET = 3e-4
 
 def mel_bands(bands: int, window: int, rate: int, low: float = 30.0) -> Tensor:
     """Triangular mel filters (HTK scale) of peak 1 from ``low`` Hz to half the rate: [window/2 + 1, bands]."""
-    top = 2595 * math.log10(1 + rate / 2 / 700)
-    bottom = 2595 * math.log10(1 + low / 700)
-    edges = 700 * (10 ** (torch.linspace(bottom, top, bands + 2) / 2595) - 1)
-    bins = torch.arange(window // 2 + 1) * rate / window
+    edges, bins = filters.mel_edges(bands, low, rate / 2, torch), filters.bin_hz(window, rate, torch)
     # at the low end a band must not fall between two bins
-    width = torch.maximum(edges[1:] - edges[:-1], torch.tensor(rate / window))
-    rising = (bins[:, None] - (edges[1:-1] - width[:-1])) / width[:-1]
-    falling = ((edges[1:-1] + width[1:]) - bins[:, None]) / width[1:]
-    return torch.minimum(rising, falling).clamp(min=0)
+    return filters.triangles(edges, bins, rate / window, torch)
 
 
 def _stft(audio: Tensor, window: Tensor, hop: int, frames: int) -> Tensor:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stage.audio import filters
+
 RATE, HOP = 16000, 320
 MELS, KEYS = 40, 72
 LOWEST_KEY = 28
@@ -20,25 +22,18 @@ FLOOR = 1e-7
 
 @cache
 def _banks() -> tuple[Tensor, Tensor]:
-    """Triangular filters [bins, MELS] on the mel scale (HTK's) from 40 to 7800 Hz, and [bins, KEYS] of a semitone
-    each."""
+    """Triangular filters [bins, MELS] on HTK's mel scale from 40 to 7800 Hz, and [bins, KEYS] of a semitone each; the
+    weights of each filter add up to 1."""
 
-    def triangles(edges: np.ndarray, size: int) -> Tensor:
-        hz = np.linspace(0, RATE / 2, size // 2 + 1)[:, None]
-        low, middle, high = edges[:-2], edges[1:-1], edges[2:]
-        rows = np.clip(np.minimum((hz - low) / (middle - low), (high - hz) / (high - middle)), 0, None)
-        return torch.from_numpy((rows / np.maximum(rows.sum(0), 1e-9)).astype(np.float32))
+    def normalised(edges: np.ndarray, size: int) -> np.ndarray:
+        bank = filters.triangles(edges, filters.bin_hz(size, RATE))
+        return (bank / np.maximum(bank.sum(0), 1e-9)).astype(np.float32)
 
-    mels = 2595 * np.log10(1 + np.array([40.0, 7800.0]) / 700)
-    mel_edges = 700 * (10 ** (np.linspace(*mels, MELS + 2) / 2595) - 1)
-    keys = LOWEST_KEY - 1 + np.arange(KEYS + 2)
-    # low semitones are narrower than a bin: wide triangles there, so that none is empty
-    hz = 440 * 2 ** ((keys - 69) / 12)
-    bank = triangles(hz, LONG)
-    empty = bank.sum(0) == 0
-    for place in torch.nonzero(empty)[:, 0].tolist():
-        bank[round(float(hz[place + 1]) / (RATE / LONG)), place] = 1.0
-    return triangles(mel_edges, SHORT), bank
+    mels = normalised(filters.mel_edges(MELS, 40.0, 7800.0), SHORT)
+    hz = filters.note_hz(LOWEST_KEY - 1 + np.arange(KEYS + 2))
+    # low semitones are narrower than a bin: such a band takes the nearest one
+    keys = filters.fill_empty(normalised(hz, LONG), filters.bin_hz(LONG, RATE), hz[1:-1])
+    return torch.from_numpy(mels), torch.from_numpy(keys)
 
 
 def bands(audio: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stage.audio import filters
 from stage.audio.files import resample
 from stage.evaluation.figures.sound import slaney_bank
 
@@ -74,7 +75,7 @@ def log_mels(audio: np.ndarray, rate: int) -> np.ndarray:
     """Features of the network: float32 [T, 96], log10(1 + 10000 * power in mel bands). audio: float32 [N] at `rate`
     Hz."""
     mono = np.pad(resample(np.asarray(audio, np.float32), rate, RATE), (FFT // 2, FFT // 2))
-    frames = np.lib.stride_tricks.sliding_window_view(mono, FFT)[::HOP]
+    frames = filters.frames(mono, FFT, HOP)
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT) / FFT)).astype(np.float32)
     power = np.square(np.abs(np.fft.rfft(frames * window, axis=1)))
     return np.log10(10000 * (power @ slaney_bank(RATE, MELS, FFT)) + 1).astype(np.float32)

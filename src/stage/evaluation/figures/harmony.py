@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import median_filter
 
+from stage.audio import filters
 from stage.audio.chroma import chroma
 from stage.audio.files import resample
 
@@ -55,7 +56,7 @@ def pitches(audio: np.ndarray, rate: int) -> np.ndarray:
         return np.zeros(0)
     span = WINDOW + longest
     padded = np.pad(audio, (WINDOW // 2, span))
-    cut = np.lib.stride_tricks.sliding_window_view(padded, span)[: frames * HOP : HOP]
+    cut = filters.frames(padded, span, HOP, frames)
 
     size = 1 << (span + WINDOW).bit_length()
     product = np.fft.rfft(cut, size) * np.conj(np.fft.rfft(cut[:, :WINDOW], size))

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from stage.audio import filters
 from stage.audio.files import fit, resample
 
 FLOOR = 1e-3
@@ -71,8 +72,7 @@ def mel_spectrum(audio: np.ndarray, rate: int, bands: int = 80, window: int = 10
     sine reads about 1 in its band.
     """
     padded = np.pad(np.asarray(audio, np.float32), (window // 2, window))
-    frames = 1 + len(audio) // hop
-    cut = np.lib.stride_tricks.sliding_window_view(padded, window)[: frames * hop : hop][:frames]
+    cut = filters.frames(padded, window, hop, 1 + len(audio) // hop)
     shape = np.hanning(window + 1)[:-1].astype(np.float32)
     magnitude = np.abs(np.fft.rfft(cut * shape)).astype(np.float32) / (shape.sum() / 2)
     return magnitude @ mel_bank(rate, bands, window)
@@ -84,27 +84,16 @@ def mel_bank(rate: int, bands: int, window: int) -> np.ndarray:
 
     A band narrower than a bin takes the nearest bin.
     """
-    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), bands + 2) / 2595) - 1)
-    bins = np.fft.rfftfreq(window, 1 / rate)
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    bank = np.minimum((bins[:, None] - left) / (centre - left), (right - bins[:, None]) / (right - centre)).clip(0)
-    for band in np.flatnonzero(bank.sum(axis=0) < 0.5):
-        bank[np.abs(bins - centre[band]).argmin(), band] = 1.0
-    return bank.astype(np.float32)
+    edges, bins = filters.mel_edges(bands, 0.0, rate / 2), filters.bin_hz(window, rate)
+    bank = filters.triangles(edges, bins)
+    return filters.fill_empty(bank, bins, edges[1:-1], 0.5).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
 def slaney_bank(rate: int, bands: int, window: int) -> np.ndarray:
     """float32 [window // 2 + 1, bands]: triangles of equal area on Slaney's mel scale from 0 to half the rate,
     librosa's default.
-
-    The scale is linear to 1 kHz (three mels for 200 Hz) and logarithmic above (27 mels for a factor of 6.4).
     """
-    turn, step = 15.0, np.log(6.4) / 27
-    top = turn + np.log(rate / 2 / 1000) / step if rate > 2000 else rate / 2 * 3 / 200
-    mels = np.linspace(0, top, bands + 2)
-    edges = np.where(mels < turn, mels * 200 / 3, 1000 * np.exp(step * (mels - turn)))
-    bins = np.fft.rfftfreq(window, 1 / rate)[:, None]
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    bank = np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clip(0)
-    return (bank * 2 / (right - left)).astype(np.float32)
+    edges = filters.slaney_edges(bands, rate / 2)
+    bank = filters.triangles(edges, filters.bin_hz(window, rate))
+    return (bank * 2 / (edges[2:] - edges[:-2])).astype(np.float32)

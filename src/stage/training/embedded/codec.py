@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stage.audio import filters
 from stage.checkpoints.tensors import fill
 from stage.models.spectral import SpectralCodec, SpectralConfig, mel_bands, nearest
 from stage.training.embedded.audio_pool import AudioPool
@@ -82,7 +83,7 @@ class SpectralLoss(nn.Module):
         super().__init__()
         for size, bands in ((512, 40), (2048, 80)):
             self.register_buffer(f"mel{size}", mel_bands(bands, size, rate))
-        self.register_buffer("semitones", note_bands(8192, rate))
+        self.register_buffer("semitones", filters.semitone_triangles(32.7, 84, 8192, rate, torch))
 
     def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """output, target: [B, N] float32. Returns scalar terms.
@@ -113,14 +114,6 @@ def magnitude(audio: Tensor, size: int, hop: int) -> Tensor:
     """Magnitudes [B, size/2 + 1, T] of audio [B, N], Hann window, centred."""
     window = torch.hann_window(size, device=audio.device)
     return torch.stft(audio, size, hop, size, window, return_complex=True).abs().clamp(min=1e-7)
-
-
-def note_bands(window: int, rate: int, low: float = 32.7, notes: int = 84) -> Tensor:
-    """A filter for each semitone from ``low`` Hz up: [window/2 + 1, notes], triangles on a log scale."""
-    bins = torch.arange(window // 2 + 1) * rate / window
-    centres = low * 2 ** (torch.arange(notes) / 12)
-    width = torch.maximum(centres * (2 ** (1 / 12) - 1), torch.tensor(rate / window))
-    return (1 - (bins[:, None] - centres).abs() / width).clamp(min=0)
 
 
 def train(recipe: CodecRecipe, corpus: Path, out: Path, minutes: float | None = None, device: str = "cpu") -> Path:
