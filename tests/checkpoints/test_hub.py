@@ -199,6 +199,34 @@ def test_a_shard_that_is_missing(hub):
     fails("not whole: model-2.safetensors did not come")
 
 
+@pytest.mark.parametrize("digest", ["../../x", "/tmp/x", "A" * 64, "a" * 63, "a" * 64 + "/.."])
+def test_a_digest_becomes_a_path_only_if_it_is_one(hub, monkeypatch, digest, tmp_path):
+    monkeypatch.setattr(hub, "_lfs", lambda data: {"lfs": {"sha256": digest, "size": len(data), "pointerSize": 130}})
+    fails("is not a commit, digest or file name")
+    assert not list(tmp_path.rglob("*incomplete*"))
+
+
+@pytest.mark.parametrize("file", ["../x.safetensors", "/x.json", "a/../../x.json", "..\\x.json"])
+def test_files_outside_of_the_snapshot_are_refused(hub, file):
+    hub.repositories["some/small"] = FILES | {file: b"{}"}
+    fails("is not a commit, digest or file name")
+
+
+def test_shards_outside_of_the_snapshot_are_refused(hub):
+    index = b'{"weight_map": {"a": "../../../secret.safetensors"}}'
+    hub.repositories["some/small"] = FILES | {"model.safetensors.index.json": index}
+    fails("not a file beside it")
+
+
+@pytest.mark.parametrize("error", [TypeError, ImportError])
+def test_other_internals_of_huggingface_hub_only_cost_the_continuation(hub, monkeypatch, error):
+    def changed(*_):
+        raise error("http_get")
+
+    monkeypatch.setattr(ours, "_continue", changed)
+    assert (ours.fetch("some/small").path / "model.safetensors").read_bytes() == WEIGHTS
+
+
 def test_no_room_is_said_before(hub, tmp_path, monkeypatch):
     usage = ours.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(ours.shutil, "disk_usage", lambda place: usage._replace(free=50_000))

@@ -14,11 +14,6 @@ from stage.errors import StageError
 from stage.testing.weights import TINY_CODEC, TINY_T5, tokenizer
 
 
-@pytest.fixture(autouse=True)
-def tiny_codec(monkeypatch):
-    monkeypatch.setattr(seanet, "MUSICGEN", TINY_CODEC)
-
-
 @pytest.fixture
 def t5(tmp_path):
     from transformers import T5Config, T5EncoderModel
@@ -39,6 +34,29 @@ def test_every_weight_arrives(tmp_path, t5):
     assert stage.compose("funk", 1.0).shape == (1, 32000)
     convert(tmp_path / "craft", tmp_path / "base", stems=["drums"], t5=t5)
     assert Stage.from_pretrained(tmp_path / "base").decoder.embed.shape == (4, 34, 64)
+
+
+def test_a_codec_of_another_shape_is_read_off_its_weights(tmp_path, t5):
+    from transformers import EncodecConfig, EncodecModel
+
+    shape = TINY_CODEC | dict(
+        num_filters=8, upsampling_ratios=[5, 4, 2], num_lstm_layers=1, codebook_dim=12, hidden_size=12
+    )
+    shape |= dict(sampling_rate=16000, target_bandwidths=[4 * 5 * 400 / 1000], use_causal_conv=True)
+    model = EncodecModel(EncodecConfig(**shape))
+    audiocraft_folder(tmp_path / "craft")
+    state = {
+        name.replace("quantizer.layers.", "quantizer.vq.layers.").replace(".codebook.", "._codebook."): tensor
+        for name, tensor in model.state_dict().items()
+    }
+    recipe = "sample_rate: 16000\nencodec: {causal: true}\n"
+    torch.save({"best_state": state, "xp.cfg": recipe}, tmp_path / "craft" / audiocraft.CODEC)
+    convert(tmp_path / "craft", tmp_path / "out", t5=t5)
+    codec = Stage.from_pretrained(tmp_path / "out").codec
+    assert (codec.sample_rate, codec.hop, codec.codebooks, codec.codebook_size) == (16000, 40, 4, 32)
+    assert codec.model.config.use_causal_conv and codec.model.config.num_lstm_layers == 1
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(codec.model.state_dict()[name], tensor), name
 
 
 def test_a_codec_that_is_only_named(tmp_path, t5):

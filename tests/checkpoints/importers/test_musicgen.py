@@ -1,7 +1,10 @@
 """MusicGen bases: from the folders of transformers, and the same music from the same weights."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -229,3 +232,17 @@ def test_the_larger_bases_fit_by_shape(size, parameters):
 def test_reading_needs_no_more_than_it_says(theirs):
     foreign = detect.read(theirs, ["drums"])
     assert foreign.kind == "MusicGen of transformers" and foreign.decoder.stems == ("drums",)
+
+
+def test_a_japanese_name_in_another_locale(theirs, tmp_path):
+    """The card is UTF-8 whatever the locale's encoding is."""
+    code = "import sys; from pathlib import Path; from stage.checkpoints.convert import convert\n"
+    code += "convert(Path(sys.argv[1]), Path(sys.argv[2]), name='\\u592a\\u9f13 \\udcff')"
+    made = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", code, theirs, tmp_path / "out"],
+        env=os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    assert "# \u592a\u9f13 ?" in (tmp_path / "out/README.md").read_text(encoding="utf-8")

@@ -17,6 +17,12 @@ from stage.typed import read_json
 KNOWN = "a folder of a MusicGen (transformers or audiocraft), or the safetensors file of the authors' STAGE"
 
 
+_PICKLE = (
+    "{} is a pickle, which is not opened here: save the model with save_pretrained of transformers, as safetensors,"
+    " and give that folder"
+)
+
+
 class Importer(Protocol):
     """A module that reads one format."""
 
@@ -52,6 +58,8 @@ def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
 def remedy(source: Path) -> str:
     """What is wrong with a checkpoint that no importer recognises, and what to do."""
     folder = source if source.is_dir() else source.parent
+    if source.suffix in (".ckpt", ".pt", ".pth") and source.is_file():
+        return _PICKLE.format(source)
     if source.is_file() and any(importer.recognises(folder) for importer in IMPORTERS):
         return f"{source} is a part of a model: give its folder, {folder}"
     if (folder / "adapter_config.json").is_file():
@@ -66,11 +74,8 @@ def remedy(source: Path) -> str:
     for one, other in ((audiocraft.DECODER, audiocraft.CODEC), (audiocraft.CODEC, audiocraft.DECODER)):
         if (folder / one).is_file():
             return f"{folder} holds {one} alone: audiocraft exports {other} too, put both into one folder"
-    if source.suffix in (".ckpt", ".pt", ".pth", ".bin") and source.is_file():
-        return (
-            f"{source} is a pickle, which is not opened here: save the model with save_pretrained of transformers"
-            " (safetensors) and give that folder"
-        )
+    if source.suffix == ".bin" and source.is_file():
+        return _PICKLE.format(source)
     values = _settings(folder) if source.is_dir() else {}
     if {"format", "stage"} <= set(values):
         return f"{source} is a model of STAGE already: use it as it is, with --model {source}"
