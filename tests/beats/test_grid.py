@@ -37,6 +37,11 @@ def test_crop_and_shift():
     assert grid.shift(-1.5).times[0] == -1.5
 
 
+def test_scale_changes_the_tempo():
+    grid = BeatGrid.regular(60, 3, 10, 0.5).scale(2)
+    assert grid.bpm == pytest.approx(30) and grid.times[0] == 1.0 and grid.numbers[3] == 1
+
+
 def test_save_and_load(tmp_path):
     grid = BeatGrid.regular(97, 3, seconds=20, start=0.1234)
     grid.save(tmp_path / "grid.txt")
@@ -125,11 +130,13 @@ def test_a_divided_beat_is_clicked_softly_between_the_beats():
     assert (click_track(grid, 4.0, rate)[:9600] == plain[:9600]).all()
 
 
-def test_the_division_stays_with_the_grid():
+def test_the_division_stays_with_the_grid(tmp_path):
     grid = BeatGrid.regular(60, 2, 10, division=3)
-    assert {g.division for g in (grid.crop(1, 5), grid.shift(1), grid.shift_beats(1), grid.half(), grid.double())} == {
-        3
-    }
+    grid.save(tmp_path / "beats.txt")
+    read = BeatGrid.load(tmp_path / "beats.txt")
+    assert (read.numbers == grid.numbers).all() and read.times == pytest.approx(grid.times)
+    changed = (read, grid.scale(2), grid.crop(1, 5), grid.shift(1), grid.shift_beats(1), grid.half(), grid.double())
+    assert {one.division for one in changed} == {3}
 
 
 @pytest.mark.parametrize("bar", [2, 3, 4, 5])

@@ -112,6 +112,10 @@ class BeatGrid:
         inside = (self.times >= start) & (self.times < end)
         return BeatGrid(self.times[inside] - start, self.numbers[inside], self.division)
 
+    def scale(self, factor: float) -> BeatGrid:
+        """The same beats at times that are multiplied by `factor`: above 1 slower."""
+        return replace(self, times=self.times * factor)
+
     def shift(self, seconds: float) -> BeatGrid:
         """The same beats, later by `seconds` (earlier if negative)."""
         return replace(self, times=self.times + seconds)
@@ -156,9 +160,13 @@ class BeatGrid:
         return replace(self, times=times, numbers=np.stack([beat % each + 1, (beat + 1) % each + 1], axis=1).ravel())
 
     def save(self, path: str | Path) -> None:
-        """A text file, one "seconds number" a line. The caller decides whether the path may be overwritten."""
+        """A text file, one "seconds number" a line, with a comment where beats are divided.
+
+        The caller decides whether the path may be overwritten.
+        """
+        head = f"# parts of a beat: {self.division}\n" if self.division > 1 else ""
         lines = (f"{time:.6f} {number}\n" for time, number in zip(self.times, self.numbers))
-        Path(path).write_text("".join(lines), encoding="ascii")
+        Path(path).write_text(head + "".join(lines), encoding="ascii")
 
     @classmethod
     def load(cls, path: str | Path) -> BeatGrid:
@@ -169,9 +177,10 @@ class BeatGrid:
         path = Path(path)
         grids: list[BeatGrid] = []
         refused = None
-        for times, numbers in grid_file.readings(path, grid_file.rows(path)):
+        lines, parts = grid_file.rows(path)
+        for times, numbers in grid_file.readings(path, lines):
             try:
-                grid = cls(times, numbers)
+                grid = cls(times, numbers, parts)
             except StageError as error:
                 refused = error
                 continue

@@ -33,14 +33,17 @@ LONGEST_GAP = 60.0
 """Seconds between most beats beyond which the times are not in seconds."""
 LARGEST_FILE = 64 * 2**20
 
+DIVISION = re.compile(r"#\s*parts of a beat:\s*([1-9])\b")
+"""The comment that keeps a grid's division (`stage.beats.grid.BeatGrid`)."""
+
 Rows = list[tuple[int, str]]
 """Lines with something in them, and their numbers from 1."""
 Beats = tuple[np.ndarray, np.ndarray]
 """times float64 [n] in seconds, numbers int64 [n]."""
 
 
-def rows(path: Path) -> Rows:
-    """The lines of a beat file, without comments and the lines that hold nothing else.
+def rows(path: Path) -> tuple[Rows, int]:
+    """The lines of a beat file, without comments and the lines that hold nothing else, and the grid's division.
 
     Any line ends, with or without a byte order mark. Raises StageError for what cannot be read or is not text.
     """
@@ -59,7 +62,9 @@ def rows(path: Path) -> Rows:
     if CONTROL.search(text):
         raise StageError(f'{path} is not a file of beats: expected text, one "seconds number" a line')
     kept = ((count, line.split("#")[0].strip()) for count, line in enumerate(text.splitlines(), 1))
-    return [(count, line) for count, line in kept if line and not line.startswith("\\")]  # Audacity's spectral rows
+    lines = [(count, line) for count, line in kept if line and not line.startswith("\\")]  # Audacity's spectral rows
+    parts = DIVISION.search(text)
+    return lines, int(parts[1]) if parts else 1
 
 
 def readings(path: Path, lines: Rows) -> list[Beats]:

@@ -60,7 +60,7 @@ def prepare(request: Request, kinds: Sequence[str], rate: int) -> Prepared:
     ratio = 2 ** (cents / 1200)
     contexts = {"mix": sound.resample(sound.to_mono(source.audio), source.rate, rate * ratio)}
     if grid is not None:
-        contexts["grid"] = click_track(BeatGrid(grid.times * ratio, grid.numbers), seconds * ratio, rate)
+        contexts["grid"] = click_track(grid.scale(ratio), seconds * ratio, rate)
     pauses = rests(source.audio, source.rate, grid) if request.rest else []
     shape = envelope(source.audio.shape[1], source.rate, pauses, end_fade(grid, seconds))
     notes = (*notes, *tuned, *_pauses(pauses, source.rate))
