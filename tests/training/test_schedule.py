@@ -2,6 +2,7 @@
 
 import pytest
 
+from stage.errors import StageError
 from stage.training.schedule import LinearSchedule, Schedule
 
 
@@ -12,6 +13,12 @@ def test_linear_warms_up_and_falls_by_steps_or_minutes():
     assert schedule.factor(75, 0) == pytest.approx(0.5)
     assert schedule.factor(20, 45) == pytest.approx(0.5)
     assert schedule.factor(20, 60) == pytest.approx(0.1) and schedule.progress(20, 60) == 1
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan")])
+def test_minutes_that_cannot_be_are_one_line(minutes):
+    with pytest.raises(StageError, match="--minutes is a number above 0"):
+        LinearSchedule().within(minutes)
 
 
 def test_cosine_warms_up_and_falls_to_its_floor():

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from stage.errors import StageError
 from stage.training.recipe import among, not_negative, positive, shares
 
 KINDS = ("constant", "cosine", "linear")
@@ -35,8 +36,12 @@ class Schedule:
         not_negative(warmup=self.warmup)
 
     def within(self: Own, minutes: float | None) -> Own:
-        """The same in at most so many minutes; None: as it is."""
-        return self if minutes is None else replace(self, hours=minutes / 60)
+        """The same in at most so many minutes; None: as it is. Raises StageError for minutes that are not above 0."""
+        if minutes is None:
+            return self
+        if not 0 < minutes < math.inf:
+            raise StageError(f"--minutes is a number above 0, not {minutes:g}")
+        return replace(self, hours=minutes / 60)
 
     def progress(self, step: int, seconds: float = 0.0) -> float:
         """Share of the run that is done after ``step`` steps and so many seconds: 0..1."""

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from stage.errors import StageError
+from stage.training.embedded import loop, token_views
 from stage.training.embedded.muon import orthogonal
 from stage.training.embedded.recipe import DecoderRecipe, TrackerRecipe
 from stage.training.recipe import read
@@ -169,21 +170,41 @@ def test_the_decoder_learns(corpus, recipes, tmp_path):
     assert np.mean(first[-3:]) < 0.75 * first[0]
 
 
+@pytest.mark.parametrize("name", ["banana", "meta", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_one_line(name):
+    with pytest.raises(StageError, match="no device|training runs on cpu or cuda"):
+        loop.device(name)
+
+
+def test_songs_that_are_not_ours_are_one_line(corpus, recipes, tmp_path):
+    import shutil
+
+    shutil.copytree(next((corpus / "train").iterdir()), tmp_path / "corpus" / "train" / "odd")
+    path = tmp_path / "corpus" / "train" / "odd" / "song.json"
+    meta = json.loads(path.read_text())
+    recipe = read(DecoderRecipe, recipes[1])
+    for broken in ({"captions": ["a"]}, meta | {"beats": "none"}, meta | {"chords": [{}]}):
+        path.write_text(json.dumps(broken))
+        with pytest.raises(StageError, match="song.json"):
+            views_and_codec(tmp_path / "corpus", recipe, tmp_path / "views", ("train",))
+    with pytest.raises(StageError, match="--worker is a number from 0 to 1"):
+        token_views.prepare(recipe, tmp_path / "corpus", "train", tmp_path / "views", None, 2, 2)
+
+
 def test_muon_makes_orthogonal_updates():
     matrices = torch.randn(3, 40, 16, generator=torch.Generator().manual_seed(0))
     values = torch.linalg.svdvals(orthogonal(matrices))
     assert values.min() > 0.6 and values.max() < 1.3
 
 
-def views_and_codec(corpus: Path, recipe: DecoderRecipe, folder: Path):
+def views_and_codec(corpus: Path, recipe: DecoderRecipe, folder: Path, splits: tuple = ("train", "heldout")):
     from stage.models.spectral import SpectralCodec, SpectralConfig
-    from stage.training.embedded.token_views import prepare
 
     torch.manual_seed(0)
     codec = SpectralCodec(SpectralConfig(**TINY)).eval()
     codec.quantizer.embed.normal_()
-    for split in ("train", "heldout"):
-        prepare(recipe, corpus, split, folder, codec)
+    for split in splits:
+        token_views.prepare(recipe, corpus, split, folder, codec)
     return codec
 
 

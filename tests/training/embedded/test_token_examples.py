@@ -38,7 +38,7 @@ TEXT = TextOptions(dropout=0.0, word_dropout=0.0, tags=0.0, stem=1.0)
 
 
 def view(number: int) -> dict:
-    """A song whose codes tell the time: code = frame (+ 200 for the mix), another tempo for each song."""
+    """A song whose codes give the time: code = frame (+ 200 for the mix), another tempo for each song."""
     time = torch.arange(FRAMES).repeat(2, 1).to(torch.uint16)
     beats = torch.stack([torch.arange(16) * 0.5 + 0.1 * number, torch.arange(16) % 4 + 1.0], 1)
     chords = torch.tensor([[i * 2.0, i * 2 + 2.0, i] + [float(p == i) for p in range(12)] for i in range(4)])
@@ -81,15 +81,15 @@ def test_contexts_and_target_are_of_the_same_moment(examples):
                         assert code - offset == first + position - 1
 
 
-def test_labels_tell_the_frame_that_is_predicted(examples):
+def test_labels_are_those_of_the_predicted_frame(examples):
     batch = examples.batch(3, layout="both", stem="bass", rows=2)
     for b in range(2):
         start = int(batch.target[b, 0, 0]) / RATE
         song = min(range(3), key=lambda i: _phase_error(examples.views[i], start, batch, b))
         assert _phase_error(examples.views[song], start, batch, b) < 1e-3
-        heard = (batch.sequence.segments[b] == CONFIG.segment(1)).nonzero()[3, 0]
-        moment = start + (int(batch.sequence.positions[b, heard]) + 0.5) / RATE
-        assert int(batch.chord[b, heard, 0]) == int(moment // 2)
+        column = (batch.sequence.segments[b] == CONFIG.segment(1)).nonzero()[3, 0]
+        moment = start + (int(batch.sequence.positions[b, column]) + 0.5) / RATE
+        assert int(batch.chord[b, column, 0]) == int(moment // 2)
 
 
 def _phase_error(song: dict, start: float, batch, b: int) -> float:
@@ -122,7 +122,7 @@ def test_part_of_some_targets_is_hidden_but_never_of_a_context(examples):
     )
 
 
-def test_the_density_is_told_where_there_is_a_prompt(examples):
+def test_the_density_is_given_where_there_is_a_prompt(examples):
     batch = examples.batch(2, layout="click", stem="drums", rows=4)
     assert all(any(abs(float(d) - v["meta"]["density"]["drums"]) < 1e-6 for v in examples.views) for d in batch.density)
     silent = Examples(examples.views, CONFIG, BATCH, replace(TEXT, dropout=1.0), RATE, seed=4)

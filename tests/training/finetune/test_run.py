@@ -99,11 +99,11 @@ def test_all_weights(place, tmp_path):
     assert read(tmp_path / "run" / "recipe.yaml") == recipe(
         place, "every.listen=3", "every.validate=2", "track.tensorboard=true"
     )
-    heard = sorted(path.name for path in (tmp_path / "run" / "listen" / "step-00000003").iterdir())
-    assert [name for name in heard if name.endswith("png")] == [
+    made = sorted(path.name for path in (tmp_path / "run" / "listen" / "step-00000003").iterdir())
+    assert [name for name in made if name.endswith("png")] == [
         "drums-click-heldout-50.png",
         "drums-mix-heldout-50.png",
-    ] and len(heard) == 8
+    ] and len(made) == 8
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     assert Stage.from_pretrained(str(ended.place)).generate_audio({}, "drums", seconds=0.5).shape == (1, 16000)
 
@@ -330,6 +330,25 @@ def test_a_run_of_an_older_recipe_and_a_broken_log_go_on(place, tmp_path):
     assert len(losses(tmp_path / "run")) == 3
 
 
+def test_another_base_and_a_damaged_checkpoint_are_refused(place, tmp_path):
+    train(place, tmp_path / "run", "schedule.steps=2")
+    folder = checkpoints.folders(tmp_path / "run")[-1]
+    known = checkpoints.about(folder)
+    for change, message in (
+        ({"base": "another"}, "began with another base than"),
+        ({"examples": 9}, "takes 9 examples a step, and this would be 2"),
+        ({"seconds": None}, "step-00000002 is damaged: delete it"),
+        ({"recipe": []}, "step-00000002 is damaged: delete it"),
+    ):
+        (folder / "state.json").write_text(json.dumps(known | change))
+        with pytest.raises(StageError, match=message):
+            train(place, tmp_path / "run")
+    (folder / "state.json").write_text(json.dumps(known))
+    torch.save({"moving": {}}, folder / "state.pt")
+    with pytest.raises(StageError, match="step-00000002 does not fit the base"):
+        train(place, tmp_path / "run")
+
+
 def test_data_and_base_are_looked_at_before_anything_is_loaded(place, tmp_path, monkeypatch):
     def loaded(*_, **__):
         raise AssertionError("the base was loaded")
@@ -357,7 +376,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
 
 
-def test_what_cannot_be_trained_is_said(place, tmp_path):
+def test_what_cannot_be_trained_is_refused(place, tmp_path):
     for changes, message in (
         (["examples.stems=[oboe]"], "no song has oboe among its stems; those there are: bass, drums, keys"),
         (["engine.accelerator=cuda"] if not torch.cuda.is_available() else ["engine.devices=99"], "CUDA|GPUs"),

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from stage.audio import filters
 from stage.checkpoints.tensors import fill
 from stage.models.spectral import SpectralCodec, SpectralConfig, mel_bands, nearest
+from stage.training.embedded import loop
 from stage.training.embedded.audio_pool import AudioPool
 from stage.training.embedded.loop import Training, autocast, make_optimizers, started
 from stage.training.embedded.recipe import CodecRecipe
@@ -121,8 +122,9 @@ def train(recipe: CodecRecipe, corpus: Path, out: Path, minutes: float | None = 
 
     Returns the path of the weights (safetensors). Raises StageError, and Stopped after a signal.
     """
+    place = loop.device(device)
     with started(out, recipe):
-        CodecTraining(recipe, corpus, out, minutes, torch.device(device)).run()
+        CodecTraining(recipe, corpus, out, minutes, place).run()
     return out / "codec.safetensors"
 
 

@@ -27,6 +27,7 @@ from stage.models.decoder import Decoder, blank_text
 from stage.models.text import HashedText
 from stage.prefix import loss
 from stage.training import state
+from stage.training.embedded import loop
 from stage.training.embedded.loop import Training, autocast, make_optimizers, started
 from stage.training.embedded.pretrain_context import Pretraining
 from stage.training.embedded.recipe import DecoderRecipe
@@ -219,8 +220,9 @@ def train(
     codec: the one that encoded the views. base: an earlier run's state to start from. Returns the folder of the
     finished parts. Raises StageError, and Stopped after a signal.
     """
+    place = loop.device(device)
     with started(out, recipe):
-        training = DecoderTraining(recipe, views, codec, out, minutes, base, torch.device(device))
+        training = DecoderTraining(recipe, views, codec, out, minutes, base, place)
         training.pretrain()
         training.run()
     return out

@@ -62,6 +62,18 @@ def started(out: Path, recipe: Any) -> Iterator[None]:
         yield
 
 
+def device(name: str) -> torch.device:
+    """The device of a name, which can be used here. Raises StageError otherwise."""
+    try:
+        found = torch.device(name)
+        torch.zeros(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError):  # torch has all three
+        raise StageError(f"there is no device '{name}' here: choose cpu, or a torch that finds the GPU") from None
+    if found.type not in ("cpu", "cuda"):
+        raise StageError(f"training runs on cpu or cuda, not on {name}")
+    return found
+
+
 def autocast(name: str, device: torch.device) -> torch.autocast:
     """Autocast for the precision 'float32', 'bf16', or 'auto': bf16 where it multiplies faster on this machine.
 

@@ -131,13 +131,20 @@ def prepare(
     Run by several processes at once, each takes every ``workers``-th song. One file a song: resumable, written whole or
     not at all. on_song: called with the songs done and in all. Returns how many songs there are.
     """
+    if not 0 <= worker < workers:
+        raise StageError(f"--worker is a number from 0 to {workers - 1} (--workers {workers}), not {worker}")
     codec_key = fingerprint.weights(codec)
     found = songs(corpus, split)[:limit]
     for index, song in enumerate(found):
         target = Path(out) / split / f"{song.folder.name}.safetensors"
         key = fingerprint.digest([recipe.views, recipe.stems, recipe.seed, codec_key, fingerprint.folder(song.folder)])
         if index % workers == worker and not fingerprint.is_made(target, key):
-            tensors, meta = view(song, codec, recipe, recipe.seed * 1_000_003 + index)
+            try:
+                tensors, meta = view(song, codec, recipe, recipe.seed * 1_000_003 + index)
+            except (KeyError, TypeError, ValueError) as error:
+                raise StageError(
+                    f"{song.folder / 'song.json'} is not as stage corpus writes it ({type(error).__name__}: {error})"
+                ) from None
             save_weights(target, tensors, {"meta": json.dumps(meta), "key": key, "codec": codec_key})
         if on_song is not None:
             on_song(index + 1, len(found))

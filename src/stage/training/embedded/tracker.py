@@ -24,6 +24,7 @@ from stage.beats.tracker import PEAK
 from stage.corpus.read import CorpusSong, songs
 from stage.errors import StageError
 from stage.training import fingerprint
+from stage.training.embedded import loop
 from stage.training.embedded.augment import add_noise, add_room, random_eq, uniform
 from stage.training.embedded.loop import Training, started
 from stage.training.embedded.recipe import TrackerData, TrackerRecipe
@@ -82,10 +83,15 @@ def prepare(recipe: TrackerRecipe, corpus: Path, split: str, out: Path, worker: 
             continue
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + index)
         views, classes = [], []
-        for _ in range(recipe.data.views):
-            audio, grid = version(song, recipe.data, generator)
-            views.append(features(audio * (PEAK / max(float(np.abs(audio).max()), 1e-4))))
-            classes.append(labels(grid, len(views[-1])))
+        try:
+            for _ in range(recipe.data.views):
+                audio, grid = version(song, recipe.data, generator)
+                views.append(features(audio * (PEAK / max(float(np.abs(audio).max()), 1e-4))))
+                classes.append(labels(grid, len(views[-1])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise StageError(
+                f"{song.folder / 'song.json'} is not as stage corpus writes it ({type(error).__name__}: {error})"
+            ) from None
         tensors = {"features": torch.from_numpy(np.stack(views)).half(), "classes": torch.stack(classes)}
         save_weights(target, tensors, {"key": key})
     return len(found)
@@ -132,10 +138,11 @@ def train(recipe: TrackerRecipe, corpus: Path, out: Path, minutes: float | None 
 
     Raises StageError, and Stopped after a signal.
     """
+    place = loop.device(device)
     with started(out, recipe):
         for split in ("heldout", "train"):
             prepare(recipe, corpus, split, out)
-        TrackerTraining(recipe, out, minutes, torch.device(device)).run()
+        TrackerTraining(recipe, out, minutes, place).run()
     return out / WEIGHTS
 
 

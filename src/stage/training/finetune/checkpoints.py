@@ -38,6 +38,15 @@ def about(folder: Path) -> dict[str, Any]:
     raise StageError(f"{folder} is damaged: {REMEDY}")
 
 
+def whole(folder: Path) -> dict[str, Any]:
+    """`about` with all that a run needs to go on. Raises StageError if it is damaged."""
+    found = about(folder)
+    kinds = {"recipe": dict, "seconds": (int, float), "examples": int, "exported": bool, "figures": dict}
+    if all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
+        return found
+    raise StageError(f"{folder} is damaged: {REMEDY}")
+
+
 def read(folder: Path) -> dict[str, Any]:
     """The tensors of a checkpoint, on the CPU; plain containers and tensors alone are read. Raises StageError if it is
     damaged."""

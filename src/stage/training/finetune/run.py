@@ -22,6 +22,7 @@ from stage.audio.files import read as read_audio
 from stage.checkpoints.installed import find
 from stage.data.song import Song
 from stage.errors import StageError
+from stage.models.lora import fingerprint
 from stage.pipeline import Stage
 from stage.training.finetune import checkpoints, engine, export, listening, songs, tokencache
 from stage.training.finetune.batches import Loaded, Order, Waiting, encode, flat, lay, loader, read_text
@@ -87,7 +88,7 @@ def already(recipe: Recipe, out: Path) -> Ended | None:
     found = checkpoints.folders(out)
     if not found:
         return None
-    known = checkpoints.about(found[-1])
+    known = checkpoints.whole(found[-1])
     check_same(known["recipe"], recipe, out)
     if recipe.schedule.progress(known["step"], known["seconds"]) < 1:
         return None
@@ -130,6 +131,7 @@ class Run:
     def _set_up(self, stage: Stage) -> None:
         """Model and optimizer on their devices."""
         recipe, fabric = self.recipe, self.fabric
+        self.base_weights = fingerprint(stage.decoder)
         trainable = Trainable(stage, recipe, stage.config.name)
         self.sharded = recipe.engine.strategy == "fsdp"
         for part in (stage.codec, stage.text):
@@ -341,6 +343,7 @@ class Run:
             "figures": self.figures,
             "examples": self.examples,
             "exported": False,
+            "base": self.base_weights,
             "recipe": plain(self.recipe),
         }
         if self.fabric.is_global_zero:
@@ -350,20 +353,28 @@ class Run:
     def restore(self, folder: Path) -> None:
         """Go on from a checkpoint. Raises StageError where it is of another recipe, or another number of examples a
         step."""
-        known, tensors = checkpoints.about(folder), checkpoints.read(folder)
+        known, tensors = checkpoints.whole(folder), checkpoints.read(folder)
         check_same(known["recipe"], self.recipe, self.out)
+        if known.get("base", self.base_weights) != self.base_weights:
+            raise StageError(f"the run in {self.out} began with another base than {self.base}: choose another --out")
         if known["examples"] != self.examples:
             raise StageError(
                 f"the run in {self.out} takes {known['examples']} examples a step, and this would be {self.examples}: "
                 "choose devices and batch.accumulate so that they are as many"
             )
-        self.load(tensors["moving"])
-        engine.restore_optimizer(self.optimizer, list(self.trained), tensors["optimizer"])
-        if self.average is not None:
-            for name, value in tensors["average"].items():
-                engine.fill(self.average.values[name], value)
-        if tensors["scaler"]:
-            self.fabric.strategy.precision.scaler.load_state_dict(tensors["scaler"])
+        try:
+            self.load(tensors["moving"])
+            engine.restore_optimizer(self.optimizer, list(self.trained), tensors["optimizer"])
+            if self.average is not None:
+                for name, value in tensors["average"].items():
+                    engine.fill(self.average.values[name], value)
+            if tensors["scaler"]:
+                self.fabric.strategy.precision.scaler.load_state_dict(tensors["scaler"])
+        except (KeyError, RuntimeError, ValueError, AttributeError, TypeError) as error:
+            why = str(error).splitlines()[0]
+            raise StageError(
+                f"{folder} does not fit the base ({why}): choose another --out, or the base of its run"
+            ) from None
         self.step, self.seconds, self.figures = known["step"], known["seconds"], known["figures"]
         self.on_note(f"going on after step {self.step}")
 
