@@ -8,6 +8,7 @@ import pytest
 from helpers import data_sets as sets
 from helpers.data_sets import RATE, heard, write
 from stage.data import open_songs
+from stage.data.readers import folder
 from stage.data.readers.folder import extra_names
 from stage.data.roles import Names, plain
 from stage.errors import StageError
@@ -210,3 +211,111 @@ def test_what_makes_no_sense_is_told_and_the_song_stays(tmp_path, text, message)
     assert [problem.reason for problem in problems] == ["bad metadata", "beats unreadable"] and message in problems[
         0
     ].detail
+
+
+def song(folder, *names):
+    for at, name in enumerate(names or ("drums.wav", "bass.wav")):
+        write(folder / name, at + 1)
+
+
+def found(root):
+    """(ids with the split, [(song, reason, file)] of the problems)"""
+    problems = []
+    songs = open_songs(root, "folder", problems=problems)
+    return {song.id: song.split for song in songs}, {(one.song, one.reason, one.stem) for one in problems}
+
+
+@pytest.mark.parametrize("stray", ["rough bass idea.wav", "reference song.wav", "notes.wav", "drums.wav"])
+def test_a_stray_file_beside_songs_is_reported_and_hides_none(tmp_path, stray):
+    song(tmp_path / "A")
+    song(tmp_path / "Band" / "B")
+    song(tmp_path / "Band" / "C")
+    write(tmp_path / stray, 3)
+    write(tmp_path / "Band" / stray, 3)
+    songs, problems = found(tmp_path)
+    assert set(songs) == {"A", "Band - B", "Band - C"}
+    assert problems == {(name, "file beside songs", stray[:-4]) for name in (tmp_path.name, "Band")}
+
+
+def test_two_strays_beside_several_songs_are_no_song(tmp_path):
+    song(tmp_path / "A")
+    song(tmp_path / "B")
+    song(tmp_path)
+    songs, problems = found(tmp_path)
+    assert set(songs) == {"A", "B"} and {stem for _, _, stem in problems} == {"drums", "bass"}
+
+
+def test_a_song_with_a_folder_of_older_takes_stays_a_song(tmp_path):
+    song(tmp_path / "A")
+    song(tmp_path / "A" / "old takes")
+    song(tmp_path / "A" / "drums 2", "kick.wav")
+    songs, problems = found(tmp_path)
+    assert set(songs) == {"A"}
+    assert problems == {("A", "folder not read", "old takes"), ("A", "folder not read", "drums 2")}
+
+
+@pytest.mark.parametrize(
+    "titles", [["Crash"], ["Crash", "Strings"], ["Crash", "Strings", "Second"], ["Crash", "First"]]
+)
+def test_a_song_may_be_called_like_a_stem(tmp_path, titles):
+    for title in titles:
+        song(tmp_path / title)
+    assert found(tmp_path) == (dict.fromkeys(titles), set())
+
+
+def test_a_stems_folder_may_hold_tracks_of_several_roles(tmp_path):
+    song(tmp_path / "Song" / "drums", "kick.wav", "snare.wav", "shaker.wav")
+    song(tmp_path / "Song" / "keys", "piano.wav", "pad.wav")
+    (one,) = open_songs(tmp_path)
+    assert one.id == "Song" and {role: len(tracks) for role, tracks in one.stems.items()} == {"drums": 3, "keys": 2}
+
+
+def test_links_are_followed_once(tmp_path):
+    root = tmp_path / "set"
+    song(tmp_path / "elsewhere" / "Real")
+    song(root / "Zebra")
+    (root / "Linked").symlink_to(tmp_path / "elsewhere" / "Real")
+    (root / "Alias").symlink_to(root / "Zebra")
+    (root / "Loop").symlink_to(root)
+    (root / "Up").symlink_to(tmp_path)
+    assert found(root) == ({"Linked": None, "Zebra": None}, set())
+
+
+def test_what_is_not_read_is_reported(tmp_path):
+    song(tmp_path / "A", "drums.wav", "_bass.wav", "keys.wav")
+    song(tmp_path / "_later" / "B")
+    (tmp_path / "A" / "video.mp4").write_bytes(b"0")
+    (tmp_path / "A" / "._keys.wav").write_bytes(b"0")
+    (tmp_path / "A" / "notes.txt").write_text("hello")
+    songs, problems = found(tmp_path)
+    assert set(songs) == {"A"} and problems == {
+        ("A", "name begins with _", "_bass"),
+        ("A", "file not read", "video"),
+        (tmp_path.name, "name begins with _", "_later"),
+    }
+
+
+def test_a_split_is_named_by_the_folders_at_the_top_alone(tmp_path):
+    song(tmp_path / "one" / "test" / "Album" / "A")
+    song(tmp_path / "one" / "rock" / "test" / "B")
+    song(tmp_path / "one" / "train" / "test" / "C")
+    assert found(tmp_path / "one")[0] == {"Album - A": "test", "rock - test - B": None, "test - C": "train"}
+    song(tmp_path / "twice" / "train" / "train" / "A")
+    song(tmp_path / "twice" / "train" / "test" / "B")
+    assert found(tmp_path / "twice")[0] == {"A": "train", "B": "test"}
+    assert found(tmp_path / "twice" / "train" / "test")[0] == {"B": "test"}
+
+
+def test_a_folder_that_cannot_be_looked_into_is_reported(tmp_path, monkeypatch):
+    song(tmp_path / "A")
+    (tmp_path / "locked").mkdir()
+    look = folder.os.scandir
+
+    def scandir(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return look(path)
+
+    monkeypatch.setattr(folder.os, "scandir", scandir)
+    songs, problems = found(tmp_path)
+    assert set(songs) == {"A"} and problems == {("locked", "folder unreadable", "")}

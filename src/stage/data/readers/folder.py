@@ -10,9 +10,11 @@ number" a line.
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,13 @@ from stage.data.roles import FOLDER, Names
 from stage.data.song import Problem, Song
 from stage.errors import MissingExtra, StageError
 
-AUDIO = (".wav", ".flac", ".aif", ".aiff", ".w64", ".caf", ".ogg", ".mp3")
+AUDIO = (
+    *(".wav", ".w64", ".bwf", ".rf64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au", ".ogg", ".oga", ".opus"),
+    *(".mp3", ".mp2", ".m4a", ".m4b", ".aac", ".wma", ".mka", ".webm", ".ac3", ".wv", ".tta", ".ape", ".spx"),
+)
+"""What is tried: libsndfile or FFmpeg reads it, or the file is reported."""
+NOT_READ = (".mp4", ".mov", ".mkv", ".dsf", ".dff", ".mpc", ".ra", ".rx2")
+"""Sound in a form that is not read: reported where it lies in a song's folder."""
 NAMES = ("stems.yaml", "stems.yml", "stems.json")
 FACTS = ("song.yaml", "song.yml")
 BEATS = "beats.txt"
@@ -36,64 +44,184 @@ DEPTH = 4
 
 @dataclass(frozen=True)
 class FolderPlace(Place):
-    """A song's folder, where it lies below the root (without the split), and the names that hold there."""
+    """A song's folder, or one with files beside songs.
+
+    parts: where it lies below the root, without the split. files: its audio files with their roles: "" where the name
+    is not known, None where it is to be left out. notes: what lies there and is not read; without `files` that is all
+    that is wanted of this place.
+    """
 
     parts: tuple[str, ...]
-    names: Names
+    files: tuple[tuple[str | None, Path], ...] = ()
+    notes: tuple[Problem, ...] = ()
 
 
 def places(root: Path) -> list[Place]:
-    """Every folder below `root` that holds audio files, or folders named like a stem that do; none if no name is known
-    anywhere.
+    """Every folder below `root` that is a song; none if no name is known anywhere.
 
+    A song is a folder with audio files, or with folders named like a stem that hold some. Where folders in it are
+    songs themselves, it is a folder of songs, and files beside them are reported.
     Raises StageError for a `stems.yaml` that cannot be used.
     """
-    names = Names(extra_names(root))
-    found = [FolderPlace(folder, split, parts, names) for folder, split, parts in _walk(root, names)]
-    return found if any(role for place in found for role, _ in _files(place.folder, names) if role) else []
+    found = _Search(root).places()
+    return found if any(role for place in found for role, _ in place.files) else []
 
 
-def _walk(root: Path, names: Names) -> list[tuple[Path, str | None, tuple[str, ...]]]:
-    found, folders = [], [(root, ())]
-    while folders:
-        folder, parts = folders.pop()
-        if _files(folder, names):
-            split = next((part for part in parts if part in SPLITS), None) or (
-                root.resolve().name if root.resolve().name in SPLITS else None
-            )
-            found.append(
-                (folder, split, tuple(part for part in parts if part not in SPLITS) or (folder.resolve().name,))
-            )
-        elif len(parts) < DEPTH:
-            folders += [(path, (*parts, path.name)) for path in _entries(folder) if path.is_dir()]
-    return sorted(found)
+class _Search:
+    """One look through the folders below a root. Each folder is looked into once, whatever links lead to it; its own
+    path goes before a link."""
+
+    def __init__(self, root: Path):
+        self.root, self.names = root, Names(extra_names(root))
+        self.splits = _split_depth(root)
+        self.unreadable: list[FolderPlace] = []
+        self.entries = functools.lru_cache(maxsize=None)(self._entries)
+        self.own = set(self._own_folders(root, 0))
+        self.seen = set(map(os.path.realpath, self.own))
+
+    def _own_folders(self, folder: Path, depth: int) -> Iterator[Path]:
+        """The folders below the root that are reached without a link."""
+        yield folder
+        if depth <= DEPTH:
+            for path in self.entries(folder):
+                if path.is_dir() and not path.is_symlink():
+                    yield from self._own_folders(path, depth + 1)
+
+    def places(self) -> list[FolderPlace]:
+        found = self._below(self.root, ())
+        return sorted(found + self.unreadable, key=lambda place: place.folder)
+
+    def _entries(self, folder: Path) -> list[Path]:
+        try:
+            return _entries(folder)
+        except StageError as error:
+            if folder == self.root:
+                raise
+            notes = [Problem("", "folder unreadable", str(error))]
+            self.unreadable.append(self._place(folder, folder.relative_to(self.root).parts, (), notes))
+            return []
+
+    def _below(self, folder: Path, parts: tuple[str, ...]) -> list[FolderPlace]:
+        """The places of a folder and of those in it."""
+        stems, others = [], []
+        for path in self.entries(folder):
+            if path.is_dir() and path.name[0] != "_" and self._first_visit(path):
+                role = self.names.role(path.name, whole=True)[1]
+                (stems if role and self._audio(path) else others).append(path)
+        inner = [place for path in others if len(parts) < DEPTH for place in self._below(path, (*parts, path.name))]
+        loose = self._audio(folder)
+        if self._holds_songs(loose, stems, inner):
+            inner += [place for path in stems for place in self._below(path, (*parts, path.name))]
+            notes = [self._note(path, "file beside songs", BESIDE) for _, path in loose]
+            notes += self._left_out(folder)
+            return inner + ([self._place(folder, parts, (), notes)] if notes else [])
+        files = [(self.names.role(path.name, whole=True)[1], file) for path in stems for _, file in self._audio(path)]
+        files += loose
+        if not files:
+            notes = list(self._left_out(folder)) if inner else []
+            return inner + ([self._place(folder, parts, (), notes)] if notes else [])
+        notes = [self._note(place.folder, "folder not read", WITHIN) for place in inner if place.files]
+        notes += [note for path in (folder, *stems) for note in self._left_out(path)]
+        return [self._place(folder, parts, tuple(files), notes)]
+
+    def _first_visit(self, folder: Path) -> bool:
+        if folder in self.own:
+            return True
+        place = os.path.realpath(folder)
+        new = place not in self.seen
+        self.seen.add(place)
+        return new
+
+    def _audio(self, folder: Path) -> list[tuple[str | None, Path]]:
+        """The audio files of a folder and the roles that their names stand for."""
+        files = [
+            path
+            for path in self.entries(folder)
+            if path.suffix.lower() in AUDIO and path.name[0] != "_" and not path.is_dir()
+        ]
+        roles = self.names.roles([path.stem for path in files])
+        return [(role if known else "", path) for path, (known, role) in zip(files, roles)]
+
+    def _holds_songs(self, loose: list[tuple[str | None, Path]], stems: list[Path], inner: list[FolderPlace]) -> bool:
+        """Whether a folder is one of songs, not a song itself.
+
+        loose: audio files in it. stems: folders in it that are named like a stem, which a song may be too ("Crash").
+        inner: what the other folders in it hold.
+        """
+        roles = {path: {role for role, _ in self._audio(path) if role} for path in stems}
+        mixed = [path for path in stems if len(roles[path]) > 1]  # a stem's folder, or a song of that name
+        own = {role for role, _ in loose if role}
+        own |= {self.names.role(path.name, whole=True)[1] for path in stems if path not in mixed}
+        songs = [found for place in inner if (found := {role for role, _ in place.files if role})]
+        if len(own) > 1 and sum(len(found) > 1 for found in songs) < 2:
+            return False
+        if songs:
+            return True
+        shared = len(mixed) == 1 or len(set().union(*(roles[path] for path in mixed))) < sum(
+            len(roles[path]) for path in mixed
+        )
+        return bool(mixed) and not own and shared
+
+    def _left_out(self, folder: Path) -> Iterator[Problem]:
+        for path in self.entries(folder):
+            name, kind = path.name, path.suffix.lower()
+            if name[0] == "_" and (self._below(path, ()) if path.is_dir() else kind in AUDIO):
+                yield self._note(path, "name begins with _", 'names that begin with "_" are left out: rename it')
+            elif kind in NOT_READ and not path.is_dir():
+                yield self._note(path, "file not read", f"{kind} files are not read as stems: write it anew as WAV")
+
+    def _note(self, path: Path, reason: str, why: str) -> Problem:
+        return Problem(str(path.relative_to(self.root).parent), reason, f"{path}: {why}", path.stem)
+
+    def _place(
+        self,
+        folder: Path,
+        parts: tuple[str, ...],
+        files: tuple[tuple[str | None, Path], ...],
+        notes: list[Problem],
+    ) -> FolderPlace:
+        count = next((depth for depth in range(self.splits, 0, -1) if _are_splits(parts[:depth], depth)), 0)
+        own = self.root.resolve().name
+        split = parts[count - 1] if count else own if own in SPLITS else None
+        parts = parts[count:] or (folder.resolve().name,)
+        name = " - ".join(parts)
+        return FolderPlace(folder, split, parts, files, tuple(replace(note, song=name) for note in notes))
+
+
+BESIDE = "it lies beside folders that are songs, and is not read: move it into a folder of its own, or away"
+WITHIN = "it holds audio, lies in a song's folder and is not named like a stem: it is not read"
+
+
+def _split_depth(root: Path) -> int:
+    """How many folders below the root may name a split: one, or two where the only split's folder holds such folders
+    (an archive unpacked into a folder of its name)."""
+    splits = [path for path in _entries(root) if path.is_dir() and path.name in SPLITS]
+    return 2 if len(splits) == 1 else 1
+
+
+def _are_splits(parts: tuple[str, ...], count: int) -> bool:
+    return len(parts) == count and all(part in SPLITS for part in parts)
 
 
 def _entries(folder: Path) -> list[Path]:
     try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.name[0] not in "._")
+        return sorted(
+            Path(entry.path)
+            for entry in os.scandir(folder)
+            if not entry.name.startswith(".") and entry.name != "__MACOSX"
+        )
     except OSError as error:
         raise StageError(f"cannot look into {folder}: {error.strerror}") from None
 
 
-def _files(folder: Path, names: Names) -> list[tuple[str | None, Path]]:
-    """The audio files of a song and their roles: "" where the name is not known, None where it is to be left out."""
-    found, files = [], []
-    for path in _entries(folder):
-        if path.is_dir():
-            if role := names.role(path.name, whole=True)[1]:
-                found += [(role, file) for file in _entries(path) if file.suffix.lower() in AUDIO]
-        elif path.suffix.lower() in AUDIO:
-            files.append(path)
-    told = names.roles([path.stem for path in files])
-    return found + [(role if known else "", path) for path, (known, role) in zip(files, told)]
-
-
 def read(place: FolderPlace, problems: list[Problem]) -> Song | None:
     """The song of a folder. Its id is its path below the root, parts joined by " - ", without the split."""
+    problems += place.notes
+    if not place.files:
+        return None
     name = " - ".join(place.parts)
     sources = []
-    for role, path in _files(place.folder, place.names):
+    for role, path in place.files:
         if role:
             sources.append(Source(role, path, path.stem))
         elif role == "":
