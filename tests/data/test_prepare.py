@@ -19,6 +19,7 @@ from stage.data import open_songs, prepared, splits
 from stage.data.examples import CutOptions, Cutter
 from stage.data.prepare import Settings, prepare
 from stage.errors import StageError
+from stage.files import LOCK, lock
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_from_an_object_store(made):
     far, near = open_songs("memory://bucket/songs"), open_songs(made[0])
     assert [song.id for song in far] == [song.id for song in near]
     np.testing.assert_array_equal(far[0].read("bass", 777, 999), near[0].read("bass", 777, 999))
-    with pytest.raises(StageError, match="no prepared set"):
+    with pytest.raises(StageError, match="not a prepared set"):
         open_songs("memory://bucket/nothing")
 
 
@@ -132,7 +133,9 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
     kept = len(list(out.glob("work/*.report")))
     ended = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
     assert kept >= 2 and "6 songs" in ended.stdout and len(open_songs(out)) == 6
-    assert not list(out.glob(".*")) and "Hours of each stem" in (out / "summary.html").read_text()
+    assert [path.name for path in out.glob(".*")] == [LOCK] and "Hours of each stem" in (
+        out / "summary.html"
+    ).read_text()
 
 
 @pytest.mark.slow
@@ -158,27 +161,21 @@ def test_a_full_disk_is_told_before_and_in_the_middle(tmp_path, monkeypatch):
         prepare(root, tmp_path / "out", Settings(16000))
     monkeypatch.undo()
 
-    def full(path, data):
-        raise OSError(28, "No space left on device")
+    sync = os.fsync
+    for count, name in ((2, "song"), (3, "report"), (4, "shard"), (5, "index")):  # after the settings and the splits
+        calls = iter(range(count))
 
-    written = wing._write
-    for suffix, name in (
-        (".tar", "song"),
-        (".json", "index"),
-    ):  # a song's own file; the index, while shards are written
-        monkeypatch.setattr(
-            wing,
-            "_write",
-            lambda path, data: (
-                full(path, data)
-                if path.suffix == suffix and path.stem != "splits" and path.stem != "settings"
-                else written(path, data)
-            ),
-        )
-        with pytest.raises(StageError, match="full"):
+        def full(handle, calls=calls):
+            if next(calls, None) is None:
+                raise OSError(28, "No space left on device")
+            sync(handle)
+
+        monkeypatch.setattr("stage.files.os.fsync", full)
+        with pytest.raises(StageError, match="full.*goes on"):
             prepare(root, tmp_path / name, Settings(16000))
-    monkeypatch.undo()
-    assert prepare(root, tmp_path / "index", Settings(16000)) == [] and len(open_songs(tmp_path / "index")) == 1
+        monkeypatch.undo()
+        assert not (tmp_path / name / "index.json").exists()
+        assert prepare(root, tmp_path / name, Settings(16000)) == [] and len(open_songs(tmp_path / name)) == 1
 
 
 def test_no_artist_is_in_two_splits(made):
@@ -203,6 +200,53 @@ def test_a_damaged_index_is_told(tmp_path):
     (tmp_path / "index.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(StageError, match="another version"):
         open_songs(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../other.tar", "/etc/passwd", "a/b.tar", "..", "", "C:\\x.tar", ".hidden", 7])
+def test_a_foreign_index_names_no_file_elsewhere(tmp_path, name):
+    shard = {"name": name, "sha256": "", "bytes": 1, "songs": []}
+    (tmp_path / "index.json").write_text(json.dumps({"format": 1, "rate": 16000, "settings": {}, "shards": [shard]}))
+    with pytest.raises(StageError, match="index.json is damaged"):
+        open_songs(tmp_path)
+
+
+def test_two_calls_never_meet_and_only_old_leftovers_go(tmp_path):
+    root, out = miniatures.band(tmp_path / "band", songs=1, seconds=3.0), tmp_path / "out"
+    prepare(root, out, Settings(16000))
+    old = [out / ".index.json.4711", out / ".shard-00001.tar", out / "work" / ".Artist-1.report.4711"]
+    other = out / "work" / ".other-running-call"
+    for path in (*old, other):
+        path.write_text("")
+    with lock(out), pytest.raises(StageError, match="in use by another `stage prepare`"):
+        prepare(root, out, Settings(16000))
+    assert all(path.exists() for path in old)
+    prepare(root, out, Settings(16000))
+    assert not any(path.exists() for path in old) and other.exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    root = miniatures.band(tmp_path / "band", songs=1, seconds=3.0)
+    before = sorted(root.rglob("*"))
+    with pytest.raises(StageError, match="something else"):
+        prepare(root, root, Settings(16000))
+    assert sorted(root.rglob("*")) == before
+
+
+def test_damaged_files_of_an_unfinished_run_are_named(tmp_path):
+    root, out = miniatures.band(tmp_path / "band", songs=1, seconds=3.0), tmp_path / "out"
+    prepare(root, out, Settings(16000))
+    for path, text in (
+        (next(out.glob("work/*.report")), '[{"song": 1, "what": 2}]'),
+        (out / "splits.json", "[1]"),
+        (out / "settings.json", "["),
+        (out / "index.json", '{"format": 1, "shards": [{"name": "shard-00000.tar", "songs": [{}]}]}'),
+    ):
+        right = path.read_text()
+        path.write_text(text)
+        with pytest.raises(StageError, match=path.name):
+            prepare(root, out, Settings(16000))
+        path.write_text(right)
+    assert prepare(root, out, Settings(16000)) == []
 
 
 def test_names_of_all_alphabets_and_a_song_that_breaks_the_tracker(tmp_path, monkeypatch):

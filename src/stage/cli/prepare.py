@@ -14,7 +14,7 @@ Kind = Annotated[str, typer.Option(help="auto, moisesdb, musdb18, musdb18-hq, sl
 
 def prepare(
     dataset: Annotated[
-        Path,
+        str,
         typer.Argument(help="Folder of a data set: MoisesDB, MUSDB18, Slakh2100, stage corpus, or song/drums.wav ..."),
     ],
     out: Annotated[Path, typer.Argument(help="Folder for the result; one that holds a part of it goes on.")],
@@ -80,6 +80,6 @@ def prepare(
             on_song=lambda done, total, name: shown.update(done, total, name),
         )
     summary = summarise(open_songs(out))
-    write_page(out / "summary.html", f"{dataset.name}, prepared at {rate} Hz", summary, problems)
+    write_page(out / "summary.html", f"{Path(dataset).name}, prepared at {rate} Hz", summary, problems)
     console.print("\n".join(lines(summary, problems)))
     console.print(f"{out / 'summary.html'}")

@@ -10,6 +10,17 @@ import numpy as np
 import soundfile
 
 from stage.errors import StageError
+from stage.typed import convert
+
+FIELDS = {
+    "id": str,
+    "rate": int,
+    "samples": int,
+    "beats": tuple[float, ...],
+    "downbeat_numbers": tuple[int, ...],
+    "stems": dict,
+}
+"""What every song.json holds."""
 
 
 class CorpusSong:
@@ -20,11 +31,23 @@ class CorpusSong:
 
     @cached_property
     def meta(self) -> dict:
-        """song.json as a dict. Raises StageError if it is missing or broken."""
+        """song.json as a dict. Raises StageError if it is missing, or lacks or garbles what every song has."""
+        path = self.folder / "song.json"
         try:
-            return json.loads((self.folder / "song.json").read_text())
-        except (OSError, ValueError) as error:
+            meta = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             raise StageError(f"{self.folder} is not a song of the corpus: song.json cannot be read.") from error
+        if not isinstance(meta, dict):
+            raise StageError(f"{path} is not of a song of the corpus: build the song again")
+        for name, kind in FIELDS.items():
+            if name not in meta:
+                raise StageError(f"{path} lacks {name}: build the song again")
+            convert(meta[name], kind, str(path), name)
+        if not isinstance(meta["stems"], dict) or len(meta["beats"]) != len(meta["downbeat_numbers"]):
+            raise StageError(f"{path} is damaged: build the song again")
+        if not 0 < meta["rate"] <= 1_000_000 or not 0 <= meta["samples"] <= 100_000 * meta["rate"]:
+            raise StageError(f"{path} has a rate or a length that no song has: build the song again")
+        return meta
 
     @property
     def id(self) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stage.data import prepared
+from stage.data import facts, prepared
 from stage.data.readers import corpus, folder, moises, musdb, slakh
 from stage.data.readers.gather import at_rate
 from stage.data.readers.places import Place
@@ -24,10 +26,9 @@ THREADS = 8
 class Reader:
     """How one kind of data set is read.
 
-    looked_for: what its folder must hold, for a person. places: the songs that a folder seems to hold. read: the song
-    of such
-    a place, or None; what is left out it appends to the problems. twin: what two songs that are the same music share,
-    "" if nothing.
+    looked_for: what its folder must hold, for error messages. places: the songs that a folder seems to hold. read: the
+    song of such a place, or None; what is left out it appends to the problems. twin: what two songs that are the same
+    music share, "" if nothing.
     """
 
     title: str
@@ -60,10 +61,10 @@ def open_songs(
     path: a folder, or the URL of a prepared set. kind: one of `KINDS`; "auto" finds out. What cannot be used is
     appended to `problems`, and the rest goes on. Only headers
     and metadata are read: damage further in shows when a crop is read. Raises StageError where there is no such folder,
-    where
-    it holds nothing that is known, and where nothing of it can be used.
+    where it holds nothing that is known, and where nothing of it can be used.
     """
     problems = [] if problems is None else problems
+    path = location(path)
     kind, found = recognise(path, kind)
     before = len(problems)
     if kind == PREPARED:
@@ -76,19 +77,31 @@ def open_songs(
     if not songs:
         why = f": {problems[before].song}: {problems[before].detail}" if len(problems) > before else ""
         raise StageError(f"{path} holds no song that can be used, and {len(problems) - before} that cannot{why}")
+    songs = [facts.checked(song, problems) for song in songs]
     return sorted(
         (song if rate in (None, song.rate) else at_rate(song, rate) for song in songs), key=lambda song: song.id
     )
 
 
+def location(path: str | Path) -> str | Path:
+    """A folder as a Path, a URL as text: also one that has become a Path on its way, and lost a slash by that."""
+    text = str(path)
+    if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", text):  # a Windows drive has one letter
+        if "://" in text or not os.path.exists(text):
+            return f"{found[1]}://{text[found.end() :]}"
+    return Path(path)
+
+
 def recognise(path: str | Path, kind: str = "auto") -> tuple[str, Sequence[Place]]:
-    """(kind, the places of its songs; none are told of a prepared set, which a URL always is). Raises StageError as
+    """(kind, the places of its songs; none for a prepared set, which a URL always is). Raises StageError as
     `open_songs`."""
     if kind != "auto" and kind not in KINDS:
         raise StageError(f'there is no kind of data set "{kind}": choose auto, {", ".join(KINDS)}')
-    if "://" in str(path):  # an object store holds what was prepared and copied there
+    path = location(path)
+    if isinstance(path, str):  # an object store holds what was prepared and copied there
+        if kind not in ("auto", PREPARED):
+            raise StageError(f"{path} is a URL, which only a prepared set can have: copy the data set here first")
         return PREPARED, ()
-    path = Path(path)
     if not path.is_dir():
         raise StageError(f"{path} is {'a file' if path.exists() else 'not there'}: name the folder of a data set")
     if kind == PREPARED or kind == "auto" and prepared.fits(path):
@@ -97,7 +110,10 @@ def recognise(path: str | Path, kind: str = "auto") -> tuple[str, Sequence[Place
         if kind in ("auto", name) and (found := reader.places(path)):
             return name, found
     wanted = [f"{reader.title} ({reader.looked_for})" for name, reader in READERS.items() if kind in ("auto", name)]
-    there = sorted(entry.name for entry in path.iterdir())
+    try:
+        there = sorted(entry.name for entry in path.iterdir())
+    except OSError as error:
+        raise StageError(f"cannot look into {path}: {error.strerror or error}") from None
     shown = ", ".join(there[:6]) + (f" and {len(there) - 6} more" if len(there) > 6 else "") if there else "nothing"
     raise StageError(f"{path} holds no data set that is known. Looked for: {'; '.join(wanted)}. Found: {shown}")
 

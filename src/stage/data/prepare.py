@@ -2,10 +2,8 @@
 prepare`.
 
 Each song becomes a small tar in OUT/work as soon as it is done, written whole or not at all; what is there is never
-done again. At
-the end they are put together into shards. Songs are independent, so that processes of one machine, or of a Ray cluster
-that shares
-the folder, work on them side by side.
+done again. At the end they are put together into shards. Songs are independent, so that processes of one machine, or of
+a Ray cluster that shares the folder, work on them side by side; OUT is locked for one `stage prepare` at a time.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -29,10 +28,11 @@ import numpy as np
 
 from stage.beats.choose import choose
 from stage.data import splits
-from stage.data.open import open_songs
-from stage.data.prepared import FORMAT, INDEX, checksum
+from stage.data.open import location, open_songs
+from stage.data.prepared import FORMAT, INDEX, checksum, read_index
 from stage.data.song import MAP_SECONDS, Problem, Song
 from stage.errors import StageError
+from stage.files import lock, whole_file, write_bytes, write_text
 from stage.parallel import results
 
 WORK = "work"
@@ -64,7 +64,7 @@ class Done:
 
 
 OnSong = Callable[[int, int, str], None]
-"""Told the songs that are done, all songs, and the last one's id."""
+"""Called with the songs that are done, all songs, and the last one's id."""
 
 
 def prepare(
@@ -88,11 +88,29 @@ def prepare(
     Raises StageError where `out` was prepared otherwise, where the disk is full, or where nothing can be used.
     """
     problems: list[Problem] = []
+    path, out = location(path), Path(out)
     songs = open_songs(path, kind, settings.rate, problems)[:limit]
-    _check_settings(out, settings, str(path))
+    _check_settings(out, settings, path)
+    with lock(out, "another `stage prepare`"):
+        _remove_old_temporaries(out)
+        problems += _prepare(songs, out, settings, split, held, workers, ray, shard_megabytes, on_song)
+        return problems
+
+
+def _prepare(
+    songs: Sequence[Song],
+    out: Path,
+    settings: Settings,
+    split: str,
+    held: float,
+    workers: int,
+    ray: str | None,
+    shard_megabytes: float,
+    on_song: OnSong | None,
+) -> list[Problem]:
     frozen = splits.assign(songs, splits.read(out), split, held)
-    _write(out / splits.FILE, json.dumps(frozen, indent=0, sort_keys=True).encode())
-    problems += [
+    write_text(out / splits.FILE, json.dumps(frozen, indent=0, sort_keys=True))
+    problems = [
         Problem(artist, "artist in several splits", ", ".join(where))
         for artist, where in splits.shared_artists(songs, frozen).items()
     ]
@@ -100,10 +118,8 @@ def prepare(
     todo = [song for song in songs if song.id not in packed and not _result(out, song).exists()]
     _check_room(out, todo, settings, shard_megabytes)
     if any(song.beats is None for song in todo):
-        choose(settings.tracker)  # what is not here is told before the work
+        choose(settings.tracker)  # what is not installed is reported before the work
     (out / WORK).mkdir(exist_ok=True)
-    for part in (out / WORK).glob(".*"):  # of a call that was killed
-        part.unlink()
     count = len(songs) - len(todo)
     with results(
         partial(_worker, settings, str(out)),
@@ -118,8 +134,7 @@ def prepare(
             if on_song:
                 on_song(count, len(songs), song.id)
     for song in songs:
-        if (report := _result(out, song)).exists():
-            problems += [Problem(**problem) for problem in json.loads(report.read_text())]
+        problems += _reported(_result(out, song))
     with _room(out):
         _pack(out, songs, settings, shard_megabytes, problems)
     return problems
@@ -142,22 +157,32 @@ def work(song: Song, split: str, settings: Settings, out: str) -> Done:
         problems.append(Problem(song.id, "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))
     with _room(out):
         if data is not None:
-            _write(_result(Path(out), song).with_suffix(".tar"), data)
+            write_bytes(_result(Path(out), song).with_suffix(".tar"), data)
         _report(Path(out), song, problems)
     return Done(song.id, tuple(problems))
 
 
 def _report(out: Path, song: Song, problems: Sequence[Problem]) -> None:
-    _write(_result(out, song), json.dumps([asdict(problem) for problem in problems]).encode())
+    write_text(_result(out, song), json.dumps([asdict(problem) for problem in problems]))
+
+
+def _reported(path: Path) -> list[Problem]:
+    """The problems of a song that was done, none if it was not."""
+    if not path.exists():
+        return []
+    try:
+        return [Problem(**problem) for problem in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise StageError(f"{path} is damaged ({error}): delete it, and the song is done again") from None
 
 
 @contextlib.contextmanager
 def _room(out: Path | str) -> Iterator[None]:
-    """A full disk is told in a word."""
+    """For a full disk, an error that names the remedy."""
     try:
         yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
+    except StageError as error:
+        if os.strerror(errno.ENOSPC) in str(error):
             raise StageError(f"the disk of {out} is full: make room, and the same command goes on") from None
         raise
 
@@ -291,35 +316,36 @@ def _result(out: Path, song: Song) -> Path:
     return out / WORK / f"{_key(song.id)}.report"
 
 
-def _write(path: Path, data: bytes) -> None:
-    """The whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _check_settings(out: Path, settings: Settings, source: str) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    wanted = json.loads(json.dumps({"source": os.path.abspath(source), **asdict(settings)}))
+def _check_settings(out: Path, settings: Settings, source: Path | str) -> None:
+    """Write down what the folder is for, or check that it is the same. A folder that holds something else stays as it
+    is."""
+    place = source if isinstance(source, str) else os.path.abspath(source)
+    wanted = json.loads(json.dumps({"source": place, **asdict(settings)}))
     path = out / "settings.json"
-    if path.exists():
-        if (known := json.loads(path.read_text())) != wanted:
-            changed = [name for name in wanted if wanted[name] != known.get(name)]
-            raise StageError(
-                f"{out} was begun with {', '.join(f'{name} {known.get(name)}' for name in changed)}: choose another"
-                " folder, or the same values"
-            )
-    elif any(out.iterdir()):
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        others = (
+            [] if known or not out.exists() else [entry for entry in out.iterdir() if not entry.name.startswith(".")]
+        )
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path} cannot be read ({error}): choose another folder") from None
+    if others:
         raise StageError(f"{out} holds something else: choose a new folder")
-    else:
-        _write(path, json.dumps(wanted).encode())
+    if known is None:
+        write_text(path, json.dumps(wanted))
+    elif known != wanted:
+        changed = [name for name in wanted if not isinstance(known, dict) or wanted[name] != known.get(name)]
+        before = (
+            ", ".join(f"{name} {known.get(name)}" for name in changed) if isinstance(known, dict) else "other values"
+        )
+        raise StageError(f"{out} was begun with {before}: choose another folder, or the same values")
+
+
+def _remove_old_temporaries(out: Path) -> None:
+    """Remove what killed runs of earlier versions left: .NAME.PID, .shard-NUMBER.tar"""
+    for path in [*out.glob(".*"), *(out / WORK).glob(".*")]:
+        if re.fullmatch(r"\..+\.(report|tar|json)\.\d+|\.shard-\d+\.tar", path.name):
+            path.unlink(missing_ok=True)
 
 
 def _check_room(out: Path, songs: Sequence[Song], settings: Settings, megabytes: float) -> None:
@@ -336,13 +362,13 @@ def _check_room(out: Path, songs: Sequence[Song], settings: Settings, megabytes:
 
 
 def _shards(out: Path) -> list[dict]:
-    path = out / INDEX
-    if not path.exists():
+    if not (out / INDEX).exists():
         return []
-    try:
-        return json.loads(path.read_text())["shards"]
-    except (ValueError, KeyError):
-        raise StageError(f"{path} is damaged: delete it with the shards beside it, and prepare again") from None
+    shards = read_index(out)["shards"]
+    for entry in (entry for shard in shards for entry in shard["songs"]):
+        if not isinstance(entry, dict) or not {"id", "print", "title", "split"} <= set(entry):
+            raise StageError(f"{out / INDEX} is damaged: delete it with the shards beside it, and prepare again")
+    return shards
 
 
 def _pack(out: Path, songs: Sequence[Song], settings: Settings, megabytes: float, problems: list[Problem]) -> None:
@@ -403,37 +429,41 @@ def _title(about: dict) -> list[str]:
 
 
 def _about(place: Path) -> dict:
-    with tarfile.open(place) as tar:
-        return json.loads(tar.extractfile(tar.next()).read())
+    try:
+        with tarfile.open(place) as tar:
+            return json.loads(tar.extractfile(tar.next()).read())
+    except (OSError, ValueError, AttributeError, tarfile.TarError) as error:
+        report = place.with_suffix(".report")
+        raise StageError(
+            f"{place} is damaged ({error}): delete it and {report.name}, and the song is done again"
+        ) from None
 
 
 def _shard(out: Path, shards: list[dict], group: list[tuple[Song, Path, dict]], settings: Settings) -> None:
     name = f"shard-{len(shards):05d}.tar"
-    part, entries = out / f".{name}", []
-    with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as whole:
-        for song, place, about in group:
-            entry: dict[str, Any] = {
-                "id": song.id,
-                "print": about["print"],
-                "title": _title(about),
-                "split": about["split"],
-                "stems": {},
-            }
-            with tarfile.open(place) as tar:
-                for member in tar:
-                    whole.addfile(member, tar.extractfile(member))
-                    at = whole.offset - -(-member.size // 512) * 512
-                    if member.name.endswith(".json"):
-                        entry |= {"offset": at, "size": member.size}
-                    else:
-                        entry["stems"][list(about["loudness"])[len(entry["stems"])]] = [at, member.size]
-            entries.append(entry)
-    digest = checksum(part)
-    os.replace(part, out / name)
-    shards.append({"name": name, "sha256": digest, "bytes": (out / name).stat().st_size, "songs": entries})
-    _write(
-        out / INDEX,
-        json.dumps({"format": FORMAT, "rate": settings.rate, "settings": asdict(settings), "shards": shards}).encode(),
-    )
+    entries: list[dict[str, Any]] = []
+    with whole_file(out / name, force=True) as part:
+        with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as whole:
+            for song, place, about in group:
+                entry: dict[str, Any] = {
+                    "id": song.id,
+                    "print": about["print"],
+                    "title": _title(about),
+                    "split": about["split"],
+                    "stems": {},
+                }
+                with tarfile.open(place) as tar:
+                    for member in tar:
+                        whole.addfile(member, tar.extractfile(member))
+                        at = whole.offset - -(-member.size // 512) * 512
+                        if member.name.endswith(".json"):
+                            entry |= {"offset": at, "size": member.size}
+                        else:
+                            entry["stems"][list(about["loudness"])[len(entry["stems"])]] = [at, member.size]
+                entries.append(entry)
+        about_shard = {"name": name, "sha256": checksum(part), "bytes": part.stat().st_size, "songs": entries}
+    shards.append(about_shard)
+    index = {"format": FORMAT, "rate": settings.rate, "settings": asdict(settings), "shards": shards}
+    write_text(out / INDEX, json.dumps(index))
     for _, place, _ in group:
         place.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from stage.audio.decoders import BLOCK, Decoder, open_decoder
 from stage.audio.files import CANCELS, loudest
 from stage.audio.headers import Part
 from stage.audio.level import rms
-from stage.errors import StageError
+from stage.errors import MissingExtra, StageError
 
 MARGIN = 1024
 """Samples around a crop that are read with it where it is resampled, so that the filter's edges are cut away."""
@@ -121,12 +121,16 @@ def open_file(path: str) -> BinaryIO:
     does."""
     if "://" not in str(path):
         return open(path, "rb")
-    import fsspec
-
+    try:
+        import fsspec
+    except ImportError:
+        raise MissingExtra("reading from an object store", "train") from None
     try:
         return fsspec.open(str(path), "rb").open()
-    except (ImportError, ValueError) as error:
-        raise StageError(f"{path} cannot be opened: {error}") from None
+    except OSError:
+        raise
+    except Exception as error:  # of the store's own package: no credentials, no such bucket, no such protocol
+        raise StageError(f"{path} cannot be opened: {' '.join(str(error).split())}") from None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

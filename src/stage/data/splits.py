@@ -69,9 +69,9 @@ def read(folder: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        return {str(name): str(split) for name, split in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise StageError(f"{path} cannot be read ({error}): mend it, or delete it and split again") from None
+        return {str(name): str(split) for name, split in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise StageError(f"{path} cannot be read ({error}): correct it, or delete it and split again") from None
 
 
 def _artist(song: Song) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stage.corpus.read import CorpusSong
-from stage.data.readers.gather import Source, make, tracks_of
+from stage.data.readers.gather import Source, inside, make, tracks_of
 from stage.data.readers.places import Place, in_splits
 from stage.data.song import Problem, Song
 from stage.errors import StageError
@@ -27,7 +27,7 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
         meta = song.meta
         name = song.id
         sources = [
-            Source(stem, place.folder / f"{stem}.flac", " ".join(about.get("words") or [stem]))
+            Source(str(stem), inside(place.folder, f"{stem}.flac"), " ".join(about.get("words") or [stem]))
             for stem, about in meta["stems"].items()
         ]
         facts = dict(

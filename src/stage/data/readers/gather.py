@@ -6,7 +6,9 @@ context.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,12 +36,26 @@ class Source:
     read: Callable[..., Track] = probe
 
 
+def inside(folder: Path, *names: Any) -> Path:
+    """A path below `folder` of names that a metadata file gives. Raises StageError for one that leads elsewhere, or
+    that no file can have."""
+    for name in names:
+        plain = isinstance(name, str) and name not in ("", ".", "..") and not re.search(r"[/\\\0\ud800-\udfff]", name)
+        if not plain or len(name.encode()) > 255 or (folder / name).parent != folder:
+            raise StageError(f"{folder}: {str(name)[:60]!r} cannot be the name of a file")
+        folder /= name
+    return folder
+
+
 def reason(path: Path, error: StageError) -> str:
     """One of few words for what is wrong with a file."""
-    if not path.exists():
-        return "file missing"
     text = str(error)
-    if path.is_file() and path.stat().st_size == 0 or "holds no audio" in text:
+    with contextlib.suppress(OSError):
+        if not path.exists():
+            return "file missing"
+        if path.is_file() and path.stat().st_size == 0:
+            return "file empty"
+    if "holds no audio" in text:
         return "file empty"
     return "file truncated" if "truncated" in text else "file unreadable"
 
@@ -51,8 +67,7 @@ def tracks_of(song: str, sources: Iterable[Source], problems: list[Problem]) -> 
     # A file that is named twice sounds once.
     for source in {(source.role, source.path): source for source in sources}.values():
         try:
-            if not source.path.exists():
-                raise StageError(f"{source.path} does not exist")
+            _check_there(source.path)
             track = source.read(str(source.path), kind=source.kind, bleed=source.bleed)
             if track.samples > LONGEST_HOURS * 3600 * track.rate:
                 raise StageError(
@@ -65,6 +80,15 @@ def tracks_of(song: str, sources: Iterable[Source], problems: list[Problem]) -> 
         else:
             stems.setdefault(source.role, []).append(track)
     return {role: tracks for role, tracks in stems.items() if role not in bad}
+
+
+def _check_there(path: Path) -> None:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise StageError(f"{path} does not exist") from None
+    except OSError as error:
+        raise StageError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def agreed(
@@ -115,9 +139,9 @@ def at_rate(song: Song, rate: int) -> Song:
 
 
 def text_of(path: Path, song: str, problems: list[Problem]) -> str | None:
-    """What a small text file says; None, with a problem, where it cannot be read."""
+    """The content of a small text file; None, with a problem, where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = "no metadata" if isinstance(error, FileNotFoundError) else "bad metadata"
         problems.append(Problem(song, why, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"))
@@ -125,10 +149,10 @@ def text_of(path: Path, song: str, problems: list[Problem]) -> str | None:
 
 
 def parse(path: Path, text: str) -> Any:
-    """JSON, or YAML where it is none. Raises StageError that says where it is wrong; MissingExtra without pyyaml."""
+    """JSON, or else YAML. Raises StageError with the place of the fault; MissingExtra without pyyaml."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if path.suffix == ".json":
             raise StageError(f"{path} is not JSON: {error}") from None
     try:
@@ -137,5 +161,6 @@ def parse(path: Path, text: str) -> Any:
         raise MissingExtra(f"reading {path.name}", "train") from None
     try:
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        # pyyaml's own constructors raise the others, e.g. for a date that does not exist
         raise StageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None

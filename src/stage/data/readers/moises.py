@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stage.data import roles
-from stage.data.readers.gather import Source, make, parse, text_of, tracks_of
+from stage.data.facts import truth
+from stage.data.readers.gather import Source, inside, make, parse, text_of, tracks_of
 from stage.data.readers.places import Place
 from stage.data.song import Problem, Song
 from stage.errors import MissingExtra, StageError
@@ -23,7 +24,7 @@ def places(root: Path) -> list[Place]:
     """
     for folder in (root / "moisesdb" / VERSION, root / VERSION, root):
         if found := [Place(path.parent, None) for path in sorted(folder.glob("[!.]*/data.json"))]:
-            # A track folder without its data.json is to be told, not passed by.
+            # A track folder without its data.json is to be reported, not passed by.
             found += [
                 Place(path, None)
                 for path in sorted(folder.glob("[!.]*-*-*-*-*"))
@@ -56,18 +57,15 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
         for stem in about["stems"]:
             for track in stem["tracks"]:
                 kind = str(track.get("trackType") or "")
-                file = (
-                    place.folder
-                    / stem["stemName"]
-                    / f"{track['id']}.{str(track.get('extension') or 'wav').lstrip('.')}"
-                )
+                ending = str(track.get("extension") or "wav").lstrip(".")
+                file = inside(place.folder, stem["stemName"], f"{track['id']}.{ending}")
                 try:
                     role = roles.moises(stem["stemName"], kind)
                 except KeyError:
                     unknown.append(stem["stemName"])
                     continue
                 if role is not None:
-                    sources.append(Source(role, file, kind, bool(track.get("has_bleed"))))
+                    sources.append(Source(role, file, kind, truth(track.get("has_bleed"))))
     except MissingExtra:
         raise
     except (StageError, KeyError, TypeError, AttributeError) as error:
@@ -81,7 +79,7 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
     for stem in dict.fromkeys(unknown):
         problems.append(
             Problem(
-                name, "stem name unknown", f'{path} has a stem "{stem}", which MoisesDB v0.1 does not know', str(stem)
+                name, "stem name unknown", f'{path} has a stem "{stem}", which MoisesDB v0.1 does not have', str(stem)
             )
         )
     stems = tracks_of(name, sources, problems)

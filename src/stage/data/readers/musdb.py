@@ -63,7 +63,7 @@ def read_mp4(place: Place, problems: list[Problem]) -> Song | None:
 
 
 def read_hq(place: Place, problems: list[Problem]) -> Song | None:
-    """The song of a folder of WAV files; its id is "Artist - Title". A file that is missing is told."""
+    """The song of a folder of WAV files; its id is "Artist - Title". A file that is missing is reported."""
     name = place.folder.name
     sources = [Source(role, place.folder / f"{source}.wav", source) for source, role in roles.MUSDB.items() if role]
     return make(name, tracks_of(name, sources, problems), problems, split=place.split, **_names(name))

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from stage.data import roles
+from stage.data.facts import truth
 from stage.data.midi import beats
-from stage.data.readers.gather import Source, make, parse, text_of, tracks_of
+from stage.data.readers.gather import Source, inside, make, parse, text_of, tracks_of
 from stage.data.readers.places import Place, in_splits
 from stage.data.song import Problem, Song
 from stage.errors import MissingExtra, StageError
@@ -23,7 +24,7 @@ def places(root: Path) -> list[Place]:
     found = in_splits(root, (*SPLITS, OMITTED), "Track*/metadata.yaml")
     if not found:
         return []
-    # A track folder without its metadata is to be told.
+    # A track folder without its metadata is to be reported.
     folders = {place.folder.parent.parent: place.split for place in found}
     return [
         Place(path, split)
@@ -50,9 +51,9 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
         sources = []
         for key, stem in sorted(about["stems"].items()):
             # What its renderer had no sound for is in the metadata, but is no stem.
-            if not stem.get("audio_rendered", True):
+            if not truth(stem.get("audio_rendered", True)):
                 continue
-            role = roles.slakh(str(stem.get("inst_class") or ""), bool(stem.get("is_drum")))
+            role = roles.slakh(str(stem.get("inst_class") or ""), truth(stem.get("is_drum")))
             if role:
                 sources.append(
                     Source(role, _audio(place.folder / "stems", key), str(stem.get("midi_program_name") or ""))
@@ -91,5 +92,5 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
 
 def _audio(folder: Path, key: str) -> Path:
     """FLAC, or WAV as in BabySlakh."""
-    wav = folder / f"{key}.wav"
-    return wav if wav.exists() else folder / f"{key}.flac"
+    wav = inside(folder, f"{key}.wav")
+    return wav if wav.exists() else wav.with_suffix(".flac")
