@@ -36,7 +36,7 @@ def changed(value, rng: random.Random):
     for _ in range(rng.randint(1, 3)):
         path = rng.choice(list(nodes(value)))
         if not path:
-            return rng.choice(JUNK) if rng.random() < 0.05 else value
+            return copy.deepcopy(rng.choice(JUNK)) if rng.random() < 0.05 else value
         inner = value
         for key in path[:-1]:
             inner = inner[key]
@@ -46,7 +46,7 @@ def changed(value, rng: random.Random):
         elif kind < 0.3 and isinstance(inner, dict):
             inner[rng.choice(["x", "", "../x", "drums", 7])] = inner.pop(path[-1])
         else:
-            inner[path[-1]] = rng.choice(JUNK)
+            inner[path[-1]] = copy.deepcopy(rng.choice(JUNK))
     return value
 
 

@@ -368,7 +368,7 @@ class Ffmpeg:
         if frame is self.first or frame.pts is None:
             return self.late
         place = (float(frame.pts * frame.time_base) - self.begin) * self.rate
-        size, head = self.track.codec_context.frame_size or 0, self.first.samples
+        size, head = self.track.codec_context.frame_size or frame.samples, self.first.samples
         if size:
             whole = head + round((place - head) / size) * size
             if abs(whole - place) <= max(1.0, float(frame.time_base) * self.rate):

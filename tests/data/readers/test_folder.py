@@ -281,6 +281,36 @@ def test_links_are_followed_once(tmp_path):
     assert found(root) == ({"Linked": None, "Zebra": None}, set())
 
 
+@pytest.mark.parametrize("kind, codec", [("m4a", "aac"), ("opus", "libopus"), ("aac", "aac"), ("wma", "wmav2")])
+def test_other_forms_are_read_and_cropped_to_the_sample(tmp_path, kind, codec):
+    av = pytest.importorskip("av")
+    path, rate = tmp_path / "song" / f"drums.{kind}", 48000
+    path.parent.mkdir()
+    tone = 0.3 * np.sin(np.arange(3 * rate) * 0.02 * (1 + np.arange(3 * rate) / rate)).astype(np.float32)
+    with av.open(str(path), "w", format={"m4a": "ipod", "aac": "adts", "wma": "asf"}.get(kind)) as file:
+        stream = file.add_stream(codec, rate=rate)
+        stream.codec_context.layout, stream.codec_context.bit_rate = "mono", 96_000
+        fifo = av.AudioFifo()
+        form = stream.codec_context.format.name
+        for block in np.split(tone, 10):
+            frame = av.AudioFrame.from_ndarray(block[None], "fltp", "mono")
+            frame.sample_rate = rate
+            for part in av.AudioResampler(form, "mono", rate).resample(frame):
+                fifo.write(part)
+        while part := fifo.read(stream.codec_context.frame_size or 960, partial=True):
+            file.mux(stream.encode(part))
+        file.mux(stream.encode(None))
+    problems = []
+    (one,) = open_songs(tmp_path, problems=problems)
+    whole = one.read("drums", 0, one.samples)[0]
+    assert abs(one.samples - 3 * rate) < 0.1 * rate and 0.15 < np.sqrt(np.mean(whole**2)) < 0.25
+    for start in (0, 5000, rate, 2 * rate + 77, one.samples - 4000):
+        np.testing.assert_allclose(
+            one.read("drums", start, 4000)[0], whole[start : start + 4000], atol=1e-2
+        )  # noise is the decoder's own
+    assert [problem.reason for problem in problems] == (["start inexact"] if kind in ("aac", "wma") else [])
+
+
 def test_what_is_not_read_is_reported(tmp_path):
     song(tmp_path / "A", "drums.wav", "_bass.wav", "keys.wav")
     song(tmp_path / "_later" / "B")

@@ -28,12 +28,14 @@ from stage.data.song import Problem, Song
 from stage.errors import MissingExtra, StageError
 
 AUDIO = (
-    *(".wav", ".w64", ".bwf", ".rf64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au", ".ogg", ".oga", ".opus"),
+    *(".wav", ".w64", ".bwf", ".rf64", ".flac", ".aif", ".aiff", ".aifc", ".caf", ".au", ".ogg", ".opus"),
     *(".mp3", ".mp2", ".m4a", ".m4b", ".aac", ".wma", ".mka", ".webm", ".ac3", ".wv", ".tta", ".ape", ".spx"),
 )
 """What is tried: libsndfile or FFmpeg reads it, or the file is reported."""
-NOT_READ = (".mp4", ".mov", ".mkv", ".dsf", ".dff", ".mpc", ".ra", ".rx2")
+NOT_READ = (".oga", ".mp4", ".mov", ".mkv", ".dsf", ".dff", ".mpc", ".ra", ".rx2")
 """Sound in a form that is not read: reported where it lies in a song's folder."""
+INEXACT = (".aac", ".wma", ".mp2", ".ac3", ".mka")
+"""Forms that do not record how much their encoder put in front of the music."""
 NAMES = ("stems.yaml", "stems.yml", "stems.json")
 FACTS = ("song.yaml", "song.yml")
 BEATS = "beats.txt"
@@ -224,6 +226,9 @@ def read(place: FolderPlace, problems: list[Problem]) -> Song | None:
     for role, path in place.files:
         if role:
             sources.append(Source(role, path, path.stem))
+            if path.suffix.lower() in INEXACT:
+                why = f"{path} may begin up to 0.1 s early or late, {path.suffix} does not record it: use WAV or FLAC"
+                problems.append(Problem(name, "start inexact", why, role))
         elif role == "":
             hint = f'no stem is known for the name "{path.name}": add it to {NAMES[0]}'
             problems.append(Problem(name, "stem name unknown", hint, path.stem))
