@@ -137,7 +137,7 @@ def test_what_came_with_errors_is_thrown_away(hub, tmp_path):
 
 def test_a_connection_that_breaks_for_good(hub, tmp_path):
     hub.cut = [10_000, *[0] * 40]
-    fails("no connection: try again, what came of it is kept")
+    fails("no connection: try again, what was downloaded is kept")
     assert [p.stat().st_size for p in incomplete(tmp_path)] == [10_000]
     assert not list((tmp_path / "cache").rglob("model.safetensors"))  # and what is half there is not taken for whole
     hub.close()
@@ -196,7 +196,7 @@ def test_a_shard_that_is_missing(hub):
     hub.repositories["some/small"]["model.safetensors.index.json"] = (
         b'{"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}'
     )
-    fails("not whole: model-2.safetensors did not come")
+    fails("not whole: model-2.safetensors are missing")
 
 
 @pytest.mark.parametrize("digest", ["../../x", "/tmp/x", "A" * 64, "a" * 63, "a" * 64 + "/.."])

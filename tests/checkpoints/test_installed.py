@@ -120,7 +120,7 @@ def test_models_are_found_by_name_path_and_the_name_on_the_hub(home, tmp_path, m
     for name, message in {
         "facebook/musicgen-small": "choose one of musicgen-small-bass, musicgen-small-drums",
         "facebook/musicgen-medium": "get it first: stage models get facebook/musicgen-medium",
-        "musicgen-small": "did you mean musicgen-small-bass or musicgen-small-drums",
+        "musicgen-small": ": did you mean musicgen-small-bass or musicgen-small-drums",
         "embeded": "did you mean embedded",
         "x" * 5000: "no model 'xxx",
         "a\0b": "no model",

@@ -94,7 +94,7 @@ def save(path: str | Path, adapter: Adapter, dtype: torch.dtype = torch.float32)
     size."""
     path, config = Path(path), adapter.config
     shape = dataclasses.asdict(config.shape)
-    del shape["stems"]  # an adapter brings its own
+    del shape["stems"]  # an adapter has one of its own
     described = {
         "format": FORMAT,
         "name": config.name,

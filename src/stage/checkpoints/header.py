@@ -102,6 +102,6 @@ def shards(index: Path) -> list[str]:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name that a file brings is one of a file beside it: nothing hidden, no separator, no drive, no
-    control."""
+    """Whether a name that is read from a file is the name of a file beside it: not hidden, without separators, drives
+    and control characters."""
     return bool(name) and not name.startswith(".") and not set(name) & set('/\\:*?"<>|') and name.isprintable()

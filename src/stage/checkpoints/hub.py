@@ -160,7 +160,7 @@ def _check_whole(name: str, path: Path) -> None:
     for index in path.rglob("*.safetensors.index.json"):
         missing = [shard for shard in shards(index) if not (index.parent / shard).is_file()]
         if missing:
-            raise StageError(f"{name} is not whole: {', '.join(missing[:3])} did not come; try again")
+            raise StageError(f"{name} is not whole: {', '.join(missing[:3])} are missing; try again")
 
 
 def _is_there(offer: Offer, file: str) -> bool:
@@ -172,7 +172,7 @@ def _partial(offer: Offer, digest: str) -> Path:
 
 
 def _check_room(offer: Offer) -> None:
-    """Raise StageError if what is yet to come is larger than the disk has room for."""
+    """Raise StageError if the disk has no room for what is yet to be downloaded."""
     place = _repository(offer.name)
     have = sum(
         p.stat().st_size for _, digest in offer.files.values() if digest and (p := _partial(offer, digest)).exists()
@@ -325,10 +325,10 @@ def _explain(error: BaseException, name: str, revision: str | None) -> StageErro
         return StageError(f"{_repository(name).parent} cannot be written into: set HF_HOME to a folder of yours")
     if _is_network(error):
         return Unreachable(
-            f"{name} does not come from {hub}, there is no connection: try again, what came of it is kept"
+            f"{name} cannot be downloaded from {hub}, there is no connection: try again, what was downloaded is kept"
         )
     if isinstance(error, OSError):
-        return StageError(f"{name} did not come whole ({error}): try again")
+        return StageError(f"{name} was not downloaded whole ({error}): try again")
     return StageError(
         f"the answer of {hub} for {name} cannot be used ({type(error).__name__}: {error}): try again later"
     )

@@ -77,8 +77,8 @@ def find(name_or_path: str | Path) -> Path:
     near = [one for one in names if one.startswith(f"{name}-")] or difflib.get_close_matches(name, names, n=1)
     raise StageError(
         f"no model '{name[:200]}'"
-        + (f", did you mean {' or '.join(near)}?" if near else "")
-        + f" Give a folder, or one of those at hand: {', '.join(names)} (stage models get brings more)"
+        + (f": did you mean {' or '.join(near)}?" if near else ".")
+        + f" Give a folder, or one of those at hand: {', '.join(names)} (stage models get installs more)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether a model fits into the memory that is free, told before it is loaded."""
+"""Whether a model fits into the memory that is free, checked before it is loaded."""
 
 from __future__ import annotations
 

@@ -47,7 +47,10 @@ def text_of(folder: Path) -> T5Text:
         raise StageError(f"{folder} holds no tokenizer: get or convert the model again")
     with plainly(f"{folder} is not a text encoder that can be read"):
         text = T5Text.from_pretrained(str(folder))
-        text.encode(["a"])  # a damaged tokenizer shows here
+        text.tokenizer(["a"], return_tensors="pt")["attention_mask"]
+        last = max(text.tokenizer.get_vocab().values())
+        if last >= text.model.config.vocab_size:
+            raise ValueError(f"its tokenizer has a token {last}, and its model {text.model.config.vocab_size} of them")
     return text
 
 

@@ -147,9 +147,9 @@ def fill_decoder(
 
 def _each(path: Path) -> Iterator[tuple[str, Tensor]]:
     """A file's tensors one by one, float32 copies. Raises StageError for one that holds NaN or infinity."""
-    weights = Files([path])
-    for name in weights:
-        tensor = weights[name].to(torch.float32)
+    for name in shapes(path):
+        with opened(path) as file:  # mapped anew for each, see `Files`
+            tensor = file.get_tensor(name).to(torch.float32, copy=True)
         if not tensor.sum().isfinite() and not tensor.isfinite().all():  # the sum is quick, and nearly always enough
             raise StageError(f"{path} is damaged: {name} holds numbers that are not finite; get or make it again")
         yield name, tensor
