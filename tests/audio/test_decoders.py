@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from stage import audio
-from stage.audio import decoders, headers, mp3
+from stage.audio import ffmpeg, headers, mp3
 from stage.audio.files import _read_ffmpeg
 from stage.data.song import probe
 from stage.errors import StageError
@@ -317,6 +317,29 @@ def test_an_ogg_that_is_cut_off_is_refused(tmp_path):
         audio.read(tmp_path / "cut.ogg")
 
 
+def test_ogg_files_in_a_row_are_all_read(tmp_path):
+    data = wav("VORBIS", "OGG")
+    (tmp_path / "two.ogg").write_bytes(data + data)
+    (tmp_path / "one.ogg").write_bytes(data)
+    one, two = (audio.read(tmp_path / f"{name}.ogg")[0] for name in ("one", "two"))
+    assert np.array_equal(two, np.tile(one, 2)) and probe(tmp_path / "two.ogg").samples == 2 * RATE
+    assert np.array_equal(audio.read(tmp_path / "two.ogg", 0.9, 0.2)[0], np.tile(one, 2)[:, 39690:48510])
+    soundfile.write(tmp_path / "other.ogg", clicks(1.0, 48000).T, 48000, "VORBIS", format="OGG")
+    (tmp_path / "two.ogg").write_bytes(data + (tmp_path / "other.ogg").read_bytes())
+    with pytest.raises(StageError, match="changes its sampling rate"):
+        audio.read(tmp_path / "two.ogg")
+
+
+def test_an_aiff_that_sox_wrote_into_a_pipe(tmp_path):
+    data = wav("PCM_16", "AIFF")
+    data[4:8], at = bytes.fromhex("7f000050"), data.find(b"SSND")
+    data[at + 4 : at + 8] = bytes.fromhex("7f000008")
+    at = data.find(b"COMM")
+    data[at + 10 : at + 14] = bytes.fromhex("1fc00000")
+    (tmp_path / "a.aiff").write_bytes(data)
+    assert np.abs(audio.read(tmp_path / "a.aiff")[0] - clicks(1.0)).max() < 1e-4
+
+
 def test_a_large_size_that_is_cut_off_is_no_placeholder(tmp_path):
     data = wav()
     at = data.find(b"data")
@@ -359,6 +382,27 @@ def test_sound_that_begins_later_than_the_picture_has_silence_in_front(tmp_path,
         part, _ = audio.read(path, start=start, seconds=0.5)
         at = round(start * rate)
         assert part.shape[1] == rate // 2 and np.abs(part - got[:, at : at + rate // 2]).max() < 2e-2
+
+
+def test_a_gap_in_the_sound_of_a_video_is_silence(tmp_path):
+    rate = 48000
+    source = np.concatenate([clicks(1.0, rate), np.zeros((1, rate), np.float32), clicks(1.0, rate)], axis=1)
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        video, track = out.add_stream("mpeg4", rate=10), out.add_stream("pcm_s16le", rate=rate, layout="mono")
+        video.width = video.height = 32
+        for number in range(30):
+            picture = av.VideoFrame(32, 32, "yuv420p")
+            picture.pts = number
+            out.mux(video.encode(picture))
+            if number < 10 or number >= 20:
+                block = source[:, number * 4800 : (number + 1) * 4800]
+                frame = av.AudioFrame.from_ndarray(np.rint(block * 32767).astype(np.int16), "s16", "mono")
+                frame.rate, frame.pts, frame.time_base = rate, number * 4800, Fraction(1, rate)
+                out.mux(track.encode(frame))
+        out.mux(video.encode(None))
+        out.mux(track.encode(None))
+    got, _ = audio.read(tmp_path / "a.mkv")
+    assert got.shape == source.shape and np.abs(got - source).max() < 1e-3
 
 
 def test_without_a_picture_the_first_sound_is_the_beginning(tmp_path):
@@ -511,5 +555,5 @@ def test_of_damaged_files_only_stage_errors_escape(healthy, tmp_path, name):
 
 
 def test_demuxers_that_are_allowed_open_no_other_files():
-    names = set(decoders.DEMUXERS.split(","))
+    names = set(ffmpeg.DEMUXERS.split(","))
     assert not names & {"hls", "concat", "dash", "image2", "lavfi", "sdp", "rtsp", "imf", "webm_dash_manifest"}

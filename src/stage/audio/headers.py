@@ -72,6 +72,7 @@ class Header:
 
     offset, size: bytes of the file behind its leading tags. mpeg: (offset, size) of the MPEG audio in a WAV.
     announced, present: bytes of sample data; 0 where the file does not announce any. cut: its last page is not whole.
+    links: (offset, size) of each of several Ogg files, one behind the other.
     patches: see `Part`; they replace sizes that were never filled in. endless: so much is there that 32 bits do not
         hold its size.
     """
@@ -84,6 +85,7 @@ class Header:
     patches: Mapping[int, bytes] = field(default_factory=dict)
     endless: bool = False
     cut: bool = False
+    links: tuple[tuple[int, int], ...] = ()
 
 
 def inspect(file: BinaryIO) -> Header:
@@ -139,9 +141,10 @@ def skip_id3(file: BinaryIO, offset: int = 0) -> int:
 def never_filled_in(size: int) -> bool:
     """Whether the size of a chunk is one of those that are written where the length is not known yet.
 
-    0 and 2^32 - 1 mostly; SoX and others write the largest signed number, less a header or an incomplete block.
+    0 and 2^32 - 1 mostly; SoX and others write the largest signed number, less a header or an incomplete block, and
+    for AIFF 0x7f000000.
     """
-    return size == 0 or 0x7FFF0000 <= size <= 0x80000100 or size >= 0xFFFF0000
+    return size == 0 or 0x7EFFFF00 <= size <= 0x7F000100 or 0x7FFF0000 <= size <= 0x80000100 or size >= 0xFFFF0000
 
 
 def _chunks(part: Part, start: int, order: str) -> Iterator[tuple[bytes, int, int]]:
@@ -244,12 +247,16 @@ def _caf(part: Part) -> Header:
 
 def _ogg(part: Part) -> Header:
     """Ogg announces no length, but that of each page: the last one must be whole."""
-    tail = min(part.size, 2 * 65307)
-    part.seek(part.size - tail)
-    end = part.read()
-    at = end.rfind(b"OggS")
-    if at >= 0 and len(end) > at + 27:
-        sizes = end[at + 27 : at + 27 + end[at + 26]]
-        if at + 27 + end[at + 26] + sum(sizes) > len(end):
-            return Header(part.offset, part.size, cut=True)
-    return Header(part.offset, part.size)
+    part.seek(0)
+    data = part.read()
+    cut, at, begun, begins = False, 0, False, [0]
+    while (at := data.find(b"OggS", at)) >= 0 and len(data) > at + 27:
+        sizes = data[at + 27 : at + 27 + data[at + 26]]
+        first = bool(data[at + 5] & 2)  # of a stream; several begin together, before anything else
+        if first and begun:
+            begins.append(at)
+        begun = not first
+        at += 27 + data[at + 26] + sum(sizes)
+        cut = at > len(data)
+    links = [(part.offset + low, high - low) for low, high in zip(begins, [*begins[1:], part.size])]
+    return Header(part.offset, part.size, cut=cut, links=tuple(links) if len(links) > 1 else ())
