@@ -56,7 +56,7 @@ def alone(stage, material, tmp_path_factory):
         torch.set_num_threads(threads)
 
 
-def heard(rows: dict[str, dict]) -> dict[str, str]:
+def measured(rows: dict[str, dict]) -> dict[str, str]:
     """The rows as text, without the mark, and without those that depend on the clock."""
     rows = {
         key: {name: row[name] for name in row if name != "mark"}
@@ -80,15 +80,15 @@ def half_done(alone, out) -> int:
 
 
 def test_two_workers_go_on_and_measure_what_one_does(stage, material, corpus, model, alone, tmp_path):
-    kept, told = half_done(alone, tmp_path), []
-    rows = run(stage, material, tmp_path, lambda *now: told.append(now), Team(2, corpus, model, "cpu"))
+    kept, reports = half_done(alone, tmp_path), []
+    rows = run(stage, material, tmp_path, lambda *now: reports.append(now), Team(2, corpus, model, "cpu"))
     assert list(rows) == list(alone[0])
     assert sum("mark" in row for row in rows.values()) == kept  # nothing was repeated
-    assert heard(rows) == heard(alone[0])
+    assert measured(rows) == measured(alone[0])
     written = [row["key"] for row in lines(tmp_path)]
     assert sorted(written) == sorted(rows) and written[-1] == "speed/000"  # the speed when all else was done
-    assert [done for done, _, _ in told[: len(rows) - kept]] == list(range(kept, len(rows)))
-    assert told[-1] == (len(rows), len(rows), "")
+    assert [done for done, _, _ in reports[: len(rows) - kept]] == list(range(kept, len(rows)))
+    assert reports[-1] == (len(rows), len(rows), "")
     assert {path.name for path in (tmp_path / "examples").iterdir()} <= {
         path.name for path in (alone[1] / "examples").iterdir()
     }

@@ -9,7 +9,7 @@ from stage.errors import StageError
 from stage.evaluation.acceptance.clips import Material, Settings
 from stage.evaluation.acceptance.pictures import draw
 from stage.evaluation.acceptance.report import WIDTH, print_report, report, to_json, to_markdown
-from stage.evaluation.acceptance.run import run
+from stage.evaluation.acceptance.run import run, valid
 from stage.files import lock
 
 SETTINGS = Settings(mixes=4, clicks=3, prompts=2, codec=4, seconds=8.0, examples=1)
@@ -190,3 +190,17 @@ def test_the_two_commands_have_folders_of_their_own():
 
     defaults = [signature(command).parameters["out"].default for command in (acceptance, evaluate)]
     assert defaults[0] != defaults[1]
+
+
+def test_rows_that_lack_a_figure_are_measured_again(good):
+    for key, change in (
+        ("codec mix/000", {"part": None}),
+        ("codec mix/000", {"opus": "0.3"}),
+        ("speed/000", {"took": None}),
+        ("click/000", {"kick": [1.0]}),
+        ("true drums/000", {"kick": None}),
+        ("bass/000", {"heard": {}}),
+        ("no context bass/000", {"heard": None}),
+    ):
+        row = {"key": key, **json.loads(json.dumps(good[2][key]))}
+        assert valid(row) and not valid(row | change)

@@ -15,21 +15,21 @@ TRUTH = Truth(GRID, 110.0, (Chord(0, 8, frozenset({9, 0, 4})),))
 
 
 def test_drums_in_time():
-    heard = Analysis.of(drums(GRID, 8), RATE, pitched=False)
-    figures = score(heard, TRUTH)
+    found = Analysis.of(drums(GRID, 8), RATE, pitched=False)
+    figures = score(found, TRUTH)
     assert tuple(figures) == METRICS
     assert figures["beat_f"] > 0.9 and figures["onset_on"] > 0.9 and figures["mean_error"] < 0.03
     assert math.isnan(figures["in_chord"])
-    late = score(heard, Truth(GRID.shift(0.2).crop(0, 8), 110.0))
+    late = score(found, Truth(GRID.shift(0.2).crop(0, 8), 110.0))
     assert late["beat_f"] < 0.2
 
 
-def test_half_time_is_heard_as_the_true_tempo():
+def test_half_time_is_tracked_as_the_true_tempo():
     fast = BeatGrid.regular(150, 4, 8, 0.2)
-    heard = Analysis.of(drums(fast, 8), RATE, pitched=False)
-    assert heard.grid(around(150.0)).bpm == pytest.approx(150, rel=0.02)
-    assert heard.grid(around(75.0)).bpm == pytest.approx(75, rel=0.02)
-    assert score(heard, Truth(fast, 150.0))["beat_f"] > 0.9
+    found = Analysis.of(drums(fast, 8), RATE, pitched=False)
+    assert found.grid(around(150.0)).bpm == pytest.approx(150, rel=0.02)
+    assert found.grid(around(75.0)).bpm == pytest.approx(75, rel=0.02)
+    assert score(found, Truth(fast, 150.0))["beat_f"] > 0.9
 
 
 def test_pitched_stems_have_notes():
@@ -39,9 +39,9 @@ def test_pitched_stems_have_notes():
 
 
 def test_an_analysis_survives_json():
-    heard = Analysis.of(drums(GRID, 8), RATE, pitched=False)
-    again = Analysis.from_json(json.loads(json.dumps(heard.to_json())))
-    assert score(again, TRUTH) == pytest.approx(score(heard, TRUTH), nan_ok=True)
+    found = Analysis.of(drums(GRID, 8), RATE, pitched=False)
+    again = Analysis.from_json(json.loads(json.dumps(found.to_json())))
+    assert score(again, TRUTH) == pytest.approx(score(found, TRUTH), nan_ok=True)
 
 
 def test_what_is_not_an_analysis_is_refused():

@@ -51,13 +51,13 @@ def test_the_network_is_the_packages():
     theirs.load_state_dict(state)
     ours.load_state_dict(state)
     with torch.inference_mode():
-        heard = torch.randn(2, 2, 64, 501, generator=torch.Generator().manual_seed(1))
-        expected = theirs(heard)
+        pictures = torch.randn(2, 2, 64, 501, generator=torch.Generator().manual_seed(1))
+        expected = theirs(pictures)
         assert expected.shape == (2, 1280, 1, 1)
         assert (expected[0] - expected[1]).abs().mean() > 0.1 * expected.std() > 0, (
             "drawn weights that hear nothing would prove nothing"
         )
-        torch.testing.assert_close(ours(heard), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+        torch.testing.assert_close(ours(pictures), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_features_are_a_harmonic_and_a_percussive_picture():

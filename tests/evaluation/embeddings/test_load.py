@@ -13,7 +13,7 @@ def chord(*notes: int, seconds: float = 4.0, rate: int = 16000) -> np.ndarray:
     return sum(0.1 * np.sin(2 * np.pi * 440 * 2 ** ((note - 69) / 12) * time) for note in notes).astype(np.float32)
 
 
-def test_musicnn_tells_sounds_apart_offline():
+def test_musicnn_separates_sounds_offline():
     rng = np.random.default_rng(4)
     noise = 0.1 * rng.standard_normal(6 * 16000).astype(np.float32)
     tones = [chord(40 + 3 * i, 47 + 3 * i, seconds=6.0) for i in range(3)]
@@ -23,7 +23,7 @@ def test_musicnn_tells_sounds_apart_offline():
     assert np.linalg.norm(made[0].mean(0) - made[3].mean(0)) > 1.3 * among
 
 
-def test_embeddings_whose_weights_are_not_here_are_told(monkeypatch, tmp_path):
+def test_embeddings_whose_weights_are_not_here_are_an_error(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("clap", "encodec", "vggish", "panns"):
         monkeypatch.setenv(f"STAGE_{name.upper()}", str(tmp_path / "nowhere"))
@@ -87,14 +87,14 @@ def test_clap_from_a_folder_scores_sounds_and_words(monkeypatch, tmp_path):
         "intermediate_size": 16,
         "projection_dim": 16,
     }
-    heard = {
+    audio = {
         "hidden_size": 16 * 8,
         "patch_embeds_hidden_size": 16,
         "depths": [1, 1, 1, 1],
         "num_attention_heads": [1, 1, 1, 1],
         "projection_dim": 16,
     }
-    ClapModel(ClapConfig(text_config=text, audio_config=heard, projection_dim=16)).save_pretrained(tmp_path / "clap")
+    ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=16)).save_pretrained(tmp_path / "clap")
     ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(tmp_path / "clap")
     tokenizer.save_pretrained(tmp_path / "clap")
     monkeypatch.setenv(clap.VARIABLE, str(tmp_path / "clap"))

@@ -55,7 +55,7 @@ def test_no_onsets_in_silence_or_a_steady_tone():
     assert beats.onset_density(click_track(GRID, 8), RATE) == pytest.approx(2.0)
 
 
-def test_onset_agreement_tells_on_from_off_and_from_anywhere():
+def test_onset_agreement_of_onsets_on_off_and_anywhere():
     on = beats.onset_agreement(GRID.times, GRID.times + 0.03)
     off = beats.onset_agreement(GRID.times, GRID.times + 0.25)
     both = beats.onset_agreement(GRID.times, np.arange(0, 8, 0.25))

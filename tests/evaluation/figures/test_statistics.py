@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stage.evaluation.figures.statistics import bootstrap
+from stage.evaluation.figures.statistics import bootstrap, wilson
 
 
 def test_intervals_hold_the_mean_and_shrink_with_the_clips():
@@ -12,3 +12,8 @@ def test_intervals_hold_the_mean_and_shrink_with_the_clips():
     few = bootstrap(values[:20])
     assert low < mean < high and mean == pytest.approx(3, abs=0.15) and high - low < 0.25 < few[2] - few[1]
     assert all(np.isnan(bootstrap(np.array([np.nan]))))
+
+
+def test_intervals_of_shares():
+    low, high = wilson(np.array([True] * 90 + [False] * 10))
+    assert 0.82 < low < 0.84 and 0.94 < high < 0.95

@@ -16,7 +16,7 @@ from stage.evaluation.protocol import quality, report
 from stage.evaluation.protocol import run as protocol
 from stage.evaluation.protocol.clips import Clip, Plan, _with_partners, clips
 from stage.evaluation.protocol.models import Models
-from stage.evaluation.protocol.run import _claim, run
+from stage.evaluation.protocol.run import _claim, export_contexts, run
 from stage.evaluation.protocol.task import Task, audio_path, check_names
 from stage.files import lock
 
@@ -256,6 +256,17 @@ def test_rows_that_do_not_fit_together_are_measured_again(change):
     row = {"key": "model/mix-drums-0-000", "condition": "model", "clip": "mix-drums-0-000", "kind": "mix"}
     row |= {"stem": "drums", "tracker": "BeatNet", "measures": "1", "f_measure": 0.5, "wrong": {"emd": 0.1}}
     assert protocol.valid(row) and not protocol.valid(row | change)
+
+
+def test_contexts_are_not_written_over_the_stems_of_a_system(played, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    assert export_contexts(played, theirs) == 2  # an empty folder will do
+    (theirs / "click-drums-000.wav").write_text("a stem")
+    with pytest.raises(StageError, match="is not empty"):
+        export_contexts(played, theirs)
+    assert (theirs / "click-drums-000.wav").read_text() == "a stem"
+    assert {path.name for path in theirs.iterdir()} == {"click-drums-000.wav", "click-drums-001.wav", "clips.json"}
 
 
 def test_a_folder_in_use_is_left_alone(played, tmp_path):

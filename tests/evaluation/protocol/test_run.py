@@ -90,7 +90,7 @@ def test_it_goes_on_where_it_was_cut_off(task, tmp_path):
     count = len(Known.made)
     shutil.rmtree(out / "audio" / "no-text")
     _, again = run(task, out)
-    assert again == rows and len(Known.made) == count + 2  # what was kept is judged again, not made again
+    assert again == rows and len(Known.made) == count + 2  # what was kept is measured again, not made again
     with pytest.raises(StageError, match="plan"):
         run(Task(task.data, Plan(("drums",), songs=2, passes=1, clicks=0), task.models), out)
 
@@ -192,7 +192,7 @@ def test_wrong_input_is_one_line(task, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_every_stage_is_told_what_it_cannot_play(tmp_path):
+def test_a_stem_that_a_model_does_not_play_is_an_error(tmp_path):
     player = Models(Task((), PLAN, {"model": "x"}))
     player.loaded["model"] = SimpleNamespace(stems=("bass",), codec=SimpleNamespace(sample_rate=16000))
     clip = SimpleNamespace(stem="drums", kind="mix", number=0, text="", seconds=6.0)

@@ -15,6 +15,7 @@ from rich.table import Table
 from stage import machine
 from stage.evaluation.acceptance.clips import Material, Settings, wrong_partners
 from stage.evaluation.acceptance.score import Analysis, mean_scores, score
+from stage.evaluation.tables import finite, markdown
 from stage.evaluation.truth import Truth
 
 Scores = dict[str, float]
@@ -138,7 +139,7 @@ def criteria(conditions: dict[str, dict[str, Scores]], extra: dict[str, dict[str
     def gap(task: str, metric: str = "beat_f") -> float:
         return mean(task, "right context", metric) - mean(task, "wrong context", metric)
 
-    # A bass line need not play every beat, so it is judged by what suits it better; the gap by the same figure.
+    # A bass line need not play every beat, so the figure that suits it better counts, for the gap too.
     bass = max(("beat_f", "onset_agreement"), key=lambda metric: np.nan_to_num(relative("bass", metric), nan=-1))
     named = {"beat_f": "beat F", "onset_agreement": "onset agreement"}[bass]
     in_chord = {name: mean("bass", f"{name} context", "in_chord") for name in ("right", "wrong")}
@@ -229,11 +230,12 @@ def print_report(result: Report, console: Console) -> None:
 
 def to_markdown(result: Report) -> str:
     """What is asked for, as a table for a README or a model card, and the machine."""
-    lines = ["| | measured | asked | |", "| --- | --- | --- | --- |"]
+    verdicts = {True: "pass", False: "FAIL", None: "not measured"}
+    rows = [["", "measured", "asked", ""]]
     for line in result.criteria:
-        sign, verdict = ">=" if line.at_least else "<", {True: "pass", False: "FAIL", None: "not measured"}[line.met]
-        lines.append(f"| {line.name} | {_number(line.value)} | {sign} {line.threshold:.2f} | {verdict} |")
-    return "\n".join([*lines, "", f"Measured on {result.machine}.", ""])
+        sign = ">=" if line.at_least else "<"
+        rows.append([line.name, _number(line.value), f"{sign} {line.threshold:.2f}", verdicts[line.met]])
+    return f"{markdown(rows)}\n\nMeasured on {result.machine}.\n"
 
 
 def _number(value: float, metric: str = "") -> str:
@@ -253,12 +255,4 @@ def to_json(result: Report, settings: Settings, model: dict) -> str:
         "extra": result.extra,
         "criteria": [{**asdict(line), "met": line.met} for line in result.criteria],
     }
-    return json.dumps(_finite(data), indent=1)
-
-
-def _finite(value):
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(finite(data), indent=1, allow_nan=False)

@@ -131,11 +131,12 @@ def valid(row: dict) -> bool:
     task = row["key"].partition("/")[0].partition(" ")[0]
     try:
         if task in FIGURES:
-            return all(isinstance(row[name], (int, float)) for name in FIGURES[task])
+            numbers = all(type(row[name]) in (int, float) for name in FIGURES[task])
+            return numbers and (task != "codec" or isinstance(row["part"], str))
         if task in ("click", "true"):
             down, other = row["kick"]
             float(down), float(other)
         Analysis.from_json(row["heard"])
     except (KeyError, TypeError, ValueError):
         return False
-    return task != "codec" or isinstance(row.get("part"), str)
+    return True

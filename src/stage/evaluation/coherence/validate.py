@@ -12,6 +12,8 @@ from stage.data.song import Song
 from stage.errors import StageError
 from stage.evaluation.coherence import Score
 from stage.evaluation.figures.harmony import UNPITCHED
+from stage.evaluation.figures.statistics import wilson
+from stage.evaluation.tables import markdown
 
 SECONDS = 5.0
 WAYS = ("another song", "elsewhere in the song", "half a beat late", "a quarter beat late", "transposed")
@@ -83,23 +85,15 @@ def validate(
     return {key: np.array(value) for key, value in hits.items()}
 
 
-def interval(hits: np.ndarray) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    n, share, z = len(hits), float(hits.mean()), 1.96
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return float(middle - half), float(middle + half)
-
-
 def table(found: Mapping[tuple[str, str, str], np.ndarray], songs: int) -> str:
     """Markdown: a row for each scorer and stem, a column for each kind of wrong context."""
-    lines = [f"| scorer, stem ({songs} songs) | " + " | ".join(WAYS) + " |", "| --- |" + " --- |" * len(WAYS)]
+    rows = [[f"scorer, stem ({songs} songs)", *WAYS]]
     for name, stem in dict.fromkeys((name, stem) for name, stem, _ in found):
-        cells = []
-        for way in WAYS:
-            hits = found.get((name, stem, way))
-            cells.append(
-                "" if hits is None else "{:.3f} ({:.2f}..{:.2f}, {})".format(hits.mean(), *interval(hits), len(hits))
-            )
-        lines.append(f"| {name}, {stem} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        hits = [found.get((name, stem, way)) for way in WAYS]
+        rows.append([f"{name}, {stem}", *("" if one is None else _cell(one) for one in hits)])
+    return markdown(rows)
+
+
+def _cell(hits: np.ndarray) -> str:
+    low, high = wilson(hits)
+    return f"{hits.mean():.3f} ({low:.2f}..{high:.2f}, {len(hits)})"

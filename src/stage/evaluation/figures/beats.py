@@ -103,7 +103,7 @@ def onset_strength(audio: np.ndarray, rate: int) -> np.ndarray:
         return np.zeros(len(bands), np.float32)
     logs = np.log10(np.maximum(bands / loudest, 1e-3))
     rise = np.zeros_like(logs)
-    # Two frames back and the loudest neighbouring band there: a wandering pitch is no onset.
+    # Two frames back and the loudest neighbouring band there: a wandering pitch does not count as an onset.
     rise[2:] = np.maximum(logs[2:] - maximum_filter1d(logs, 3, axis=1)[:-2], 0)
     return rise.mean(axis=1)
 
@@ -173,7 +173,7 @@ def kick_energies(audio: np.ndarray, rate: int, grid: BeatGrid) -> tuple[float, 
     """Mean energy that begins below 120 Hz on downbeats and on the other beats.
 
     audio: float [N]. What begins at a beat is the mean square from 30 ms before to 90 ms after it, less that of the
-    120 ms before (at least 0). nan where there is no such beat.
+    120 ms before (at least 0). nan where a clip has none of them.
     """
     low = sosfiltfilt(butter(4, 120, "lowpass", fs=rate, output="sos"), np.asarray(audio, np.float64))
     total = np.concatenate([[0.0], np.cumsum(low**2)])

@@ -1,1 +1,1 @@
-"""The paper's evaluation on any songs: what is played, how it is judged, and how it is shown."""
+"""The paper's evaluation on any songs: the clips, the stems that are made for them, their figures, and the reports."""

@@ -161,7 +161,7 @@ def _placed(clip: Clip, rng: np.random.Generator) -> Clip | None:
 
 def _with_partners(made: list[Clip]) -> list[Clip]:
     """Each clip with a partner, whose context is wrong for it: of its stem and kind, of another song (of another
-    metronome), and of the tempo furthest off among the next few. Without a partner where there is no such clip."""
+    metronome), and of the tempo furthest off among the next few. "" where there is none."""
     result = []
     for clip in made:
         group = [

@@ -12,6 +12,7 @@ import numpy as np
 
 from stage.evaluation.figures.statistics import bootstrap
 from stage.evaluation.protocol.task import CONTROLS, MODEL, TRUE, WRONG
+from stage.evaluation.tables import finite, markdown
 
 TITLES = {
     "f_measure": "F",
@@ -91,7 +92,7 @@ def tables(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]], t
         table = [[f"{stem}, {NOTES[kind]}", "clips", *(TITLES.get(name, name) for name in names)]]
         for line in group:
             table.append([line["condition"], str(line["clips"]), *(_cell(line["figures"].get(name)) for name in names)])
-        parts.append(_markdown(table))
+        parts.append(markdown(table))
     if quality:
         table = [["quality", "protocol", "embedding", "clips", "FAD", "FAD, endless clips", "KAD"]]
         for line in quality:
@@ -107,7 +108,7 @@ def tables(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]], t
                     _distance(line["kad"]),
                 ]
             )
-        parts.append(_markdown(table))
+        parts.append(markdown(table))
     for stem, kind in dict.fromkeys((line["stem"], line["kind"]) for line in lines):
         there = {line["condition"] for line in lines if (line["stem"], line["kind"]) == (stem, kind)}
         if WRONG not in there:
@@ -195,18 +196,9 @@ def to_csv(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]]) -
 
 
 def to_json(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
-    """Everything, with what was evaluated; what is not a number is null."""
-    return json.dumps(
-        _numbers({"about": about, "summary": list(lines), "quality": list(quality)}), indent=1, allow_nan=False
-    )
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _numbers(one) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_numbers(one) for one in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    """Everything, with what was evaluated; what was not measured is null."""
+    found = finite({"about": about, "summary": list(lines), "quality": list(quality)})
+    return json.dumps(found, indent=1, allow_nan=False)
 
 
 def _cell(value: Sequence[float] | None) -> str:
@@ -227,8 +219,3 @@ def _digits(value: float) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("_", r"\_").replace("%", r"\%").replace("#", r"\#").replace("&", r"\&")
-
-
-def _markdown(table: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in table]
-    return "\n".join([lines[0], "| " + " | ".join("---" for _ in table[0]) + " |", *lines[1:]])

@@ -26,7 +26,7 @@ from stage.evaluation.protocol.clips import Clip, clips
 from stage.evaluation.protocol.measure import Measures
 from stage.evaluation.protocol.models import Models
 from stage.evaluation.protocol.task import CONTROLS, MODEL, TRUE, Task, audio_path, check_names
-from stage.files import lock, write_json
+from stage.files import check_folder, lock, whole_folder, write_json
 
 
 class Maker:
@@ -240,13 +240,22 @@ def _joined(out: Path, known: dict[str, Any], about: dict[str, Any]) -> dict[str
 
 
 def export_contexts(task: Task, out: str | Path, rate: int = 44100) -> int:
-    """Write the contexts of a task, for systems that are not ours: OUT/ID.wav and OUT/clips.json. Returns how many."""
-    out, made = Path(out), clips(task.songs(), task.plan)
-    for clip in made:
-        write(out / f"{clip.id}.wav", clip.context(rate)[None], rate)
-    about = [
-        {"id": clip.id, "stem": clip.stem, "kind": clip.kind, "text": clip.text, "seconds": clip.seconds}
-        for clip in made
-    ]
-    write_json(out / "clips.json", about)
+    """Write the contexts of a task, for systems that are not ours: OUT/ID.wav and OUT/clips.json. Returns how many.
+
+    The folder appears whole or not at all. Raises StageError where it is there already and not empty: it may hold the
+    stems of a system, whose files have the same names.
+    """
+    out = Path(out)
+    check_folder(out)
+    if out.exists() and any(out.iterdir()):
+        raise StageError(f"{out} is not empty: choose a new folder for the contexts")
+    made = clips(task.songs(), task.plan)
+    with whole_folder(out, force=True) as folder:
+        for clip in made:
+            write(folder / f"{clip.id}.wav", clip.context(rate)[None], rate)
+        about = [
+            {"id": clip.id, "stem": clip.stem, "kind": clip.kind, "text": clip.text, "seconds": clip.seconds}
+            for clip in made
+        ]
+        write_json(folder / "clips.json", about)
     return len(made)
