@@ -8,6 +8,10 @@ class StageError(Exception):
     """
 
 
+class MissingFile(StageError, FileNotFoundError):
+    """A file that the user names does not exist."""
+
+
 class MissingExtra(StageError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 

@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import wave
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_reads_a_stretch_to_the_sample(tmp_path):
 
 
 @pytest.mark.parametrize("suffix, codec", [("m4a", "aac"), ("mkv", "libopus")])
-def test_reads_what_only_ffmpeg_knows_and_seeks_in_it(tmp_path, suffix, codec):
+def test_reads_what_only_ffmpeg_decodes_and_seeks_in_it(tmp_path, suffix, codec):
     rate = 48000
     clicks = np.zeros((1, 6 * rate), np.float32)
     clicks[0, :: rate // 2] = 0.9
@@ -87,6 +88,18 @@ def test_chooses_among_several_streams(tmp_path):
         assert abs(spectrum.argmax() * 44100 / 32000 - hz) < 5
     with pytest.raises(StageError, match="no audio stream 2: it has 2"):
         audio.read(path, stream=2)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_read_to_its_end(tmp_path):
+    source = tone(0.5)
+    soundfile.write(tmp_path / "a.wav", source.T, 44100, "FLOAT")
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes((tmp_path / "a.wav").read_bytes()))
+    writer.start()
+    read, rate = audio.read(tmp_path / "pipe", start=0.25)
+    writer.join()
+    assert rate == 44100 and np.array_equal(read, source[:, 11025:])
 
 
 def test_an_hour_is_not_loaded_for_ten_seconds(tmp_path):
@@ -156,7 +169,12 @@ def test_a_broken_file_gets_one_clear_line(tmp_path, kind, capfd):
     with pytest.raises(StageError, match=message) as caught:
         audio.read(path)
     assert "\n" not in str(caught.value)
-    assert capfd.readouterr() == ("", "")  # the libraries below keep quiet too
+    assert capfd.readouterr() == ("", "")  # the libraries below print nothing
+
+
+def test_a_missing_file_is_an_error_of_both_kinds(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing.wav does not exist"):
+        audio.read(tmp_path / "missing.wav")
 
 
 def test_every_kind_of_broken_file_is_tested(tmp_path):

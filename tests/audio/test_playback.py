@@ -1,4 +1,4 @@
-"""`-o -` and `--play`: what arrives in a pipe, and that nothing is left running or said when the reader goes."""
+"""`-o -` and `--play`: what arrives in a pipe, and that nothing is left running or printed when the reader ends."""
 
 import errno
 import io
@@ -134,17 +134,17 @@ def run(*args) -> int:
     return cli.run([str(arg) for arg in args])
 
 
-def test_the_player_hears_the_mix_and_the_files_are_as_usual(tune, model, monkeypatch, capsys):
+def test_the_player_gets_the_mix_and_the_files_are_as_usual(tune, model, monkeypatch, capsys):
     monkeypatch.setenv(
-        "STAGE_PLAYER", program("player.py", "import sys; open('heard.wav', 'wb').write(sys.stdin.buffer.read())")
+        "STAGE_PLAYER", program("player.py", "import sys; open('played.wav', 'wb').write(sys.stdin.buffer.read())")
     )
     assert run(*arguments(tune, model, "--play", "--gain", "-12", "--variations", 2)) == 0
     assert "note:" not in capsys.readouterr().err
     assert len(list(Path("tune-stage").iterdir())) == 6
-    heard, rate = soundfile.read("heard.wav", dtype="float32")
+    played, rate = soundfile.read("played.wav", dtype="float32")
     recording, _ = audio.read(tune)
     wanted = limit(recording + np.float32(10 ** (-12 / 20)) * plain(model), 44100)
-    assert rate == 44100 and heard.shape == (3 * 44100, 2) and np.abs(heard.T - wanted).max() < 2e-4
+    assert rate == 44100 and played.shape == (3 * 44100, 2) and np.abs(played.T - wanted).max() < 2e-4
     assert run(*arguments(tune, model, "-o", "silently", "--variations", 2)) == 0
     for name in ("tune.drums.0.wav", "tune.drums.1.mix.wav"):
         assert np.abs(audio.read(f"tune-stage/{name}")[0] - audio.read(f"silently/{name}")[0]).max() < 1e-4
@@ -152,15 +152,15 @@ def test_the_player_hears_the_mix_and_the_files_are_as_usual(tune, model, monkey
 
 def test_a_metronome_is_played_with_its_clicks(tune, model, monkeypatch):
     monkeypatch.setenv(
-        "STAGE_PLAYER", program("player.py", "import sys; open('heard.wav', 'wb').write(sys.stdin.buffer.read())")
+        "STAGE_PLAYER", program("player.py", "import sys; open('played.wav', 'wb').write(sys.stdin.buffer.read())")
     )
     assert run("click", "--bpm", 120, "--bars", 1, "--stem", "drums", "--model", model, "--play", "--gain", "-60") == 0
-    heard, rate = soundfile.read("heard.wav", dtype="float32")
+    played, rate = soundfile.read("played.wav", dtype="float32")
     assert (
         rate == 32000
-        and heard.shape == (64000,)
-        and np.abs(heard[:3200]).max() > 0.2
-        and np.abs(heard[5000:15000]).max() < 0.01
+        and played.shape == (64000,)
+        and np.abs(played[:3200]).max() > 0.2
+        and np.abs(played[5000:15000]).max() < 0.01
     )
 
 
@@ -168,7 +168,7 @@ def test_a_metronome_is_played_with_its_clicks(tune, model, monkeypatch):
     "code, reason",
     [("raise SystemExit('no loudspeaker')", "no loudspeaker"), ("import sys; sys.stdin.buffer.read(100)", "")],
 )
-def test_a_player_that_fails_is_told_and_the_files_are_there(tune, model, monkeypatch, capsys, code, reason):
+def test_a_player_that_fails_is_reported_and_the_files_are_there(tune, model, monkeypatch, capsys, code, reason):
     soundfile.write("tune.wav", song(12.0).T, 44100)  # more than a pipe holds
     monkeypatch.setenv("STAGE_PLAYER", program("player.py", code))
     assert run(*arguments(tune, model, "--play")) == 0
@@ -233,7 +233,7 @@ def test_command_lines_of_both_kinds_of_systems(line, posix, words):
         (OSError(errno.ENOSPC, "full"), "nt", False),
     ],
 )
-def test_a_closed_pipe_and_a_full_disk_are_told_apart(monkeypatch, error, name, gone):
+def test_a_closed_pipe_and_a_full_disk_are_different_errors(monkeypatch, error, name, gone):
     class Out:
         class buffer:
             @staticmethod

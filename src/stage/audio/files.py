@@ -6,8 +6,12 @@ within [-1, 1]; rates are integers in Hz. What a person can mend raises `StageEr
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +19,7 @@ from numpy.typing import ArrayLike
 from stage.audio.decoders import CHANNELS_MOST, Decoder, Ffmpeg, check_rate, libraries, open_decoder
 from stage.audio.headers import Part
 from stage.audio.level import BLOCK, rms
-from stage.errors import StageError
+from stage.errors import MissingFile, StageError
 from stage.files import whole_file
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
@@ -46,8 +50,7 @@ def read(
         raise StageError(f"cannot start at {start:g} seconds: --start counts from 0, the beginning of {path.name}")
     if seconds is not None and not 0 < seconds < float("inf"):
         raise StageError(f"cannot read {seconds:g} seconds of {path.name}: the length must be more than 0")
-    _check_readable(path)
-    with open(path, "rb") as file, open_decoder(file, str(path), stream) as decoder:
+    with _opened(path) as file, open_decoder(file, str(path), stream) as decoder:
         audio, rate = _stretch(decoder, str(path), start, seconds)
     if audio.shape[1] == 0:
         raise StageError(f"{path} holds no audio" + (f" from {start:g} seconds on" if start else ""))
@@ -75,17 +78,26 @@ def _stretch(decoder: Decoder, name: str, start: float, seconds: float | None) -
     return audio, rate
 
 
-def _check_readable(path: Path) -> None:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file of a path, for a `with`; what cannot seek (a pipe) is read into memory. StageError if it cannot be."""
+    if os.path.isdir(path):
+        raise StageError(f"{path} is a folder: name one audio file")
     try:
-        if path.is_dir():
-            raise StageError(f"{path} is a folder: name one audio file")
-        with open(path, "rb") as file:
-            if not file.read(1):
-                raise StageError(f"{path} is empty")
+        file = open(path, "rb")
     except FileNotFoundError:
-        raise StageError(f"{path} does not exist") from None
+        raise MissingFile(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
         raise StageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    with file:
+        try:
+            source = file if file.seekable() else io.BytesIO(file.read())
+            empty = not source.read(1)
+        except OSError as error:
+            raise StageError(f"cannot read {path}: {error.strerror or error}") from None
+        if empty:
+            raise StageError(f"{path} is empty")
+        yield source
 
 
 def _read_ffmpeg(path: Path, start: float, seconds: float | None, stream: int) -> tuple[np.ndarray, int]:

@@ -75,7 +75,7 @@ def choose(out: Path | None, play: bool, raw: bool, gain: float | None, variatio
         return find_player()
     if gain is not None:
         raise StageError(
-            "--gain is for what is heard while it is made: add --play or -o -. The files have the song's level"
+            "--gain is for sound that is played while it is made: add --play or -o -. The files have the song's level"
         )
     return None
 

@@ -1,6 +1,7 @@
 """One song of any data set: stems by role, each the sum of its tracks, read a crop at a time.
 
-Audio is float32 mono `[1, N]` (the mean of a file's channels), nominally within [-1, 1]; rates are integers in Hz.
+Audio is float32 mono `[1, N]`, nominally within [-1, 1]: the mean of a file's channels, or the loudest where they
+cancel each other. Rates are integers in Hz.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Problem:
 class Track:
     """One recording: an audio file, or (offset, size) in bytes the part of a file that is one.
 
-    rate: Hz; samples: length at that rate. kind: what the data set calls it. bleed: other instruments are heard in it.
+    rate: Hz; samples: length at that rate. kind: what the data set calls it. bleed: other instruments sound in it.
     gain: what the file's samples are multiplied with. stream: which audio stream of a container with several.
     """
 
@@ -117,7 +118,7 @@ class Track:
 
 
 def open_file(path: str) -> BinaryIO:
-    """A file for reading, on disk or at a URL that fsspec knows (s3://bucket/shard.tar). Raises OSError as `open`
+    """A file for reading, on disk or at a URL that fsspec opens (s3://bucket/shard.tar). Raises OSError as `open`
     does."""
     if "://" not in str(path):
         return open(path, "rb")

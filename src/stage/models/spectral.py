@@ -2,9 +2,9 @@
 
 Two views of the sound go through ConvNeXt blocks at the frame rate: mel bands of a short window for timing, and how
 loud each key of the piano sounds, from a long window whose bins are put where their phase moves (reassignment: Auger,
-Flandrin 1995). A residual quantiser (EnCodec, arXiv 2210.13438, section 3.2) makes the codes. Phases are not encoded:
-the codes say what is heard, and cost the language model nothing more. So the decoder must not need them: it predicts
-loudnesses only, of one oscillator for each key, whose phase runs on for ever, and of shaped noise (spectral
+Flandrin 1995). A residual quantiser (EnCodec, arXiv 2210.13438, section 3.2) makes the codes. Phases are not encoded,
+so that the language model need not predict them. The decoder does without: it predicts loudnesses only, of one
+oscillator for each key, whose phase never starts anew, and of shaped noise (spectral
 modelling, Serra and Smith 1990; as a differentiable decoder, DDSP, arXiv 2001.04643). The keys also have a
 straight way through the latent, so that pitch is there from the first step of training.
 """
