@@ -77,9 +77,10 @@ def finetune(
         stage = prepare(stage, recipe.stems, recipe.seed)
     fabric = engine.start(recipe.engine)
     first = fabric.is_global_zero
-    with engine.locked(out, fabric), Signals() as signals:
+    with engine.locked(out, fabric):
         run = Run(recipe, base, stage, (train, held), out, fabric, on_note if first else lambda _: None)
-        return run.train(signals, on_step if first else None)
+        with Signals() as signals:
+            return run.train(signals, on_step if first else None)
 
 
 def already(recipe: Recipe, out: Path) -> Ended | None:
