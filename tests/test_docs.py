@@ -17,7 +17,7 @@ def script(name: str):
 
 def test_the_page_from_paper_to_code_points_to_the_lines():
     pages = script("paper_to_code")
-    assert pages.PAGE.read_text() == pages.page(), "run: python scripts/paper_to_code.py --write"
+    assert pages.PAGE.read_text(encoding="utf-8") == pages.page(), "run: python scripts/paper_to_code.py --write"
 
 
 def test_reproducing_the_paper_is_commands_that_exist(tmp_path):
@@ -32,10 +32,10 @@ def test_reproducing_the_paper_is_commands_that_exist(tmp_path):
         str(tmp_path),
         "--dry-run",
     ]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     from test_readme import understand
 
-    lines = [line.removeprefix("$ stage ").split() for line in said.splitlines() if line.startswith("$")]
+    lines = [line.removeprefix("$ stage ").split() for line in printed.splitlines() if line.startswith("$")]
     assert len(lines) == 9
     for line in lines:
         understand(line)

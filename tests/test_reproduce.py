@@ -34,7 +34,7 @@ def test_the_paper_in_miniature(tmp_path):
         ("bass", "bass", "true"),
         ("ablation-no-click", "drums", "false"),
     ):
-        (recipes / f"{name}.yaml").write_text(RECIPE.format(stem=stem, clicks=clicks))
+        (recipes / f"{name}.yaml").write_text(RECIPE.format(stem=stem, clicks=clicks), encoding="utf-8")
     small_base(stems=("drums", "bass")).save_pretrained(str(tmp_path / "base"))
     out, songs = tmp_path / "paper", band(tmp_path / "band", songs=6, seconds=8.0)
     command = [
@@ -67,7 +67,7 @@ def test_the_paper_in_miniature(tmp_path):
     assert (out / "songs" / "index.json").stat().st_mtime_ns == prepared
     for name in ("drums", "bass", "no-click"):
         assert (out / name / "model" / "decoder.safetensors").exists()
-    results = json.loads((out / "evaluation-drums" / "results.json").read_text())
+    results = json.loads((out / "evaluation-drums" / "results.json").read_text(encoding="utf-8"))
     there = {(line["kind"], line["condition"]) for line in results["summary"]}
     assert there >= {
         ("mix", "model"),
@@ -77,5 +77,5 @@ def test_the_paper_in_miniature(tmp_path):
         ("mix", "true"),
         ("mix", "wrong context"),
     }
-    assert "no-click" in (out / "evaluation-drums" / "results.tex").read_text()
-    assert (out / "evaluation-bass" / "report.html").read_text().count("<section>") == 3
+    assert "no-click" in (out / "evaluation-drums" / "results.tex").read_text(encoding="utf-8")
+    assert (out / "evaluation-bass" / "report.html").read_text(encoding="utf-8").count("<section>") == 3

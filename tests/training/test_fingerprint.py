@@ -37,7 +37,7 @@ def test_shards_are_recognised_by_the_checksum_in_their_index(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "shard-00000.tar").write_bytes(name.encode())
         index = {"format": 1, "shards": [{"name": "shard-00000.tar", "sha256": f"of {name}", "songs": []}]}
-        (tmp_path / name / "index.json").write_text(json.dumps(index))
+        (tmp_path / name / "index.json").write_text(json.dumps(index), encoding="utf-8")
         os.utime(tmp_path / name / "shard-00000.tar", ns=(5, 5))
     assert [fingerprint.file(str(tmp_path / name / "shard-00000.tar")) for name in "ab"] == ["of a", "of b"]
 

@@ -101,7 +101,7 @@ def test_a_byte_order_mark_and_a_change_of_an_included_section(tmp_path):
 @pytest.mark.parametrize("command", ["codec", "tracker"])
 @pytest.mark.parametrize("text", ["", "steps: 3\n", "seed: 1\n"])
 def test_the_commands_print_the_line(tmp_path, capsys, command, text):
-    (tmp_path / "recipe.yaml").write_text(text)
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
     arguments = ["train", command, str(tmp_path / "recipe.yaml"), "--corpus", str(tmp_path), "--out", str(tmp_path)]
     assert cli.run(arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1

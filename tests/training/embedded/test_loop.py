@@ -54,7 +54,8 @@ def corpus(tmp_path_factory) -> Path:
                         "stem_captions": {"drums": ["plain drums"], "bass": ["low bass"]},
                         "density": {n: 0.5 for n in stems},
                     }
-                )
+                ),
+                encoding="utf-8",
             )
     return root
 
@@ -63,11 +64,11 @@ def corpus(tmp_path_factory) -> Path:
 def recipes(tmp_path_factory) -> tuple[Path, Path]:
     """The shipped recipes, made small."""
     folder = tmp_path_factory.mktemp("recipes")
-    codec = yaml.safe_load((RECIPES / "embedded-codec.yaml").read_text())
+    codec = yaml.safe_load((RECIPES / "embedded-codec.yaml").read_text(encoding="utf-8"))
     codec.update(model=TINY, batch=4, quantize_after=2, log_every=2, save_every=5)
     codec["data"]["seconds"] = 0.64
     codec["schedule"].update(steps=10, warmup=2)
-    decoder = yaml.safe_load((RECIPES / "embedded-decoder.yaml").read_text())
+    decoder = yaml.safe_load((RECIPES / "embedded-decoder.yaml").read_text(encoding="utf-8"))
     decoder.update(codec=TINY, codebook_weights=[1.0, 0.5], log_every=2, validate_every=5, listen_every=5)
     decoder["model"].update(dim=32, layers=1, heads=1, ffn_dim=64, context_layers=4, context_width=16)
     decoder["context_first"].update(steps=5, rows=2, seconds=2)
@@ -75,12 +76,12 @@ def recipes(tmp_path_factory) -> tuple[Path, Path]:
     decoder["schedule"].update(steps=10, warmup=2)
     decoder["views"].update(speed=0.5, pitch=0.5)
     for name, recipe in (("codec", codec), ("decoder", decoder)):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return folder / "codec.yaml", folder / "decoder.yaml"
 
 
 def lines(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def test_the_whole_way_from_songs_to_a_model(corpus, recipes, tmp_path):
@@ -181,10 +182,10 @@ def test_songs_that_are_not_ours_are_one_line(corpus, recipes, tmp_path):
 
     shutil.copytree(next((corpus / "train").iterdir()), tmp_path / "corpus" / "train" / "odd")
     path = tmp_path / "corpus" / "train" / "odd" / "song.json"
-    meta = json.loads(path.read_text())
+    meta = json.loads(path.read_text(encoding="utf-8"))
     recipe = read(DecoderRecipe, recipes[1])
     for broken in ({"captions": ["a"]}, meta | {"beats": "none"}, meta | {"chords": [{}]}):
-        path.write_text(json.dumps(broken))
+        path.write_text(json.dumps(broken), encoding="utf-8")
         with pytest.raises(StageError, match="song.json"):
             views_and_codec(tmp_path / "corpus", recipe, tmp_path / "views", ("train",))
     with pytest.raises(StageError, match="--worker is a number from 0 to 1"):
@@ -273,8 +274,8 @@ def test_a_song_with_one_stem_gives_a_view_without_a_target(corpus, recipes, tmp
     for split in ("train", "heldout"):
         folder = tmp_path / "corpus" / split / "alone"
         shutil.copytree(next((corpus / "train").iterdir()), folder)
-        meta = json.loads((folder / "song.json").read_text())
-        (folder / "song.json").write_text(json.dumps(meta | {"stems": {"drums": {}}}))
+        meta = json.loads((folder / "song.json").read_text(encoding="utf-8"))
+        (folder / "song.json").write_text(json.dumps(meta | {"stems": {"drums": {}}}), encoding="utf-8")
     recipe = read(DecoderRecipe, recipes[1])
     codec = views_and_codec(tmp_path / "corpus", recipe, tmp_path / "views")
     found = load_views(tmp_path / "views" / "train", codec)

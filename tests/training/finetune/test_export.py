@@ -36,7 +36,7 @@ def places(tmp_path_factory) -> dict[str, tuple[Path, str]]:
     own = put(root / "own" / "src" / "stage")
     made["own"] = (own, repository(root / "own"))
     user = put(root / "user" / "venv" / "site-packages" / "stage")
-    (root / "user" / ".gitignore").write_text("venv\n")
+    (root / "user" / ".gitignore").write_text("venv\n", encoding="utf-8")
     subprocess.run([*GIT, "init", "-q"], cwd=root / "user", check=True)
     subprocess.run([*GIT, "commit", "-q", "--allow-empty", "-m", "x"], cwd=root / "user", check=True)
     made["user"] = (user, "")
@@ -78,6 +78,6 @@ def test_runs_of_one_name_have_identities_of_their_own(tmp_path):
     for text, identity in (('{"starts": [{"step": 0}]}', "old"), ("{", None), ("[]", None)):
         run = tmp_path / "old"
         (run).mkdir(exist_ok=True)
-        (run / "run.json").write_text(text)
+        (run / "run.json").write_text(text, encoding="utf-8")
         found = begin(run)["id"]
         assert found == identity if identity else len(found) == 16

@@ -14,7 +14,7 @@ OURS = ("paper", "drums", "bass", "guitar", "keys", "multi-stem", "ablation-no-c
 
 
 def write(path: Path, text: str) -> Path:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

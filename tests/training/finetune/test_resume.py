@@ -30,7 +30,7 @@ def place(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("resume")
     write_songs(root / "songs", train=2, held=1, seconds=3.0)
     small_base(listens=True).save_pretrained(str(root / "base"))
-    (root / "recipe.yaml").write_text(RECIPE)
+    (root / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
     return root
 
 
@@ -41,7 +41,7 @@ def go(place: Path, name: str, *changes: str, **how) -> Path:
 
 def lines(folder: Path) -> list[dict]:
     """Figures without the time that they took."""
-    read = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    read = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return [
         {k: v for k, v in line.items() if k not in ("time", "samples_per_second", "waiting_for_data")} for line in read
     ]

@@ -39,7 +39,7 @@ def place(tmp_path_factory) -> Path:
     write_songs(root / "songs", train=2, held=1, seconds=3.0)
     small_base().save_pretrained(str(root / "base"))
     small_base(stems=()).save_pretrained(str(root / "musicgen"))
-    (root / "recipe.yaml").write_text(RECIPE)
+    (root / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
     return root
 
 
@@ -54,7 +54,11 @@ def train(place: Path, out: Path, *changes: str, base: str = "base", **how) -> l
 
 
 def losses(out: Path, name: str = "loss") -> list[float]:
-    return [line[name] for line in map(json.loads, (out / "metrics.jsonl").read_text().splitlines()) if name in line]
+    return [
+        line[name]
+        for line in map(json.loads, (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+        if name in line
+    ]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -89,13 +93,13 @@ def test_all_weights(place, tmp_path):
     assert {n for n in old if torch.equal(old[n], new[n])} == set()  # everything has moved,
     pad = small_base().decoder.config.pad
     assert (new["embed"][:, pad] == 0).all()  # and the padding row has not
-    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert line["loss"] == pytest.approx((line["loss/codebook0"] + line["loss/codebook1"]) / 2, abs=1e-5)
     assert line["samples_per_second"] > 0 and 0 <= line["waiting_for_data"] <= 1
     assert len(losses(tmp_path / "run", "valid/mix")) == len(losses(tmp_path / "run", "valid/click")) == 2
-    known = json.loads((tmp_path / "run" / "run.json").read_text())
+    known = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert known["starts"][0]["versions"]["torch"] == torch.__version__ and known["songs"]["held out"] == ["heldout-50"]
-    assert "CC-BY-NC-4.0" in (ended.place / "README.md").read_text()
+    assert "CC-BY-NC-4.0" in (ended.place / "README.md").read_text(encoding="utf-8")
     assert read(tmp_path / "run" / "recipe.yaml") == recipe(
         place, "every.listen=3", "every.validate=2", "track.tensorboard=true"
     )
@@ -234,7 +238,7 @@ def test_a_loss_that_is_not_a_number_stops_with_a_report(place, tmp_path, monkey
     monkeypatch.setattr(loop, "prepare", poisoned)
     with pytest.raises(StageError, match=r"not a number in step 1 \(songs: train-.*layers.1.up.weight") as error:
         train(place, tmp_path / "run")
-    report = json.loads((tmp_path / "run" / "nan-step-1-process-0.json").read_text())
+    report = json.loads((tmp_path / "run" / "nan-step-1-process-0.json").read_text(encoding="utf-8"))
     assert str(tmp_path / "run") in str(error.value) and report["weights that are not finite"] == ["layers.1.up.weight"]
     assert len(report["passes"][0]["songs"]) == 2 and report["passes"][0]["losses of the codebooks"] == ["nan", "nan"]
     assert not checkpoints.folders(tmp_path / "run")
@@ -323,9 +327,9 @@ def test_a_run_of_an_older_recipe_and_a_broken_log_go_on(place, tmp_path):
     folder = checkpoints.folders(tmp_path / "run")[-1]
     known = checkpoints.about(folder)
     del known["recipe"]["schedule"]["decay"], known["recipe"]["track"]  # keys that came later
-    (folder / "state.json").write_text(json.dumps(known))
+    (folder / "state.json").write_text(json.dumps(known), encoding="utf-8")
     log = tmp_path / "run" / "metrics.jsonl"
-    log.write_text('{"step"\n' + log.read_text() + '{"step": 3, "lo')
+    log.write_text('{"step"\n' + log.read_text(encoding="utf-8") + '{"step": 3, "lo', encoding="utf-8")
     train(place, tmp_path / "run")
     assert len(losses(tmp_path / "run")) == 3
 
@@ -340,10 +344,10 @@ def test_another_base_and_a_damaged_checkpoint_are_refused(place, tmp_path):
         ({"seconds": None}, "step-00000002 is damaged: delete it"),
         ({"recipe": []}, "step-00000002 is damaged: delete it"),
     ):
-        (folder / "state.json").write_text(json.dumps(known | change))
+        (folder / "state.json").write_text(json.dumps(known | change), encoding="utf-8")
         with pytest.raises(StageError, match=message):
             train(place, tmp_path / "run")
-    (folder / "state.json").write_text(json.dumps(known))
+    (folder / "state.json").write_text(json.dumps(known), encoding="utf-8")
     torch.save({"moving": {}}, folder / "state.pt")
     with pytest.raises(StageError, match="step-00000002 does not fit the base"):
         train(place, tmp_path / "run")
