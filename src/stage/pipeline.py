@@ -23,6 +23,7 @@ from stage.generation.result import Accompaniment, finish
 from stage.generation.streaming import CHUNK_SECONDS, Stream, chunks, gain, sizes, usual_gain
 from stage.generation.windows import play, stream
 from stage.models.codec import Codec, decode_long, frame_rate
+from stage.models.processor import device_for
 from stage.models.text import TextEncoder
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Stage:
         """
         from stage.checkpoints.format import load
 
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = device_for(device)
         config, decoder, codec, text = load(name_or_path, device, precision, on_share)
         return cls(decoder, codec, text, config)
 

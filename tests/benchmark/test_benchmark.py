@@ -1,8 +1,12 @@
 """The benchmark: what it plans, what it makes of its measurements, and one measurement that is cheap."""
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
-from stage.benchmark import measure, report
+from stage.benchmark import measure, peak, report
 from stage.cli import app as cli
 from stage.cli.bench import plan
 
@@ -66,9 +70,55 @@ def test_every_figure_has_its_measurement():
 
 def test_bandwidth_is_measured_in_a_process_of_its_own():
     assert 1e8 < measure.run("bandwidth", threads=1)["bytes_per_second"] < 1e13
-    with pytest.raises(RuntimeError, match="steps"):
+    with pytest.raises(RuntimeError, match="No such file or directory: ./nowhere/stage/config.json"):
         measure.run("steps", weights="/nowhere", precision="int8", variations=1, count=1, threads=1)
 
 
 def test_an_unknown_part_is_refused(capsys):
     assert cli.run(["bench", "--only", "luck"]) == 2 and "no part luck" in capsys.readouterr().err
+
+
+def test_a_measurement_that_fails_stops_no_other_and_is_named(monkeypatch, capsys):
+    def run(task, **arguments):
+        if task == "bandwidth":
+            return found()["bandwidth"]
+        if arguments["precision"] == "int8":
+            raise RuntimeError("RuntimeError: mat1 and mat2 | differ")
+        return found()["quality float32"] | {"kl": 0.02}
+
+    monkeypatch.setattr(measure, "run", run)
+    assert cli.run(["bench", "--only", "quality"]) == 2
+    out, err = capsys.readouterr()
+    assert "1 measurements failed, the others stand: quality int8" in " ".join(err.split())
+    lines, tables = out.split("\n| figure |")
+    assert "quality float32: beats 0.9" in lines and "  KL of int4, embedded: 0.02, at most 0.05: pass" in lines
+    assert lines.index("quality int8: failed: RuntimeError: mat1") < lines.index("KL of int4")
+    assert "| KL of int8, embedded | not measured | at most 0.01 | FAIL |" in tables
+    assert "| quality int8 | RuntimeError: mat1 and mat2 / differ |" in tables
+    last = json.loads(out.strip().splitlines()[-1])
+    assert last["quality int8"] == {"failed": "RuntimeError: mat1 and mat2 | differ"}
+    assert last["quality int4"]["kl"] == 0.02
+
+
+def test_figures_are_printed_when_their_last_measurement_is_there():
+    given = found()
+    given = {name: given[name] for name in ("machine", "variations", "bandwidth", "ours int8")}
+    assert report.lines(given, "ours int8")[1:] == [
+        "  int8, steps a second: 50, at least 50: pass",
+        "  int8, share of the memory's limit: 0.8, at least 0.7: pass",
+    ]
+    given["transformers bf16"] = found()["transformers bf16"]
+    assert report.lines(given, "transformers bf16")[1:] == ["  int8 / transformers bf16: 5, at least 3.2: pass"]
+    given["bandwidth"] = {"failed": "killed"}
+    values = {name: value for name, value, _, _ in report.figures(given)}
+    assert values["int8, share of the memory's limit"] is None and values["int8, steps a second"] == 50
+    assert report.rows(given)[0][-1] == ""
+
+
+def test_peak_memory_is_that_of_this_process(monkeypatch):
+    assert 1e7 < peak.peak_bytes() < 1e12
+    monkeypatch.setattr(peak, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(peak, "Path", lambda name: Path("/nowhere"))
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=5))
+    monkeypatch.setattr("psutil.Process", lambda: process)
+    assert peak.peak_bytes() == 5

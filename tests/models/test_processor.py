@@ -12,7 +12,7 @@ from stage.errors import StageError
 from stage.models import precision as precisions
 from stage.models.lora import new_adapter
 from stage.models.precision import choose
-from stage.models.processor import Processor, detected, pretend, processor
+from stage.models.processor import Processor, detected, device_for, pretend, processor
 from stage.testing.weights import save_musicgen
 
 PROCESSORS = {
@@ -172,3 +172,24 @@ def test_packing_leaves_the_quantized_engine_of_the_program_as_it_was():
             assert torch.backends.quantized.engine == other
     finally:
         torch.backends.quantized.engine = engine
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch):
+    assert device_for("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert device_for() == torch.device("cpu")
+    for name, why in (
+        ("cuda", "PyTorch finds no GPU here"),
+        ("mps", "no device mps"),
+        ("gpu", '"gpu" is not a device'),
+        ("cuda:x", "is not a device"),
+        ("meta", "not supported"),
+    ):
+        with pytest.raises(StageError, match=why):
+            Stage.from_pretrained(device=name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_for() == torch.device("cuda") and device_for("cuda:1").index == 1
+    with pytest.raises(StageError, match="the GPUs here are cuda:0 to cuda:1"):
+        device_for("cuda:2")

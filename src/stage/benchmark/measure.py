@@ -23,21 +23,23 @@ CONTEXT = 500
 
 
 def run(task: str, **arguments: Any) -> dict[str, Any]:
-    """Do a measurement in a new process. Raises RuntimeError with what it said when it fails."""
+    """Do a measurement in a new process. Raises RuntimeError with the last line of its errors when it fails."""
     environment = dict(os.environ)
     if task == "peer":
-        environment.pop("MKL_CBWR", None)  # our price for repeatable sums; not a peer's
+        environment.pop("MKL_CBWR", None)  # what repeatable sums cost us is not the peer's cost
     done = subprocess.run(
         [sys.executable, "-m", "stage.benchmark.measure", json.dumps({"task": task, **arguments})],
         capture_output=True,
         text=True,
         env=environment,
     )
+    errors = done.stderr.strip().splitlines()
     if done.returncode:
-        raise RuntimeError(
-            f"{task} {arguments}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
-        )
-    return json.loads(done.stdout.strip().splitlines()[-1])
+        raise RuntimeError(errors[-1] if errors else f"the process ended with {done.returncode}")
+    try:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        raise RuntimeError("the process ended without a result") from None
 
 
 def bandwidth(threads: int) -> dict[str, float]:

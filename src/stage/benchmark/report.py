@@ -1,9 +1,17 @@
-"""The benchmark's tables: every measurement, and every figure beside what is asked of it."""
+"""The benchmark's lines and tables: every measurement, and every figure beside what is asked of it.
+
+``found`` holds the measurements by name; one that failed is {"failed": why}.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+
+class Failed(Exception):
+    """A figure's measurement was tried and failed."""
+
 
 FRAMES_A_SECOND = 50
 STEPS = 503
@@ -34,17 +42,32 @@ def rows(found: dict[str, Any]) -> list[list[str]]:
 
 def limit(found: dict[str, Any], name: str) -> float | None:
     """How near a measurement comes to reading its weights and caches as fast as the memory can: 0..1."""
-    value = found.get(name, {})
-    if "bandwidth" not in found or "bytes_per_step" not in value:
+    value, memory = found.get(name, {}), found.get("bandwidth", {})
+    if "bytes_per_second" not in memory or "bytes_per_step" not in value:
         return None
-    return value["bytes_per_step"] / found["bandwidth"]["bytes_per_second"] * value["steps_per_second"]
+    return value["bytes_per_step"] / memory["bytes_per_second"] * value["steps_per_second"]
 
 
-def figures(found: dict[str, Any]) -> list[tuple[str, float, str, float]]:
-    """What is asked: (name, measured, "at least" or "at most", asked), where it was measured."""
+def measurement(found: dict[str, Any], name: str) -> dict[str, Any]:
+    """A measurement by its name. Raises KeyError where it was not run, Failed where it failed."""
+    if "failed" in found[name]:
+        raise Failed(name)
+    return found[name]
+
+
+def figures(found: dict[str, Any]) -> list[tuple[str, float | None, str, float]]:
+    """What is asked: (name, measured, "at least" or "at most", asked), where it was run; measured is None where that
+    failed."""
+
+    def of(name: str) -> dict[str, Any]:
+        return measurement(found, name)
 
     def speed(name: str) -> float:
-        return found[name]["steps_per_second"]
+        return of(name)["steps_per_second"]
+
+    def share(name: str) -> float | None:
+        speed(name), of("bandwidth")
+        return limit(found, name)
 
     many = found["variations"]
     wanted: list[tuple[str, Callable[[], float | None], str, float]] = [
@@ -52,16 +75,16 @@ def figures(found: dict[str, Any]) -> list[tuple[str, float, str, float]]:
         ("int8 / transformers bf16", lambda: speed("ours int8") / speed("transformers bf16"), "at least", 3.2),
         ("int8 / transformers float32", lambda: speed("ours int8") / speed("transformers float32"), "at least", 8),
         ("int8, steps a second", lambda: speed("ours int8"), "at least", FRAMES_A_SECOND),
-        ("int8, share of the memory's limit", lambda: limit(found, "ours int8"), "at least", 0.7),
+        ("int8, share of the memory's limit", lambda: share("ours int8"), "at least", 0.7),
         ("int4 / transformers bf16", lambda: speed("ours int4") / speed("transformers bf16"), "at least", 4),
-        ("whole job of 10 s, int8, seconds", lambda: found["job int8"]["seconds"], "at most", 10),
+        ("whole job of 10 s, int8, seconds", lambda: of("job int8")["seconds"], "at most", 10),
         (f"{many} variations / {many} single runs", lambda: _shared(found, many), "at most", 0.4),
-        ("peak memory of the job, int8, GB", lambda: found["job int8"]["peak_gb"], "at most", 1.8),
-        ("first audio, small size, int8, seconds", lambda: found["first int8"]["seconds"], "at most", 3),
-        ("first audio, embedded, seconds", lambda: found["first embedded"]["seconds"], "at most", 0.5),
-        ("embedded, 10 s of drums, seconds", lambda: found["job embedded"]["seconds"], "at most", 2),
-        ("KL of int8, embedded", lambda: found["quality int8"]["kl"], "at most", 0.01),
-        ("KL of int4, embedded", lambda: found["quality int4"]["kl"], "at most", 0.05),
+        ("peak memory of the job, int8, GB", lambda: of("job int8")["peak_gb"], "at most", 1.8),
+        ("first audio, small size, int8, seconds", lambda: of("first int8")["seconds"], "at most", 3),
+        ("first audio, embedded, seconds", lambda: of("first embedded")["seconds"], "at most", 0.5),
+        ("embedded, 10 s of drums, seconds", lambda: of("job embedded")["seconds"], "at most", 2),
+        ("KL of int8, embedded", lambda: of("quality int8")["kl"], "at most", 0.01),
+        ("KL of int4, embedded", lambda: of("quality int4")["kl"], "at most", 0.05),
         *(
             (
                 f"{what} of {p} below float32's, in its noise",
@@ -77,10 +100,13 @@ def figures(found: dict[str, Any]) -> list[tuple[str, float, str, float]]:
     for name, measure, sense, asked in wanted:
         try:
             value = measure()
+            if value is None:
+                continue
         except KeyError:  # that part was not run
             continue
-        if value is not None:
-            made.append((name, value, sense, asked))
+        except Failed:
+            value = None
+        made.append((name, value, sense, asked))
     return made
 
 
@@ -88,20 +114,47 @@ def _shared(found: dict[str, Any], many: int) -> float:
     """Time of many variations, prefill included, against as many single runs."""
 
     def seconds(name: str) -> float:
-        return found[name]["prefill_seconds"] + STEPS / found[name]["steps_per_second"]
+        one = measurement(found, name)
+        return one["prefill_seconds"] + STEPS / one["steps_per_second"]
 
     return seconds(f"ours int8 x{many}") / (many * seconds("ours int8"))
 
 
 def _loss(found: dict[str, Any], precision: str, what: str) -> float:
     """How far a figure of the music lies below float32's, in standard errors of the difference."""
-    exact, low = found["quality float32"], found[f"quality {precision}"]
+    exact, low = measurement(found, "quality float32"), measurement(found, f"quality {precision}")
     noise = (exact[f"{what}_noise"] ** 2 + low[f"{what}_noise"] ** 2) ** 0.5
     return (exact[what] - low[what]) / max(noise, 1e-9)
 
 
+def failures(found: dict[str, Any]) -> dict[str, str]:
+    """The measurements that failed, with what they ended with."""
+    return {name: value["failed"] for name, value in found.items() if isinstance(value, dict) and "failed" in value}
+
+
+def _verdict(value: float | None, sense: str, asked: float) -> tuple[str, str]:
+    """A figure as text, and whether it is as asked."""
+    if value is None:
+        return "not measured", "FAIL"
+    return f"{value:.4g}", "pass" if (value >= asked if sense == "at least" else value <= asked) else "FAIL"
+
+
+def lines(found: dict[str, Any], name: str) -> list[str]:
+    """A measurement that has just been added, and the figures that it completes, one a line."""
+    if "failed" in found[name]:
+        return [f"{name}: failed: {found[name]['failed']}"]
+    values = ", ".join(f"{key} {value:.4g}" for key, value in found[name].items() if isinstance(value, (int, float)))
+    before = {figure for figure, *_ in figures({key: value for key, value in found.items() if key != name})}
+    new = [one for one in figures(found) if one[0] not in before]
+    made = [f"{name}: {values}"]
+    for figure, value, sense, asked in new:
+        measured, verdict = _verdict(value, sense, asked)
+        made.append(f"  {figure}: {measured}, {sense} {asked:g}: {verdict}")
+    return made
+
+
 def print_tables(found: dict[str, Any]) -> None:
-    """Print both tables in Markdown, which the README takes over."""
+    """Print the tables in Markdown, for docs/speed.md."""
     if steps := rows(found):
         print(
             "\n| decoder, MusicGen-small size | steps/s | audio s/s | prefill s | peak GB | of the limit |\n| --- | ---"
@@ -112,10 +165,15 @@ def print_tables(found: dict[str, Any]) -> None:
     if checks := figures(found):
         print("\n| figure | measured | asked | |\n| --- | --- | --- | --- |")
         for name, value, sense, asked in checks:
-            fine = value >= asked if sense == "at least" else value <= asked
-            print(f"| {name} | {value:.4g} | {sense} {asked:g} | {'pass' if fine else 'FAIL'} |")
+            measured, verdict = _verdict(value, sense, asked)
+            print(f"| {name} | {measured} | {sense} {asked:g} | {verdict} |")
+    if missing := failures(found):
+        print("\n| measurement that failed | why |\n| --- | --- |")
+        for name, why in missing.items():
+            print(f"| {name} | {why.replace('|', '/')} |")
     of = found["machine"]
-    extra = f", memory {found['bandwidth']['bytes_per_second'] / 1e9:.1f} GB/s" if "bandwidth" in found else ""
+    memory = found.get("bandwidth", {}).get("bytes_per_second")
+    extra = f", memory {memory / 1e9:.1f} GB/s" if memory else ""
     print(
         f"\nMeasured {of['date']} on {of['processor']}, {of['threads']} threads,"
         f" {'with' if of['bf16_instructions'] else 'without'} bf16 instructions, torch {of['torch']}, transformers"

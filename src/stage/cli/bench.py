@@ -35,9 +35,10 @@ def bench(
     stage bench --only quality       what int8 and int4 cost the embedded model
 
     The full-size model has drawn weights in the shape of MusicGen-small: speed does not depend on their values. Every
-    measurement runs in a process of its own, ours and transformers' on the same weights. The last line is JSON.
+    measurement runs in a process of its own, ours and transformers' on the same weights. Each figure is printed when it
+    is there, one that fails stops no other, and the last line is JSON.
     """
-    from stage.benchmark.report import print_tables
+    from stage.benchmark.report import failures, lines, print_tables
 
     parts = set(only.split(",")) if only else {"steps", "peer", "many", "job", "first", "quality"}
     if unknown := parts - {"steps", "peer", "many", "job", "first", "quality"}:
@@ -51,8 +52,11 @@ def bench(
     with _weights(weights, need=bool(parts & {"steps", "peer", "many", "job", "first"})) as folder:
         for name, task, arguments in plan(parts, str(folder), steps, variations, threads, device):
             found[name] = measured(name, task, arguments)
+            print("\n".join(lines(found, name)), flush=True)
     print_tables(found)
-    print(json.dumps(found))
+    print(json.dumps(found), flush=True)
+    if missing := failures(found):
+        raise StageError(f"{len(missing)} measurements failed, the others stand: {', '.join(missing)}")
 
 
 def plan(
@@ -91,7 +95,7 @@ def plan(
 
 
 def measured(name: str, task: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """One measurement, told while it runs."""
+    """One measurement, or {"failed": why}; its name is shown while it runs."""
     from rich.console import Console
 
     from stage.benchmark.measure import run
@@ -100,7 +104,7 @@ def measured(name: str, task: str, arguments: dict[str, Any]) -> dict[str, Any]:
         try:
             return run(task, **arguments)
         except RuntimeError as error:
-            raise StageError(f"the benchmark stopped at {name}: {error}") from None
+            return {"failed": str(error)}
 
 
 @contextlib.contextmanager

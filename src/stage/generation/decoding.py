@@ -51,7 +51,7 @@ def guide(logits: Tensor, weights: Tensor) -> Tensor:
 
 
 def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
-    """Choose codes. logits [V, K, size] float32, draws [V, K] float64 in 0..1 -> [V, K] int64."""
+    """Choose codes. logits [V, K, size] float32, draws [V, K] float64 or float32 in 0..1 -> [V, K] int64."""
     if sampling.temperature == 0:
         return logits.argmax(-1)
     size = logits.shape[-1]
@@ -76,7 +76,8 @@ class State:
     the context's last codebooks trail into the target). unknown: [K, S] bool, cells to generate.
     columns: [V, K, S] int64, what has been generated, as the first branch sees it.
     caches, offsets [branches] int64 (position of column 0), weights [branches]: of the branches.
-    stem: 0-d int64. draws: [V, steps, K] float64. logits: [branches, V, K, size], the last prediction.
+    stem: 0-d int64. draws: [V, steps, K] float64 (float32 on Apple's GPUs).
+    logits: [branches, V, K, size], the last prediction.
     column: [branches, V, K] int64, the last column. step: how the decoder goes on (`stage.models.fast_step`). All
     tensors are on the decoder's device.
     """
@@ -154,6 +155,8 @@ def begin(
             for seed in seeds
         ]
     )
+    if device.type == "mps":  # has no float64
+        draws = draws.float()
     return State(
         known=torch.stack(known_cells).to(device),
         unknown=((frame >= known) & (frame < frames)).to(device),
@@ -198,7 +201,7 @@ def steps(
 ) -> Iterator[State]:
     """Generate column by column: yields the state after each. See ``begin`` for the arguments.
 
-    Nothing runs before the first ``next``; whoever drops or closes the iterator frees the caches.
+    Nothing runs before the first ``next``; dropping or closing the iterator frees the caches.
     """
     state = begin(
         decoder,
@@ -243,7 +246,8 @@ def generate(
     stem: index into the model's stems. contexts: codes [K, T] int64 or None for each kind of
     context. text: projected text [L, D], or None. frames: length of the result, with the prompt.
     prompt: codes [K, P] with which the stem begins, or None.
-    Returns codes [len(seeds), K, frames] int64. A variation depends on its own seed alone.
+    Returns codes [len(seeds), K, frames] int64. On CPUs a variation depends on its own seed alone, to the bit; on GPUs
+    last bits may depend on how many are made together.
     Raises Stopped when ``on_step`` returns False.
     """
     for state in steps(

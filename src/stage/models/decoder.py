@@ -335,8 +335,11 @@ class Decoder(nn.Module):
             x = layer.step(x, turn, memories)
         for cache in caches:
             cache.length += 1
-        kind = ("head", *self.head.shape) if self.predict is None else kind_of(self.predict)
-        flat = together(self._predict, self.norm(x), rows, kind)
+        if self.predict is None:
+            kind = nn.Linear, self.config.dim, self.head.shape[0] * self.head.shape[1]
+        else:
+            kind = kind_of(self.predict)
+        flat = together(self.predict or self._predict, self.norm(x), rows, kind)
         return flat.view(branches, rows, self.config.codebooks, -1)
 
     def _moment(self, cache: Cache, at: Tensor) -> Tensor:

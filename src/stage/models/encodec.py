@@ -19,7 +19,7 @@ ENCODED = 100
 class EncodecCodec:
     """Wraps a ``transformers.EncodecModel``; MusicGen's is 32 kHz mono, 50 frames/s, 4 x 2048 codes."""
 
-    margin = 100  # for encoding: the two-layer LSTM remembers longer; two seconds are inaudible
+    margin = 100  # for encoding: the LSTM's memory is longer, but after two seconds what it adds is inaudible
     recurrent = True
 
     def __init__(self, model):
@@ -107,10 +107,10 @@ class EncodecStream:
         latent = None if codes is None or not codes.shape[-1] else self.quantizer.decode(codes.transpose(0, 1))
         hidden = self.before.push(latent, last)
         if hidden is not None:
-            # the LSTM runs over [T, B, C]; what it says is added to what it hears
+            # the LSTM runs over [T, B, C]; its output is added to its input
             frames = hidden.permute(2, 0, 1)
-            said, self.state = self.lstm(frames, self.state)
-            hidden = (said + frames).permute(1, 2, 0)
+            output, self.state = self.lstm(frames, self.state)
+            hidden = (output + frames).permute(1, 2, 0)
         audio = self.after.push(hidden, last)
         if audio is not None:
             return audio[:, 0]

@@ -38,6 +38,10 @@ class StepGraph:
         """columns [branches, V, K], position [branches], segment 0-d: the arguments of the first step, on the GPU."""
         self.columns, self.position = columns.clone(), position.clone()
         lengths = [cache.length.clone() for cache in caches]
+        with torch.cuda.device(columns.device):  # a recording is of the current GPU, which may be another one
+            self._record(step, segment, caches, lengths)
+
+    def _record(self, step: Step, segment: Tensor, caches: Sequence[Cache], lengths: Sequence[Tensor]) -> None:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # kernels are chosen and compiled outside of the recording
@@ -55,23 +59,24 @@ class StepGraph:
         for cache, length in zip(caches, lengths):
             cache.length.copy_(length)
 
-    def __call__(self, columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
-        """As ``Decoder.step``; the result is overwritten by the next call."""
+    def __call__(self, columns: Tensor, position: Tensor) -> Tensor:
+        """As ``Decoder.step`` with the other arguments of the first; the next call overwrites the result."""
         self.columns.copy_(columns)
         self.position.copy_(position)
-        self.graph.replay()
+        with torch.cuda.device(self.columns.device):
+            self.graph.replay()
         return self.logits
 
 
 class _Traceable(nn.Module):
     """``Decoder.step`` as a function of tensors alone.
 
-    Weights are held flat, for PyTorch knows them by their identity, and takes its time with every module.
+    Weights are held flat: PyTorch finds them by their identity, and every module costs time.
     """
 
     def __init__(self, decoder: Decoder, kinds: Sequence[tuple[bool | int, ...]]):
         super().__init__()
-        self.held = [decoder, kinds]  # in a list, so that it is no child
+        self.held = [decoder, kinds]  # in a list, so that it does not become a child
         for i, weight in enumerate((*decoder.parameters(), *decoder.buffers())):
             self.register_buffer(f"weight{i}", weight)
         packed = (
@@ -150,10 +155,10 @@ def traced(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool) -
 
 
 def fast_step(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool = True) -> Step:
-    """The quickest way to step a decoder so many times over these caches; ``Decoder.step`` itself where nothing is to
-    be gained.
+    """The quickest way to step a decoder so many times over these caches; ``Decoder.step`` itself where nothing is
+    gained.
 
-    hurry: someone waits for what the first steps make, more than for all of it.
+    hurry: the first steps are waited for, as in a stream, more than the last.
     """
     if decoder.device.type == "cpu":
         return traced(decoder, caches, steps, hurry) if on("STAGE_TRACE") else decoder.step
@@ -167,6 +172,6 @@ def fast_step(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool
     def replay(columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
         if not recorded:
             recorded.append(StepGraph(step, columns, position, segment, caches))
-        return recorded[0](columns, position, segment, caches)
+        return recorded[0](columns, position)
 
     return replay

@@ -81,6 +81,10 @@ class LowLinear(nn.Module):
         """x [M, in_features] -> [M, out_features]."""
         raise NotImplementedError
 
+    def like(self, weight: Tensor) -> LowLinear:
+        """Another layer, with this weight [N, K] packed in the same way."""
+        return type(self)(weight)
+
 
 class Float16Linear(LowLinear):
     """Weights in float16, products and sums in float32. They can be had back, and gradients pass through (to no

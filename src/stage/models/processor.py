@@ -15,6 +15,8 @@ from functools import lru_cache
 
 import torch
 
+from stage.errors import StageError
+
 
 @dataclass(frozen=True)
 class Processor:
@@ -66,3 +68,24 @@ def pretend(**changes: bool) -> Iterator[Processor]:
         yield _pretended[-1]
     finally:
         _pretended.pop()
+
+
+def device_for(name: str | torch.device | None = None) -> torch.device:
+    """A device to compute on; without a name the GPU where there is one. Raises StageError where it is missing."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise StageError(f'"{name}" is not a device: choose cpu, cuda, cuda:1 or mps') from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            has = f"the GPUs here are cuda:0 to cuda:{count - 1}" if count else "PyTorch finds no GPU here"
+            raise StageError(f"there is no device {device}: {has}. Choose cpu, or leave the device out")
+    elif device.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise StageError("there is no device mps: PyTorch finds no GPU of Apple's here. Choose cpu")
+    elif device.type != "cpu":
+        raise StageError(f'the device "{device}" is not supported: choose cpu, cuda, cuda:1 or mps')
+    return device

@@ -1,7 +1,7 @@
 """Examples a second of fine-tuning, with the codec in the loop and with the examples cached as tokens. Run by hand:
 
-    python benchmarks/finetune_speed.py --data CORPUS                      # on a CPU: the embedded model, 4 s, batch 4
-    python benchmarks/finetune_speed.py --data PREPARED --base musicgen-small --paper --theirs 3.1
+    python scripts/finetune_speed.py --data CORPUS                      # on a CPU: the embedded model, 4 s, batch 4
+    python scripts/finetune_speed.py --data PREPARED --base musicgen-small --paper --theirs 3.1
 
 --paper is the setting of the released training loop: 10 s, batch 2 x 4, 16 bits, one GPU; --theirs takes the examples a
 second that their loop reached on the same GPU (count their optimizer steps in a minute, times 8), and the last column

@@ -1,7 +1,7 @@
 """What preparing and training on many hours costs, from rates measured here. Prints the tables of docs/scale.md. Run by
 hand:
 
-    python benchmarks/scale.py --data CORPUS --songs 12
+    python scripts/scale.py --data CORPUS --songs 12
 
 Measured: seconds and bytes of `stage prepare` for an hour of song, on one core; seconds of a MusicGen-size EnCodec
 (drawn weights) for an hour of one
