@@ -3,6 +3,10 @@
 import os
 import signal
 
+import stage
+
+stage.deterministic()  # as the command line does, before torch is imported
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = (
         "1"  # read when PyTorch is first imported, here and in the commands that tests start

@@ -1,10 +1,11 @@
-"""The one exception that is meant for the person at the keyboard."""
+"""The one kind of exception that is meant for the user."""
 
 
-class StageError(Exception):
+class StageError(ValueError):
     """Something the user can mend. The message is one line: what is wrong, and what to do.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. It is a ValueError for Python programs, so
+    code that catches ValueError around something that raises it must let it pass first.
     """
 
 

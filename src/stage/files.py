@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from typing import Any
 from stage.errors import StageError
 
 _HIDDEN = re.compile(r"\.stage-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}")
+NAME_BYTES = 255
+"""The longest name of a file or folder, on nearly every file system."""
 LOCK = ".lock"
 """Name of the file that `lock` holds. It stays in the folder, empty."""
 
@@ -33,15 +36,35 @@ LOCK = ".lock"
 def check_free(path: str | os.PathLike, force: bool = False) -> None:
     """Raise StageError if writing `path` would replace something without force, or cannot be done."""
     path = Path(path)
+    _check_name(path)
     if path.is_dir():
         raise StageError(f"{path} is a folder: cannot write a file of that name")
     if path.exists() and not force:
         raise StageError(f"{path} exists: add --force to replace it, or choose another folder or seed")
 
 
+def _check_name(path: Path) -> None:
+    """Raise StageError for a path that no file can have here."""
+    try:
+        longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    except UnicodeEncodeError:
+        raise StageError(
+            f"{ascii(str(path))} cannot be a file's name in this locale ({sys.getfilesystemencoding()}): set"
+            " PYTHONUTF8=1"
+        ) from None
+    if longest > NAME_BYTES:
+        raise StageError(
+            f"{path} cannot be written: a name of {longest} bytes is too long, {NAME_BYTES} are possible; rename the"
+            " song, or choose another folder"
+        )
+    if "\0" in str(path):
+        raise StageError(f"{ascii(str(path))} cannot be a file's name")
+
+
 def check_folder(folder: str | os.PathLike) -> None:
     """Raise StageError if files cannot be written into `folder`, which need not exist yet. Leaves nothing behind."""
     place = Path(folder)
+    _check_name(place)
     try:
         while not place.exists() and place != place.parent:
             place = place.parent
@@ -49,6 +72,8 @@ def check_folder(folder: str | os.PathLike) -> None:
             raise StageError(f"cannot write into {folder}: {place} is not a folder")
         with tempfile.TemporaryFile(dir=place):
             pass
+    except StageError:
+        raise
     except (OSError, ValueError) as error:
         raise StageError(f"cannot write into {folder}: {getattr(error, 'strerror', None) or error}") from None
 
@@ -79,6 +104,8 @@ def whole_file(path: str | os.PathLike, force: bool = False) -> Iterator[Path]:
         if not force:
             check_free(path)
         _name(handle, partial, path)
+    except StageError:
+        raise
     except OSError as error:
         raise StageError(f"cannot write {path}: {error.strerror or error}") from None
     finally:

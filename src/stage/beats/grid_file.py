@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stage.errors import StageError
+from stage.errors import MissingFile, StageError
 
 MARKS = {
     codecs.BOM_UTF8: "utf-8",
@@ -51,6 +51,10 @@ def rows(path: Path) -> tuple[Rows, int]:
         if path.stat().st_size > LARGEST_FILE:
             raise StageError(f"{path} is not a file of beats: it is larger than {LARGEST_FILE >> 20} MB")
         data = path.read_bytes()
+    except StageError:
+        raise
+    except FileNotFoundError:
+        raise MissingFile(f"cannot read the beat grid {path}: it does not exist") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise StageError(f"cannot read the beat grid {path}: {why}") from None

@@ -26,7 +26,6 @@ from stage.errors import StageError
 from stage.files import whole_folder
 from stage.models.codec import Codec
 from stage.models.decoder import Decoder
-from stage.models.malloc import keep
 from stage.models.precision import choose, plain_weights
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.models.text import HashedConfig, HashedText, TextEncoder
@@ -55,8 +54,6 @@ def load(
     for part in (codec, text):
         (part if isinstance(part, nn.Module) else part.model).to(device)
     decoder = fill_decoder(shape, weights, precision, device, on_share)
-    if decoder.device.type == "cpu":
-        keep()
     return read.stage, decoder, codec, text
 
 

@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-from stage import __version__
+from stage import __version__, deterministic
 from stage.cli.lazy import PLAIN, Entry, lazy_group
 from stage.errors import Interrupted, ReaderGone, StageError
+from stage.models import malloc
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -65,6 +66,7 @@ def common(
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. Expected errors are one line on stderr and code 2."""
+    _settle()
     usage_error = typer.BadParameter.__mro__[1]  # typer may carry its own click, so the class is asked of typer
     try:
         code = typer.main.get_command(app).main(args=args, prog_name="stage", standalone_mode=False)
@@ -93,6 +95,15 @@ def run(args: list[str] | None = None) -> int:
     if code == STOPPED:  # also typer's own answer to Ctrl-C
         return _complain("stopped; unfinished results were not kept", STOPPED)
     return code if isinstance(code, int) else 0
+
+
+def _settle() -> None:
+    """Settings of this process that a library must not make for its host: the same sums whatever the threads, quiet
+    threads of numpy, and freed memory that is kept (not before numpy and torch are asked for)."""
+    deterministic()
+    # numpy's threads sleep at once when a product is done: their usual busy waiting takes the cores from torch's
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
+    malloc.keep()
 
 
 def _complain(message: str, code: int = 2) -> int:

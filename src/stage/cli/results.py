@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from stage import audio
 from stage.audio.playback import is_pipe
 from stage.beats.find import Tracking, tempo_range
 from stage.beats.grid import BeatGrid
-from stage.errors import StageError
-from stage.files import check_folder, check_free, whole_file
-from stage.generation import request
+from stage.errors import MissingFile, StageError
+from stage.generation import outputs, request
+from stage.generation.outputs import Outputs
 from stage.generation.request import Request
 from stage.progress import bar
 
@@ -26,39 +28,21 @@ if TYPE_CHECKING:
     from stage.pipeline import Stage
 
 
-@dataclass(frozen=True)
-class Files:
-    """Where the results of one run go; entry i of the lists belongs to variation i."""
-
-    name: str
-    stems: list[Path]
-    mixes: list[Path]
-    pictures: list[Path]
-    grid: Path | None = None
-
-
 def plan(
     folder: Path | None, name: str, stem: str, seed: int, variations: int, force: bool, grid: Path | None = None
-) -> Files:
+) -> Outputs:
     """Name the results and make sure that they can be written, before minutes are spent on them.
 
     folder: None for NAME-stage, "-" for no files but the grid's: the stem goes to standard output.
-    Raises StageError if one exists and is not to be replaced, or a folder cannot be written into.
+    Raises StageError if one exists and is not to be replaced, or cannot be written.
     """
-    request.check_many(variations, seed)
+    seeds = request.seeds_of(variations, seed)
     if is_pipe(folder):
-        if grid:
-            check_free(grid, force)
-            check_folder(grid.parent)
-        return Files(name, [], [], [], grid)
-    folder = folder or Path(f"{name}-stage")
-    stubs = [f"{name}.{stem.replace('/', '-')}.{seed + i}" for i in range(variations)]
-    stems, mixes, pictures = ([folder / f"{stub}{end}" for stub in stubs] for end in (".wav", ".mix.wav", ".png"))
-    for path in [*stems, *mixes, *pictures, *([grid] if grid else [])]:
-        check_free(path, force)
-    for place in {folder, grid.parent if grid else folder}:
-        check_folder(place)
-    return Files(name, stems, mixes, pictures, grid)
+        files = Outputs(name, grid=grid)
+    else:
+        files = Outputs.of(folder or Path(f"{name}-stage"), name, stem, seeds, grid)
+    files.check(force)
+    return files
 
 
 def read_part(path: Path, start: float, seconds: float | None, stream: int) -> tuple[np.ndarray, int]:
@@ -91,7 +75,7 @@ def read_grid(
     if tracked or choice == "off":
         return choice
     if not Path(choice).is_file():
-        raise StageError(f'--grid takes on, off, half, double or a file of beats: there is no file "{choice}"')
+        raise MissingFile(f'--grid takes on, off, half, double or a file of beats: there is no file "{choice}"')
     return BeatGrid.load(choice).shift(-start)
 
 
@@ -119,7 +103,7 @@ class Player:
 def make(
     player: Player,
     request: Request,
-    files: Files,
+    files: Outputs,
     force: bool,
     start: float = 0.0,
     ear: Output | None = None,
@@ -147,25 +131,13 @@ def make(
             ear.wait()
 
 
-def write(files: Files, made: Accompaniment, force: bool, start: float = 0.0) -> None:
-    """Write stems, mixes, pictures and beats, and say where they are."""
-    import typer
-
-    from stage.generation import picture
-
+def write(files: Outputs, made: Accompaniment, force: bool, start: float = 0.0) -> None:
+    """Write stems, mixes, pictures and beats, and print where they are."""
     for note in made.notes:
         typer.echo(f"note: {note}", err=True)
     if made.grid is not None and len(made.grid) > 1:
         typer.echo(f"{made.grid.bpm:.1f} BPM, {len(made.grid)} beats", err=True)
-    for i, (stem, mix, image) in enumerate(zip(files.stems, files.mixes, files.pictures)):
-        audio.write(stem, made.stems[i], made.rate, force)
-        audio.write(mix, made.mix(i), made.rate, force)
-        picture.draw(image, made, i, files.name, force)
-        typer.echo(f"{stem}\n{mix}\n{image}")
-    if files.grid:
-        if made.grid is None:
-            typer.echo(f"note: no beats were used, so {files.grid} was not written", err=True)
-            return
-        with whole_file(files.grid, force) as partial:
-            made.grid.shift(start).save(partial)
-        typer.echo(str(files.grid), err=not files.stems)  # standard output may be the stem's
+    for path in outputs.write(files, made, force, start):
+        typer.echo(str(path), err=not files.stems)  # standard output may be the stem's
+    if files.grid and made.grid is None:
+        typer.echo(f"note: no beats were used, so {files.grid} was not written", err=True)

@@ -61,6 +61,8 @@ def read_index(path: Path | str) -> dict[str, Any]:
     try:
         with open_file(f"{path}/{INDEX}") as file:
             index = json.loads(file.read())
+    except StageError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise StageError(f"{path} is not a prepared set: {INDEX} cannot be read ({error})") from None
     if not isinstance(index, dict) or index.get("format") != FORMAT:

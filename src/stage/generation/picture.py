@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +15,8 @@ from stage.audio.files import to_mono
 from stage.files import whole_file
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from stage.generation.result import Accompaniment
 
 INK, PAPER = "#22262b", "#ffffff"
@@ -26,6 +32,28 @@ def draw(
 
     Downbeats are drawn stronger; beats are left out where they would be too dense to see.
     """
+    with _silent():
+        figure = _figure(result, variation, name)
+        with whole_file(path, force) as partial:
+            figure.savefig(partial, format="png")
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without matplotlib's words on a folder that it cannot write its caches to, and on letters that its font lacks."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*missing from.*font")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _figure(result: Accompaniment, variation: int, name: str) -> Figure:
+    """The whole picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -43,17 +71,23 @@ def draw(
         axes.tick_params(colors=INK, labelsize=9)
     bottom.set(xlabel="seconds", ylabel="Hz", xlim=(0, seconds))
     figure.colorbar(image, ax=bottom, label="dB", pad=0.01, aspect=18)
-    figure.suptitle(_title(name, result, variation), color=INK, fontsize=12, x=0.01, ha="left")
-    with whole_file(path, force) as partial:
-        figure.savefig(partial, format="png")
+    title = figure.suptitle(_title(name, result, variation), color=INK, fontsize=12, x=0.01, ha="left")
+    title.set_parse_math(False)  # a dollar sign is one
+    return figure
 
 
 def _title(name: str, result: Accompaniment, variation: int) -> str:
     """What the picture shows, in a line: "song · drums · seed 3 · 123.4 BPM, 15 beats"."""
-    parts = [*([name] if name else []), result.stem, f"seed {result.seeds[variation]}"]
+    parts = [*([_printable(name)] if name else []), result.stem, f"seed {result.seeds[variation]}"]
     if result.grid is not None and len(result.grid) > 1:
         parts.append(f"{result.grid.bpm:.1f} BPM, {len(result.grid)} beats given")
     return " · ".join(parts)
+
+
+def _printable(name: str) -> str:
+    """A file's name as text of one line: bytes that are not UTF-8 and control characters become question marks."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else "?" for character in text)[:100]
 
 
 def _waveform(axes, mono: np.ndarray, seconds: float, colour: str, label: str) -> None:

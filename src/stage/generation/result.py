@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from stage.audio.level import limit, loudness, match_level, mix, mix_gain, spread
 from stage.beats.grid import BeatGrid
+from stage.generation.outputs import Outputs, write
 from stage.generation.prepare import Prepared, target_level
 from stage.generation.request import Request
 
@@ -50,6 +52,21 @@ class Accompaniment:
     def mix_gain(self, variation: int = 0) -> float:
         """The gain of a mix in dB: 0, or less where song and stem together would be above full scale."""
         return mix_gain(self.song, self.stems[variation])
+
+    def save(
+        self, folder: str | Path, name: str = "", force: bool = False, start: float = 0.0, beats: bool = True
+    ) -> list[Path]:
+        """Write what the command line writes: for each variation the stem (NAME.STEM.SEED.wav), the mix
+        (NAME.STEM.SEED.mix.wav) and a picture (NAME.STEM.SEED.png); and NAME.STEM.beats.txt, for `BeatGrid.load`.
+
+        name: of the song, may be empty. force: replace files that exist. start: where the stretch begins in the
+        recording, in seconds, so that the beats count from the recording's beginning. beats: write them, if there are
+        some. Returns the paths. Raises StageError, before anything is written, for what cannot be written.
+        """
+        folder = Path(folder)
+        grid = folder / ".".join([*([name] if name else []), self.stem.replace("/", "-"), "beats.txt"])
+        outputs = Outputs.of(folder, name, self.stem, self.seeds, grid if beats and self.grid is not None else None)
+        return write(outputs, self, force, start)
 
 
 def finish(request: Request, prepared: Prepared, stems: np.ndarray) -> Accompaniment:

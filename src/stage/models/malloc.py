@@ -16,9 +16,11 @@ LARGE = 64 << 20
 
 
 def keep() -> None:
-    """Keep freed memory. By default glibc gives most of it back, and a codec's kernels then ask for it anew, page by
-    page,
-    hundreds of times a second: a tenth of the time to the first audio. A user's own settings of glibc stay."""
+    """Keep freed memory, in this whole process: the command line does, a library must not.
+
+    By default glibc gives most of it back, and a codec's kernels then ask for it anew, page by page, hundreds of times
+    a second: a tenth of the time to the first audio. A user's own settings of glibc stay.
+    """
     if any(name in os.environ for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")):
         return
     with contextlib.suppress(OSError, AttributeError):

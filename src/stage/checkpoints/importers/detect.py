@@ -11,7 +11,7 @@ from stage.checkpoints.importers import T5, audiocraft, authors, musicgen
 from stage.checkpoints.importers.foreign import Foreign
 from stage.checkpoints.paths import exists
 from stage.checkpoints.pretrained import plainly
-from stage.errors import StageError
+from stage.errors import MissingFile, StageError
 from stage.typed import read_json
 
 KNOWN = "a folder of a MusicGen (transformers or audiocraft), or the safetensors file of the authors' STAGE"
@@ -47,7 +47,7 @@ IMPORTERS: tuple[Importer, ...] = (musicgen, audiocraft, authors)
 def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
     """Recognise a checkpoint and read it, see `Importer.read`. Raises StageError for one of no known format."""
     if not exists(source):
-        raise StageError(f"{source} does not exist: give {KNOWN}")
+        raise MissingFile(f"{source} does not exist: give {KNOWN}")
     for importer in IMPORTERS:
         if importer.recognises(source):
             with plainly(f"{source} is not a whole checkpoint"):  # of what its names promise

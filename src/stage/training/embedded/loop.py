@@ -254,6 +254,8 @@ class Training:
                 optimizer.load_state_dict(one)
             self.restore_extra(saved)
             self.step, self.before = saved["step"], saved.get("spent", 0.0)
+        except StageError:
+            raise
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             why = str(error).splitlines()[0]
             raise StageError(f"{path} does not fit the recipe ({why}): choose another --out") from None
