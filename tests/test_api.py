@@ -10,8 +10,7 @@ import pytest
 
 import stage
 from helpers.fakes import drawn_stage, song
-from stage import BeatGrid, MissingFile, Stage, StageError, audio
-from stage.generation.decoding import draws_on
+from stage import BeatGrid, MissingFile, StageError, audio
 
 
 def test_public_names_are_there_and_typed():
@@ -67,15 +66,3 @@ def test_integers_are_scaled_and_channels_come_first():
     assert np.abs(made.song - floats).max() < 1e-4
     with pytest.raises(ValueError, match=r"channels come first: audio\.T"):
         model.accompany(floats.T, 44100, "drums")
-
-
-@pytest.mark.parametrize("device", ["cuda:7", "gpu", "mps", "xpu"])
-def test_a_device_that_is_not_there_is_one_line(device, monkeypatch):
-    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
-    with pytest.raises(StageError, match=f'"{device}".*cpu') as caught:
-        Stage.from_pretrained(device=device)
-    assert "\n" not in str(caught.value)
-
-
-def test_draws_are_double_where_the_device_has_it():
-    assert str(draws_on("cpu")) == "torch.float64" and str(draws_on("mps")) == "torch.float32"

@@ -37,7 +37,7 @@ def test_save_writes_stems_mixes_pictures_and_beats(made, tmp_path):
 
 def test_a_name_that_is_too_long_is_refused_before_anything_is_written(made, tmp_path):
     long = "x" * 245
-    with pytest.raises(StageError, match="a name of 260 bytes is too long, 255 are possible") as caught:
+    with pytest.raises(StageError, match="a name of 257 bytes is too long, 255 are possible") as caught:
         Outputs.of(tmp_path / "out", long, "drums", (3,)).check()
     assert "\n" not in str(caught.value)
     with pytest.raises(StageError, match="too long"):
