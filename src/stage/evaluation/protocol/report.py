@@ -83,8 +83,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def tables(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]], tracker: str) -> str:
-    """Markdown: a table for each stem and protocol, with intervals, and one of distances."""
-    parts = []
+    """Markdown: a table for each stem and protocol, with intervals, one of distances, and notes."""
+    parts, without = [], []
     for stem, kind in dict.fromkeys((line["stem"], line["kind"]) for line in lines):
         group = [line for line in lines if (line["stem"], line["kind"]) == (stem, kind)]
         names = [name for name in TITLES if any(name in line["figures"] for line in group)]
@@ -93,54 +93,48 @@ def tables(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]], t
         for line in group:
             table.append([line["condition"], str(line["clips"]), *(_cell(line["figures"].get(name)) for name in names)])
         parts.append(markdown(table))
-    if quality:
-        table = [["quality", "protocol", "embedding", "clips", "FAD", "FAD, endless clips", "KAD"]]
-        for line in quality:
-            limit = line["fad"]["limit"]
-            table.append(
-                [
-                    f"{line['stem']}, {line['condition']}",
-                    NOTES[line["kind"]],
-                    line["embedding"],
-                    str(line["clips"]),
-                    _distance(line["fad"]),
-                    f"{limit:.3g}" if np.isfinite(limit) else "",
-                    _distance(line["kad"]),
-                ]
-            )
-        parts.append(markdown(table))
-    for stem, kind in dict.fromkeys((line["stem"], line["kind"]) for line in lines):
-        there = {line["condition"] for line in lines if (line["stem"], line["kind"]) == (stem, kind)}
-        if WRONG not in there:
+        if WRONG not in {line["condition"] for line in group}:
             other = "two songs" if kind == "mix" else "two metronomes"
-            parts.append(f"{stem}, {NOTES[kind]}: no wrong context, which needs clips of at least {other}.")
-    parts.append(
+            without.append(f"{stem}, {NOTES[kind]}: no wrong context, which needs clips of at least {other}.")
+    if quality:
+        parts.append(_distances(quality))
+    notes = (
         f"Means and 95 % bootstrap intervals over clips. Beats tracked by {tracker}; F at 70 ms, nothing trimmed; tempo"
         " difference in BPM, mean error and EMD in seconds (less is better). Distances to true stems (less is better);"
         ' "true" is one half against the other.'
     )
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *without, notes])
+
+
+def _distances(quality: Sequence[dict[str, Any]]) -> str:
+    table = [["quality", "protocol", "embedding", "clips", "FAD", "FAD, endless clips", "KAD"]]
+    for line in quality:
+        limit = line["fad"]["limit"]
+        about = [f"{line['stem']}, {line['condition']}", NOTES[line["kind"]], line["embedding"], str(line["clips"])]
+        endless = f"{limit:.3g}" if np.isfinite(limit) else ""
+        table.append([*about, _distance(line["fad"]), endless, _distance(line["kad"])])
+    return markdown(table)
+
+
+LATEX = (
+    "coherence cocola",
+    "coherence ours",
+    "clap",
+    "f_measure",
+    "cmlt",
+    "amlt",
+    "tempo_difference",
+    "mean_error",
+    "emd",
+    "chroma",
+    "in_chord",
+)
+"""Figures of the LaTeX table, in its order."""
 
 
 def latex(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]]) -> str:
     """A table in the paper's form: a row for each system, arrows for what is better; needs the package booktabs."""
-    wanted = [
-        name
-        for name in (
-            "coherence cocola",
-            "coherence ours",
-            "clap",
-            "f_measure",
-            "cmlt",
-            "amlt",
-            "tempo_difference",
-            "mean_error",
-            "emd",
-            "chroma",
-            "in_chord",
-        )
-        if any(name in line["figures"] for line in lines)
-    ]
+    wanted = [name for name in LATEX if any(name in line["figures"] for line in lines)]
     embedding = quality[0]["embedding"] if quality else None
     head = [
         _escape(TITLES.get(name, name)) + (r" $\uparrow$" if HIGHER.get(name, True) else r" $\downarrow$")
@@ -152,21 +146,19 @@ def latex(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]]) ->
         out.append(r"\midrule")
         for line in (line for line in lines if (line["stem"], line["kind"]) == (stem, kind)):
             cells = [_plain(line["figures"].get(name)) for name in wanted]
-            if embedding:
-                near = next(
-                    (
-                        q
-                        for q in quality
-                        if (q["stem"], q["kind"], q["condition"], q["embedding"])
-                        == (stem, kind, line["condition"], embedding)
-                    ),
-                    None,
-                )
-                cells += [f"{near['fad']['value']:.2f}", f"{near['kad']['value']:.2f}"] if near else ["", ""]
+            cells += _plain_distances(line, quality, embedding) if embedding else []
             out.append(
                 f"{_escape(stem)} ({_escape(kind)}) & {_escape(line['condition'])} & " + " & ".join(cells) + r" \\"
             )
     return "\n".join([*out, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _plain_distances(line: dict[str, Any], quality: Sequence[dict[str, Any]], embedding: str) -> list[str]:
+    """FAD and KAD of a line of the summary by one embedding; empty cells where they were not measured."""
+    for near in quality:
+        if near["embedding"] == embedding and all(near[key] == line[key] for key in ("stem", "kind", "condition")):
+            return [f"{near['fad']['value']:.2f}", f"{near['kad']['value']:.2f}"]
+    return ["", ""]
 
 
 def to_csv(lines: Sequence[dict[str, Any]], quality: Sequence[dict[str, Any]]) -> str:
