@@ -13,7 +13,7 @@ from stage.checkpoints.importers import audiocraft, authors
 from stage.checkpoints.importers.foreign import base_config
 from stage.config import DecoderConfig
 from stage.models.decoder import Decoder
-from stage.testing.weights import CODEC, T5_BASE, TINY_CODEC, TINY_T5
+from stage.testing.weights import CODEC, T5_BASE, TINY_CODEC, TINY_T5, tokenizer
 
 
 def tiny_codec(size: int = 32) -> dict:
@@ -106,3 +106,10 @@ def audiocraft_folder(
 def save_authors(path: Path, state: dict[str, Tensor]) -> Path:
     save_file(state, path)
     return path
+
+
+def put_stage_drums(path: Path, t5: Path) -> None:
+    """Write a small checkpoint in the layout of STAGE's authors, and a folder with its tokenizer."""
+    config = DecoderConfig(dim=128, layers=2, heads=2, ffn_dim=256, text_dim=16, codebook_size=32)
+    save_authors(path, authors_state(config, drawn(config)))
+    tokenizer().save_pretrained(t5)
