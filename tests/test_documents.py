@@ -70,7 +70,11 @@ def test_the_command_is_understood(line):
 
 
 def test_what_is_not_understood_would_fail():
-    for line in ("accompany song.mp3 --stem drums --loud", "evaluate embedded --loud", "train finetune a --base b --loud"):
+    for line in (
+        "accompany song.mp3 --stem drums --loud",
+        "evaluate embedded --loud",
+        "train finetune a --base b --loud",
+    ):
         with pytest.raises(Exception, match="No such option"):
             understand(line.split())
 

@@ -16,6 +16,9 @@ MARK = re.compile(r"\((?:needs (?:the hub|a GPU|a cluster|your data|published we
 """Why a command is not run by the tests; docs/index.md explains the marks."""
 
 
+NAMES = {path for path, _, _ in tree()}
+
+
 @dataclass(frozen=True)
 class Command:
     """A command line as a page shows it. where: the page. why: the mark in its comment, "" where it is to be run."""
@@ -32,9 +35,8 @@ class Command:
     def pattern(self) -> bool:
         """Whether it has a placeholder (CAPITALS, ...) or is a command's bare name: it explains, and is not to be typed."""
         words = self.args[1:]
-        return any(re.fullmatch(r"\.{3}|[A-Z]+(/[A-Z]+)?", word) for word in words) or all(
-            not word.startswith("-") for word in words
-        ) and len(words) < 2
+        placeholder = any(re.fullmatch(r"\.{3}|[A-Z]+(/[A-Z]+)?", word) for word in words)
+        return placeholder or (" ".join(words) in NAMES and " ".join(words) not in ("models", "adapters"))
 
 
 def shown(text: str, where: str) -> Iterator[Command]:

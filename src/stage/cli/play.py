@@ -9,6 +9,7 @@ import typer
 
 from stage.cli.options import (
     AdapterOption,
+    DeviceOption,
     FolderOption,
     ForceOption,
     GainOption,
@@ -32,8 +33,10 @@ def accompany(
     song: Annotated[Path, typer.Argument(help="Any audio file, or a video with sound.")],
     stem: StemOption,
     prompt: PromptOption = "",
-    start: Annotated[float, typer.Option(help="Where in the song to begin, in seconds.")] = 0.0,
-    seconds: Annotated[float | None, typer.Option(help="How much to accompany; to the end by default.")] = None,
+    start: Annotated[float, typer.Option(help="Where in the song to begin, in seconds.", rich_help_panel="Song")] = 0.0,
+    seconds: Annotated[
+        float | None, typer.Option(help="How much to accompany; to the end by default.", rich_help_panel="Song")
+    ] = None,
     variations: VariationsOption = 1,
     seed: SeedOption = 0,
     out: FolderOption = None,
@@ -46,22 +49,32 @@ def accompany(
             help=(
                 "on: give the model the tracked beats too; half, double: at half or twice the tracked tempo. off: the"
                 " sound alone. Or a file of beats, one 'seconds number' a line."
-            )
+            ),
+            rich_help_panel="Song",
         ),
     ] = None,
     meter: Annotated[
-        str | None, typer.Option(help="Metre of the song, like 5/4 or 6/8; by default the one that fits best.")
+        str | None,
+        typer.Option(
+            help="Metre of the song, like 5/4 or 6/8; by default the one that fits best.", rich_help_panel="Song"
+        ),
     ] = None,
     tempo_range: Annotated[
-        str | None, typer.Option(help="Where to look for the song's tempo in beats a minute, like 60-120.")
+        str | None,
+        typer.Option(help="Where to look for the song's tempo in beats a minute, like 60-120.", rich_help_panel="Song"),
     ] = None,
     save_grid: Annotated[
-        Path | None, typer.Option(help="Also write the beats that were used, to mend and give back with --grid.")
+        Path | None,
+        typer.Option(
+            help="Also write the beats that were used, to mend and give back with --grid.", rich_help_panel="Song"
+        ),
     ] = None,
-    stream: Annotated[int, typer.Option(help="Which audio stream of a file with several, from 0.")] = 0,
+    stream: Annotated[
+        int, typer.Option(help="Which audio stream of a file with several, from 0.", rich_help_panel="Song")
+    ] = 0,
     tuning: Annotated[
         str,
-        typer.Option(help="The song's A in Hz, like 442. auto: estimated. off: 440.", rich_help_panel="Music"),
+        typer.Option(help="The song's A in Hz, like 442. auto: estimated. off: 440.", rich_help_panel="Song"),
     ] = "auto",
     rest: Annotated[
         bool,
@@ -76,6 +89,7 @@ def accompany(
     temperature: TemperatureOption = None,
     model: ModelOption = "embedded",
     precision: PrecisionOption = "auto",
+    device: DeviceOption = None,
     adapter: AdapterOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -116,14 +130,17 @@ def accompany(
         sampling=choice,
         rest=rest,
     )
-    results.make(results.Player(model, precision, adapter or []), request, files, force, start, ear, gain)
+    results.make(results.Player(model, precision, adapter or [], device), request, files, force, start, ear, gain)
 
 
 def click(
-    bpm: Annotated[float, typer.Option(help="Tempo in beats a minute, 20 to 400 (in 6/8 it counts dotted quarters).")],
+    bpm: Annotated[
+        float,
+        typer.Option(help="Tempo in beats a minute, 20 to 400; in 6/8 dotted quarters.", rich_help_panel="Metronome"),
+    ],
     stem: StemOption,
-    meter: Annotated[str, typer.Option(help="Metre, like 4/4, 3/4 or 6/8.")] = "4/4",
-    bars: Annotated[int, typer.Option(help="Length in bars.")] = 8,
+    meter: Annotated[str, typer.Option(help="Metre, like 4/4, 3/4 or 6/8.", rich_help_panel="Metronome")] = "4/4",
+    bars: Annotated[int, typer.Option(help="Length in bars.", rich_help_panel="Metronome")] = 8,
     prompt: PromptOption = "",
     variations: VariationsOption = 1,
     seed: SeedOption = 0,
@@ -141,6 +158,7 @@ def click(
     temperature: TemperatureOption = None,
     model: ModelOption = "embedded",
     precision: PrecisionOption = "auto",
+    device: DeviceOption = None,
     adapter: AdapterOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -161,4 +179,4 @@ def click(
     request = Request.metronome(bpm, stem, meter, bars, prompt, variations, seed, rate, sampling=choice)
     ear = playing.choose(out, play, raw, gain, variations)
     files = results.plan(out, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations, force)
-    results.make(results.Player(model, precision, adapter or []), request, files, force, ear=ear, gain_db=gain)
+    results.make(results.Player(model, precision, adapter or [], device), request, files, force, ear=ear, gain_db=gain)

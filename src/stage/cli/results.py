@@ -81,22 +81,24 @@ def read_grid(
 
 @dataclass(frozen=True)
 class Player:
-    """Which model plays: its name or folder, the precision of its weights, and the adapters that it gets."""
+    """Which model plays: its name or folder, the precision of its weights, its adapters, and where it runs (None: on
+    the GPU where there is one)."""
 
     model: str
     precision: str = "auto"
     adapters: Sequence[str] = ()
+    device: str | None = None
 
     def load(self, on_share: Callable[[float], None]) -> Stage:
-        """Load it. on_share: told the share that is read, 0..1."""
+        """Load it. on_share: called with the share that is read, 0..1."""
         from stage.checkpoints.adapters import describe
         from stage.pipeline import Stage
 
         for adapter in self.adapters:
-            describe(adapter)  # what is not there is said before a large model is loaded
-        stage = Stage.from_pretrained(self.model, precision=self.precision, on_share=on_share)
+            describe(adapter)  # before a large model is loaded
+        stage = Stage.from_pretrained(self.model, self.device, precision=self.precision, on_share=on_share)
         for adapter in self.adapters:
-            stage.load_adapter(adapter, replace=True)  # who names one wants to hear it
+            stage.load_adapter(adapter, replace=True)
         return stage
 
 
