@@ -86,7 +86,7 @@ def test_what_is_not_understood_would_fail():
 def world(tmp_path_factory) -> Path:
     """A folder with everything that the pages name, small: songs, data sets, models, adapters, recipes."""
     root = tmp_path_factory.mktemp("world")
-    stage = small_base(stems=("drums", "bass"))
+    stage = small_base(stems=("drums", "bass"), listens=True)
     for place in ("small", "runs/drums/model", "runs/tiny/model", "models/stage-drums", "home/models/musicgen-small"):
         stage.save_pretrained(root / place)
     shutil.copytree(root / "small", root / "home/models/musicgen-small-drums")
@@ -105,9 +105,11 @@ def world(tmp_path_factory) -> Path:
     miniatures.band(root / "my-stems", songs=1, seconds=3.0)
     assert cli.run(["prepare", str(root / "data"), str(root / "songs"), "--held", "0.4"]) == 0
     (root / "recipes").mkdir()
-    for recipe in (ROOT / "recipes").glob("*.yaml"):
-        (root / "recipes" / recipe.name).write_text(RECIPE, encoding="utf-8")
-    (root / "recipes/lora-drums.yaml").write_text(RECIPE + "adapter: {rank: 2, alpha: 2}\n", encoding="utf-8")
+    for name in ("drums", "ablation-no-click", "tiny"):
+        (root / f"recipes/{name}.yaml").write_text(RECIPE, encoding="utf-8")
+    (root / "recipes/lora-drums.yaml").write_text(
+        RECIPE + "learn: {parameters: lora, rank: 2, layers: [qkv]}\n", encoding="utf-8"
+    )
     foreign_files.put_stage_drums(root / "stage-drums.safetensors", root / "t5")
     return root
 
@@ -121,7 +123,7 @@ def typed(args: list[str], world: Path) -> list[str]:
     reads = [word for i, word in enumerate(args) if i and args[i - 1] not in OUTPUTS]
     if path in ("prepare", "convert", "corpus", "adapters merge"):
         places = [word for word in reads if not word.startswith("-")]
-        reads.remove(places[{"prepare": 2, "convert": 2, "corpus": 1, "adapters merge": 4}[path]])
+        reads.remove(places[{"prepare": 1, "convert": 1, "corpus": 0, "adapters merge": 3}[path]])
     for word in reads:
         name = word.removeprefix("./")
         if name.startswith(("song.mp3",)):
