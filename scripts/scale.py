@@ -129,7 +129,7 @@ def table(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="songs that know their beats, e.g. of stage corpus")
+    parser.add_argument("--data", required=True, help="songs with beats, e.g. of stage corpus")
     parser.add_argument("--songs", type=int, default=12)
     parser.add_argument("--tflops", type=float, default=300.0, help="assumed effective speed of one GPU in bf16")
     options = parser.parse_args()

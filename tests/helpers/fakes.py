@@ -13,6 +13,7 @@ from stage.config import DecoderConfig, StageConfig
 from stage.generation.decoding import Sampling
 from stage.models.codec import SlidingDecode
 from stage.models.decoder import Decoder
+from stage.models.precision import compute_dtype, matrices, replace
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.models.text import HashedConfig, HashedText
 from stage.pipeline import Stage
@@ -121,3 +122,12 @@ def song(seconds: float = 3.0, rate: int = 44100, channels: int = 2, bpm: float 
     chord = sum(np.sin(2 * np.pi * hz * time) for hz in (220.0, 277.2, 329.6))
     both = 0.15 * hits + 0.05 * chord
     return np.stack([both * (1 - 0.1 * c) for c in range(channels)]).astype(np.float32)
+
+
+def lower(decoder: Decoder, precision: str) -> Decoder:
+    """Pack the decoder's matrices, in place, as loading does."""
+    if precision != "float32":
+        weights = dict(decoder.named_parameters())
+        for parameter, path in matrices(decoder).items():
+            replace(decoder, path, weights[parameter].detach(), precision, decoder.device)
+    return decoder.to(compute_dtype(precision, decoder.device))

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.fakes import drawn_stage
+from helpers.fakes import drawn_stage, lower
 from stage.generation.decoding import Sampling, advance, begin, generate
 from stage.models import alike
 from stage.models.lora import Voice, new_adapter
-from stage.models.precision import MATRICES, lower
+from stage.models.precision import MATRICES
 from stage.models.processor import pretend
 
 TEXT = torch.randn(3, 32, generator=torch.Generator().manual_seed(3))

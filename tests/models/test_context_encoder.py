@@ -1,4 +1,4 @@
-"""The context encoder: hears past and future of the mix, and nothing else."""
+"""The context encoder: depends on past and future of the mix, and on nothing else."""
 
 import torch
 
@@ -45,7 +45,7 @@ def test_it_sees_both_ways_within_the_mix_alone():
     difference = (made.enter(sequence)[0] - made.enter(changed)[0]).abs().sum(-1)[0]
     inside = sequence.segments[0] == CONFIG.segment(1)
     same_token = (sequence.columns == changed.columns).all(1)[0]
-    assert difference[inside & same_token].max() > 1e-3  # columns before the change heard it
+    assert difference[inside & same_token].max() > 1e-3  # columns before the change depend on it
     grid, played = sequence.segments[0] == CONFIG.segment(0), (sequence.segments[0] == 0) & same_token
     assert difference[grid].max() == 0
     # so did the target, where it stands at the positions of the mix
@@ -74,7 +74,7 @@ def test_a_fresh_one_adds_nothing():
     )
 
 
-def test_a_batch_hears_what_each_row_hears_alone():
+def test_rows_of_a_batch_do_not_depend_on_each_other():
     made = decoder()
     rows = [
         row(CONFIG, [None, codes(frames, frames)], 1, codes(12, 5), drop_context=frames == 9) for frames in (20, 9, 13)
@@ -84,7 +84,7 @@ def test_a_batch_hears_what_each_row_hears_alone():
         assert torch.allclose(together[i, :, -12:], made.logits(made(alone))[0, :, -12:], atol=1e-4)
 
 
-def test_generation_hears_the_same_as_training():
+def test_generation_encodes_the_context_as_training_does():
     made, contexts = decoder(), [None, codes(20, 1)]
     made_codes = generate(made, stem=1, contexts=contexts, frames=24, sampling=Sampling(guidance=1.0, temperature=0))[0]
     sequence = training_row(CONFIG, [row(CONFIG, contexts, 1, made_codes)])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.fakes import lower
 from stage.checkpoints.paths import SHIPPED
 from stage.config import DecoderConfig
 from stage.errors import StageError
@@ -24,7 +25,7 @@ from stage.models.lora import (
     merge,
     new_adapter,
 )
-from stage.models.precision import MATRICES, Float16Linear, lower
+from stage.models.precision import MATRICES, Float16Linear
 from stage.models.processor import pretend
 from stage.prefix import deinterleave, loss, row, training_row
 
@@ -112,7 +113,7 @@ def test_what_an_adapter_learnt_changes_its_own_stem_only(kind):
 
 
 @pytest.mark.parametrize("part", ["separator", "segment", *MATRICES])
-def test_every_part_of_an_adapter_is_heard(part):
+def test_every_part_of_an_adapter_changes_the_logits(part):
     base = make("embedded")
     adapter = new_adapter(base, "guitar", layers=MATRICES, rank=4)
     first = begin(Voice(base, adapter), stem=0, contexts=contexts(base), text=TEXT, frames=9, seeds=(0,)).logits
@@ -202,7 +203,7 @@ def test_an_adapter_works_over_packed_weights(kind, precision):
     assert not torch.equal(low, bare)
     assert (low - exact).abs().mean() < 0.5 * (
         exact - exact_bare
-    ).abs().mean()  # the adapter is heard through the rounding
+    ).abs().mean()  # the adapter's change is larger than the rounding's
     assert torch.equal(play(base, text=text), before)
     if isinstance(linear, Float16Linear):  # nothing is lost by unpacking it
         assert (begin(merge(base, adapter), text=text, **given).logits - low).abs().max() < 1e-3
@@ -322,8 +323,8 @@ def test_the_docs_tell_the_size(changed, layers):
     """In float32, rank 16."""
     lines = (Path(__file__).parents[2] / "docs/adapters.md").read_text(encoding="utf-8").splitlines()
     header, row = (next(line for line in lines if line.startswith(f"| {word}")) for word in ("changed", changed))
-    for base, told in zip(header.split("|")[2:-1], row.split("|")[2:-1], strict=True):
+    for base, stated in zip(header.split("|")[2:-1], row.split("|")[2:-1], strict=True):
         with torch.device("meta"):
             adapter = Adapter(AdapterConfig("a", "drums", shape=SIZES[base.strip()], layers=layers))
         megabytes = 4 * sum(p.numel() for p in adapter.parameters()) / 1e6
-        assert told.strip().split()[0] == (f"{megabytes:.1f}" if megabytes < 10 else f"{megabytes:.0f}"), base
+        assert stated.strip().split()[0] == (f"{megabytes:.1f}" if megabytes < 10 else f"{megabytes:.0f}"), base

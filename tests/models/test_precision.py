@@ -1,4 +1,4 @@
-"""Packed weights, caches that variations share, steps over fixed memory, and memory that is told before loading."""
+"""Packed weights, caches that variations share, steps over fixed memory, and memory that is checked before loading."""
 
 import gc
 import warnings
@@ -7,7 +7,7 @@ import weakref
 import pytest
 import torch
 
-from helpers.fakes import drawn_stage
+from helpers.fakes import drawn_stage, lower
 from stage import Stage
 from stage.checkpoints import memory
 from stage.errors import StageError
@@ -15,7 +15,7 @@ from stage.generation.decoding import Sampling, advance, begin, generate
 from stage.models import fast_step as graph
 from stage.models import precision
 from stage.models.lora import Voice, new_adapter
-from stage.models.precision import Int4Linear, Int8Linear, Int8RowsLinear, choose, lower, quantize_int4, quantize_int8
+from stage.models.precision import Int4Linear, Int8Linear, Int8RowsLinear, choose, quantize_int4, quantize_int8
 from stage.models.processor import pretend, processor
 
 WEIGHT = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
@@ -180,7 +180,7 @@ def test_a_trace_serves_other_lengths_and_no_other_shape(soon):
         assert torch.equal(fast, plain) and len(traces) == count
 
 
-def test_a_trace_hears_weights_that_change_in_place(soon):
+def test_a_trace_takes_weights_that_change_in_place(soon):
     """As between two listening examples of a training."""
     decoder = drawn_stage().decoder
     before, *_ = both_ways(decoder, soon)
@@ -219,7 +219,7 @@ def test_a_trace_keeps_neither_decoder_nor_caches(soon):
     assert all(ref() is None for ref in kept)
 
 
-def test_what_cannot_be_traced_is_told_once_and_plays(soon):
+def test_what_cannot_be_traced_warns_once_and_plays(soon):
     def broken(*arguments, **options):
         raise RuntimeError("gone\nfor good")
 
@@ -264,7 +264,7 @@ def test_small_models_take_float16_where_nothing_is_lost_by_it():
             assert type(precision.pack(WEIGHT, "bf16")) is want
 
 
-def test_too_little_memory_is_told_with_what_would_fit(tmp_path, monkeypatch):
+def test_too_little_memory_is_refused_with_what_would_fit(tmp_path, monkeypatch):
     drawn_stage().save_pretrained(tmp_path / "small")
     shape = drawn_stage().decoder.config
     need = {p: memory.needed(tmp_path / "small", shape, p) for p in ("float32", "int8")}

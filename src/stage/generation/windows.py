@@ -78,7 +78,7 @@ def stream(
         beginning where the stem begins, or None.
     text: [L, D] or None. frames: length to make. size: the model's window in frames.
     prompt: int64 [K, P], codes that the stem begins with (shorter than a window).
-    on_progress: told the share that is done, 0..1; returning False stops (`stage.generation.decoding.Stopped`).
+    on_progress: called with the share that is done, 0..1; returning False stops (`stage.generation.decoding.Stopped`).
     pieces: at least how many frames to gather for each part, whole windows where it ends. A window's end ends a part.
 
     All parts together are `frames` long. A variation does not depend on the others. Nothing runs before the first
@@ -124,9 +124,7 @@ def _gather(
     are done."""
     out = window.start + window.known
     need = next(wanted, window.end)
-    if (
-        need >= window.end - out
-    ):  # nobody waits for the parts: one after the other, so that only one has its caches in memory
+    if need >= window.end - out:  # no part is wanted before the end: one variation after the other saves memory
         parts, many = [], len(makers)
         while makers:
             for state in makers[0]:

@@ -21,7 +21,7 @@ class Codec(Protocol):
     codebook_size: int  # codes are 0 .. codebook_size - 1
     margin: int  # frames of context on either side that an exact frame needs
     look_ahead: int  # frames after a frame that must be known before it can be decoded
-    recurrent: bool  # the decoder remembers everything before a frame, so that no margin is exact
+    recurrent: bool  # a decoded frame depends on all frames before it, so that no margin is exact
 
     def encode(self, audio: Tensor) -> Tensor:
         """audio: [B, N] float32, -1..1 -> codes: [B, K, ceil(N / hop)] int64."""
@@ -35,14 +35,14 @@ class Codec(Protocol):
         ...
 
     def stream(self) -> DecodeStream:
-        """A decoding under way that is fed with the codes of one sound as they come."""
+        """A decoder's state for one sound, whose codes are pushed as they come."""
         ...
 
 
 class DecodeStream(Protocol):
     """Codes in, sound out as early as it is certain; all parts together are what ``decode`` makes of all codes.
 
-    What has been pushed but not come back yet is the codec's look-ahead. The state is the object's own: drop it to
+    What has been pushed and is not returned yet is the codec's look-ahead. The state is the object's own: drop it to
     stop.
     """
 
@@ -52,7 +52,7 @@ class DecodeStream(Protocol):
         ...
 
     def finish(self) -> Tensor:
-        """The sound ends with what was pushed -> audio [B, m * hop] float32, the frames that were waited for."""
+        """The sound ends with what was pushed -> audio [B, m * hop] float32, the frames of its look-ahead."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The context encoder: what a mix means at each of its moments, heard with its past and its future.
+"""The context encoder: features of a mix at each of its moments, from what is before and behind it.
 
 The decoder's own attention runs forward only, and a small one learns hardly any beat from a mix's tokens. These dilated
 convolutions see the whole context (as trackers of beats do: Davies, Böck, EUSIPCO 2019). What they found is added,
@@ -34,14 +34,14 @@ class ContextEncoder(nn.Module):
         for last in (self.leave.weight, self.leave.bias, self.beside.weight):
             nn.init.zeros_(last)
 
-    def forward(self, x: Tensor, heard: Tensor, positions: Tensor, moments: int) -> tuple[Tensor, Tensor]:
-        """Listen to the context's columns x [B, S, D].
+    def forward(self, x: Tensor, mask: Tensor, positions: Tensor, moments: int) -> tuple[Tensor, Tensor]:
+        """Encode the context's columns x [B, S, D].
 
-        heard: [B, S] bool, the columns that are there, the others count as silence. positions: [B, S] int64, below
+        mask: [B, S] bool, the context's columns; the others count as silence. positions: [B, S] int64, below
         ``moments``.
         Returns what to add to x, and what to add to the target's columns by their positions, [B, moments, D].
         """
-        there = heard[..., None].to(x.dtype)
+        there = mask[..., None].to(x.dtype)
         y = self.enter(self.enter_norm(x)) * there
         for norm, convolution, mixer in zip(self.norms, self.convolutions, self.mixers):
             near = convolution((norm(y) * there).transpose(1, 2)).transpose(1, 2)

@@ -203,21 +203,21 @@ class Decoder(nn.Module):
         return x
 
     def enter(self, sequence: Row) -> tuple[Tensor, Tensor | None]:
-        """Embedded columns [B, S, D] of whole rows, with what the context encoder found.
+        """Embedded columns [B, S, D] of whole rows, with the context encoder's output added.
 
-        Also returns what it adds to a column of the target at each position, [B, P, D], or None where there is nothing
-        to hear.
+        Also returns what it adds to a column of the target at each position, [B, P, D], or None where there is no
+        context.
         """
         x = self.embed_columns(sequence.columns, sequence.positions, sequence.segments)
         if not self.config.context_layers:
             return x, None
-        heard = sequence.attend & (sequence.segments == self.config.segment(len(self.config.contexts) - 1))
-        columns = heard.any(0).nonzero()
+        inside = sequence.attend & (sequence.segments == self.config.segment(len(self.config.contexts) - 1))
+        columns = inside.any(0).nonzero()
         if not len(columns):
             return x, None
         mix = slice(int(columns[0]), int(columns[-1]) + 1)
         found, moment = self.context(
-            x[:, mix], heard[:, mix], sequence.positions[:, mix], int(sequence.positions.max()) + 1
+            x[:, mix], inside[:, mix], sequence.positions[:, mix], int(sequence.positions.max()) + 1
         )
         target = sequence.attend & (sequence.segments < len(self.config.stems))
         same = moment.gather(1, sequence.positions[..., None].expand_as(x)) * target[..., None]
@@ -257,7 +257,7 @@ class Decoder(nn.Module):
         if not bool(sequence.attend.all()):
             length = x.shape[1]
             causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
-            # a masked column looks at itself, so that its softmax stays finite; nobody looks at it
+            # a masked column attends to itself, so that its softmax stays finite; no other column attends to it
             own = torch.eye(length, dtype=torch.bool, device=x.device)
             mask = ((causal & sequence.attend[:, None]) | own)[:, None]
         over = None if text_mask is None else text_mask[:, None, None]
@@ -301,7 +301,7 @@ class Decoder(nn.Module):
         for i, layer in enumerate(self.layers):
             q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
             cache.own[i, 0], cache.own[i, 1] = k[0], v[0]
-            if i + 1 == len(self.layers):  # only its keys and values are asked for at the other columns
+            if i + 1 == len(self.layers):  # of the other columns only keys and values are needed
                 x, q = x[:, -1:], q[:, :, -1:]
             y = F.scaled_dot_product_attention(q, k, v, is_causal=q.shape[2] > 1)
             x = x + layer.self_out(y.transpose(1, 2).flatten(2))

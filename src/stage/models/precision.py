@@ -30,7 +30,7 @@ PRECISIONS = ("auto", "float32", "float16", "bf16", "int8", "int4")
 BYTES = {"float32": 4.0, "float16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / 32}
 """Bytes that a weight takes, scales included."""
 SMALL = 100_000_000
-"""Decoders with fewer parameters are not rounded by default: their steps hardly wait for the memory."""
+"""Decoders with fewer parameters are not rounded by default: reading their weights is a small part of a step."""
 GROUP = 32
 """Inputs that share an int4 scale."""
 MANY = 16
@@ -123,9 +123,7 @@ class Bf16Linear(LowLinear):
         self.register_buffer("weight", weight.to(torch.bfloat16), persistent=False)
 
     def rows(self, x: Tensor) -> Tensor:
-        if (
-            len(x) > MANY
-        ):  # without bf16 instructions float32 products are quicker once the weights are not what they wait for
+        if len(x) > MANY:  # without bf16 instructions float32 products are quicker where rows are many
             return F.linear(x.float(), self.weight.float())
         return F.linear(x.to(torch.bfloat16), self.weight)
 
@@ -254,21 +252,11 @@ def matrices(decoder: Decoder) -> dict[str, str]:
 def replace(decoder: Decoder, path: str, weight: Tensor, precision: str, device: torch.device | str = "cpu") -> None:
     """Put a packed matrix in the place of a module of the decoder. The head's [K, V, D] becomes one of [K * V, D]."""
     if path == "predict":
-        # of all matrices the one whose rounding is heard at once, and a fiftieth of the weights
+        # the matrix whose rounding is the most audible, and a fiftieth of the weights
         weight, precision = weight.flatten(0, 1), "int8" if precision == "int4" else precision
         decoder.head = None
     parent, _, name = path.rpartition(".")
     setattr(decoder.get_submodule(parent), name, pack(weight, precision, device))
-
-
-def lower(decoder: Decoder, precision: str) -> Decoder:
-    """Pack the decoder's matrices, in place. They can no longer be trained, and from fewer than 16 bits not be
-    saved."""
-    if precision != "float32":
-        weights = dict(decoder.named_parameters())
-        for parameter, path in matrices(decoder).items():
-            replace(decoder, path, weights[parameter].detach(), precision, decoder.device)
-    return decoder.to(compute_dtype(precision, decoder.device))
 
 
 def plain_weights(decoder: Decoder) -> dict[str, Tensor]:

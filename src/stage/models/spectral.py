@@ -6,7 +6,7 @@ Flandrin 1995). A residual quantiser (EnCodec, arXiv 2210.13438, section 3.2) ma
 so that the language model need not predict them. The decoder does without: it predicts loudnesses only, of one
 oscillator for each key, whose phase never starts anew, and of shaped noise (spectral
 modelling, Serra and Smith 1990; as a differentiable decoder, DDSP, arXiv 2001.04643). The keys also have a
-straight way through the latent, so that pitch is there from the first step of training.
+linear path through the latent, so that pitch is there from the first step of training.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class SpectralCodec(nn.Module):
         self.enter = nn.Linear(features, c.width)
         self.encoder = nn.Sequential(*(Block(c.width, c.expansion, scale) for _ in range(c.encoder_blocks)))
         self.to_latent = nn.Linear(c.width, c.latent)
-        # the straight way of the keys: in, and out again
+        # the keys' linear path through the latent: in, and out again
         self.keys_in, self.keys_out = nn.Linear(c.keys, c.latent, bias=False), nn.Linear(c.latent, c.keys, bias=False)
         nn.init.orthogonal_(self.keys_in.weight)
         self.quantizer = Quantizer(c.codebooks, c.codebook_size, c.latent)
@@ -157,7 +157,7 @@ class SpectralCodec(nn.Module):
             self.keys_out.weight.copy_(4 * self.keys_in.weight.T)
             self.head.weight.mul_(0.3)
             self.head.bias.fill_(-4.7)
-            for part in (self.head.weight, self.head.bias):  # tones are the straight way's alone at first
+            for part in (self.head.weight, self.head.bias):  # at first tones come by the linear path alone
                 part.unflatten(0, (self.per_frame, -1))[:, : c.keys] = 0
         for name, length in (("short", c.short_window), ("long", c.long_window)):
             self.register_buffer(f"{name}_hann", torch.hann_window(length), persistent=False)

@@ -41,8 +41,8 @@ class HashedConfig:
 class HashedText(nn.Module):
     """One vector for each word: the mean of the embeddings of its hashed word and character n-grams.
 
-    Works offline and on any prompt: a word that training never saw shares its n-grams with words
-    that it did (fastText, arXiv 1607.04606). Trained together with the decoder.
+    Works offline and on any prompt: a word that is not in the training data shares its n-grams with words
+    that are (fastText, arXiv 1607.04606). Trained together with the decoder.
     """
 
     def __init__(self, config: HashedConfig = HashedConfig()):
