@@ -131,16 +131,7 @@ class Examples:
             phases.append(phase[place])
             chords.append(chord[place])
             prompts.append(self._prompt(example, generator))
-        whole = laid[0]
-        if rows > 1:
-            parts = (
-                torch.cat([getattr(r, name) for r in laid]) for name in ("columns", "attend", "positions", "segments")
-            )
-            whole = Row(*parts, laid[0].first, laid[0].frames)
-        sequence = trim(whole)
-        sequence = sequence.cut(0, sequence.columns.shape[-1] - self.config.codebooks + 1)
-        skipped = whole.first - sequence.first
-        kept = slice(skipped, skipped + sequence.columns.shape[-1])
+        sequence, kept = self._joined(laid)
         for columns in sequence.columns:
             if draw() < hide:
                 share, place = 0.2 + 0.6 * draw(), draw()
@@ -155,6 +146,19 @@ class Examples:
             torch.stack(chords)[:, kept],
             torch.tensor(density),
         )
+
+    def _joined(self, laid: list[Row]) -> tuple[Row, slice]:
+        """Rows of one layout as one, without the columns that count for nothing; and which columns were kept."""
+        whole = laid[0]
+        if len(laid) > 1:
+            parts = (
+                torch.cat([getattr(r, name) for r in laid]) for name in ("columns", "attend", "positions", "segments")
+            )
+            whole = Row(*parts, laid[0].first, laid[0].frames)
+        sequence = trim(whole)
+        sequence = sequence.cut(0, sequence.columns.shape[-1] - self.config.codebooks + 1)
+        skipped = whole.first - sequence.first
+        return sequence, slice(skipped, skipped + sequence.columns.shape[-1])
 
     def _contexts(self, example: dict, wanted: tuple[bool, bool], crop: int) -> list[Tensor | None]:
         """Codes [K, crop] of each kind of context that the decoder takes."""
