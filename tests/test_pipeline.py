@@ -126,6 +126,8 @@ def test_a_metronome_of_a_compound_metre_clicks_its_eighths(monkeypatch):
     made = stage.click(60, "drums", meter="6/8", bars=2)
     clicks = click_track(BeatGrid.regular(60, 2, 4.0, division=3), 4.0)
     assert len(made.grid) == 4 and made.grid.division == 3
+    fast = stage.click(130, "drums", meter="12/8", bars=2)
+    assert [any("simple time" in note for note in one.notes) for one in (made, fast)] == [False, True]
     assert torch.equal(listener.calls[0]["contexts"][0], stage.codec.encode(torch.from_numpy(clicks)[None])[0])
 
 

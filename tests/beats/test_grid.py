@@ -130,6 +130,13 @@ def test_a_divided_beat_is_clicked_softly_between_the_beats():
     assert (click_track(grid, 4.0, rate)[:9600] == plain[:9600]).all()
 
 
+def test_fast_beats_are_not_divided():
+    slow, fast = (BeatGrid.regular(bpm, 2, 4.0, division=3) for bpm in (80, 82))
+    assert not slow.too_fast_to_divide and fast.too_fast_to_divide
+    assert (click_track(fast, 4.0) == click_track(BeatGrid.regular(82, 2, 4.0), 4.0)).all()
+    assert not BeatGrid.regular(300, 4, 4.0).too_fast_to_divide and not BeatGrid.empty().too_fast_to_divide
+
+
 def test_the_division_stays_with_the_grid(tmp_path):
     grid = BeatGrid.regular(60, 2, 10, division=3)
     grid.save(tmp_path / "beats.txt")

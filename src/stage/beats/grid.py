@@ -24,6 +24,9 @@ TEMPO_RANGE = (20.0, 400.0)
 
 CLICK_HZ = 1000.0
 CLICK_SECONDS = 0.1
+SHORTEST_PART = 0.249
+"""Seconds between clicks below which beats are not divided (80 beats a minute in 6/8): the embedded model loses the
+beat in clicks that follow each other faster."""
 SOFT = 0.5
 """Level of the clicks between the beats, against those on them. Without them the embedded model's drums for 6/8, 9/8
 and 12/8 (50 to 90 BPM, 6 seeds each) have onsets on the thirds of a beat of 0.4 to 1.0 times the mean strength; with
@@ -106,6 +109,11 @@ class BeatGrid:
         gaps = np.diff(self.times)
         index = np.concatenate([[0], np.cumsum(np.maximum(1, np.round(gaps / np.median(gaps))))])
         return float(60.0 / np.polyfit(index, self.times, 1)[0])
+
+    @property
+    def too_fast_to_divide(self) -> bool:
+        """Whether beats are to be divided and none is slow enough for it (`SHORTEST_PART`)."""
+        return self.division > 1 and len(self) > 1 and not len(_between(self))
 
     def crop(self, start: float, end: float) -> BeatGrid:
         """The beats in [start, end), their times relative to `start`."""
@@ -220,12 +228,15 @@ def click_track(grid: BeatGrid, seconds: float, rate: int = 32000, accents: bool
 
 
 def _between(grid: BeatGrid) -> np.ndarray:
-    """float64 [m], the times at which the grid divides its beats; the last one as long as the one before it."""
+    """float64 [m], the times at which beats that are slow enough are divided; the last beat is as long as its
+    neighbour."""
     if grid.division < 2 or len(grid) < 2:
         return np.zeros(0)
     gaps = np.diff(grid.times)
+    gaps = np.append(gaps, gaps[-1])
+    slow = gaps / grid.division >= SHORTEST_PART
     parts = np.arange(1, grid.division) / grid.division
-    return (grid.times[:, None] + np.append(gaps, gaps[-1])[:, None] * parts).ravel()
+    return (grid.times[slow, None] + gaps[slow, None] * parts).ravel()
 
 
 def beats_per_bar(meter: str) -> int:

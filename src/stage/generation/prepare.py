@@ -54,7 +54,8 @@ def prepare(request: Request, kinds: Sequence[str], rate: int) -> Prepared:
     seconds = source.audio.shape[1] / source.rate
     if isinstance(source, Metronome):
         kind = "grid" if "grid" in kinds else "mix"
-        return Prepared({kind: click_track(source.grid, seconds, rate)}, seconds, rate, source.grid)
+        clicks = {kind: click_track(source.grid, seconds, rate)}
+        return Prepared(clicks, seconds, rate, source.grid, notes=_division(source))
     grid, notes = _beats(request.grid, source.audio, source.rate)
     cents, tuned = _tuning(request.tuning, source)
     ratio = 2 ** (cents / 1200)
@@ -84,6 +85,14 @@ def _beats(grid: Grid, song: np.ndarray, rate: int) -> tuple[BeatGrid | None, tu
         grid = Tracking(octave=None if grid == "on" else grid)
     found = find(song, rate, grid)
     return found.grid, found.notes
+
+
+def _division(source: Metronome) -> tuple[str, ...]:
+    """What there is to say about the parts of a metronome's beats."""
+    if not source.grid.too_fast_to_divide:
+        return ()
+    eighths = f"the eighths of {source.meter} at {source.bpm:g} BPM"
+    return (f"{eighths} are too fast to be clicked: the stem may be in simple time",)
 
 
 def _tuning(cents: float | None, source: Recording) -> tuple[float, tuple[str, ...]]:
