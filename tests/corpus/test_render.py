@@ -125,7 +125,7 @@ def test_reading_what_is_not_there(tmp_path):
         read.songs(tmp_path, "train")
     (tmp_path / "song.json").write_text("{")
     with pytest.raises(StageError, match="not a song"):
-        read.CorpusSong(tmp_path).meta
+        read.CorpusSong(tmp_path).meta  # noqa: B018
 
 
 def test_effects_keep_length_and_level():

@@ -80,7 +80,7 @@ def run(args: list[str] | None = None) -> int:
             return 2
         where = getattr(error, "ctx", None)
         return _complain(f"{error.format_message()} (see: {where.command_path if where else 'stage'} --help)")
-    except ReaderGone:
+    except (ReaderGone, SystemExit):  # click and rich leave by the latter where standard output is closed
         return NO_READER
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED

@@ -97,7 +97,7 @@ def _render_stems(
 
 
 def _chords(song: Song, seconds: float) -> list[dict]:
-    """The harmony in seconds; a chord during which no pitched stem sounds is no chord."""
+    """The harmony in seconds; where no pitched stem sounds there is none (N)."""
     spans = [(n.beat, n.beat + n.length) for s, notes in song.notes.items() if s != "drums" for n in notes]
     starts, ends = np.array([s for s, _ in spans] or [0.0]), np.array([e for _, e in spans] or [0.0])
     rows = []

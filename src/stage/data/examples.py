@@ -32,16 +32,13 @@ class Example:
 class CutOptions:
     """How examples are cut; the defaults are the paper's.
 
-    stems: target stems, drawn evenly. seconds: length of the target. crop: the context is a uniform length within, in
-    seconds; it is as long as
-    the target in a share of `whole_context`. click: share of clicks among the contexts, where the song's beats are
-    known; `click_pairs` off
-    leaves them out (the ablation). context_dropout, text_dropout, word_dropout: chances. speed: range of the factor,
-    with chance
-    `speed_probability`; pitch: range in whole semitones, with `pitch_probability`; both change target and context
-    alike. silence: a stem sounds where its
-    peak is above. leave_out: roles that are never in a mix (the paper: vocals and other). tags: genres and moods named
-    in a text, at most.
+    stems: target stems, drawn evenly. seconds: length of the target. crop: range of the context's length in seconds,
+    uniform; it is as long as the target in a share of `whole_context`. click: share of clicks among the contexts, where
+    the song's beats are known; `click_pairs` off leaves them out (the ablation). context_dropout, text_dropout,
+    word_dropout: chances. speed: range of the factor, with chance `speed_probability`; pitch: range in whole semitones,
+    with `pitch_probability`; both change target and context alike. silence: a stem sounds where its peak is above.
+    leave_out: roles that are never in a mix (the paper: vocals and other). tags: genres and moods named in a text, at
+    most.
     """
 
     stems: tuple[str, ...] = ("drums",)
@@ -105,14 +102,14 @@ class Cutter:
         if not self.stems:
             there = ", ".join(sorted({role for song in songs for role in song.stems})) or "none"
             raise StageError(
-                f"no song has {' or '.join(options.stems)} and another stem to hear; stems there are: {there}"
+                f"no song has {' or '.join(options.stems)} and another stem for the context; there are: {there}"
             )
         if (
             options.click_pairs
             and options.click == 1.0
             and all(song.beats is None for group in self.songs.values() for song in group)
         ):
-            raise StageError("the examples want clicks alone, and no song's beats are known: stage prepare finds them")
+            raise StageError("the examples are all of clicks, and no song has beats: stage prepare finds them")
 
     def __call__(self, number: int) -> Example:
         """Example `number` >= 0. Raises StageError where a file cannot be read, or where no sounding place was
@@ -164,7 +161,7 @@ class Cutter:
         )
 
     def _sounds(self, song: Song, role: str, start: int, count: int) -> bool:
-        if song.sounding is not None and role in song.sounding:  # prepared songs know without being read
+        if song.sounding is not None and role in song.sounding:  # a prepared song has a map of it
             return bool(song.peak(role, start, count) > self.options.silence)
         return bool(np.abs(song.read(role, start, count)).max(initial=0.0) > self.options.silence)
 

@@ -61,7 +61,7 @@ def open_songs(
     path: a folder, or the URL of a prepared set. kind: one of `KINDS`; "auto" finds out. What cannot be used is
     appended to `problems`, and the rest goes on. Only headers
     and metadata are read: damage further in shows when a crop is read. Raises StageError where there is no such folder,
-    where it holds nothing that is known, and where nothing of it can be used.
+    where it holds no data set of a known form, and where nothing of it can be used.
     """
     problems = [] if problems is None else problems
     path = location(path)
@@ -96,7 +96,7 @@ def recognise(path: str | Path, kind: str = "auto") -> tuple[str, Sequence[Place
     """(kind, the places of its songs; none for a prepared set, which a URL always is). Raises StageError as
     `open_songs`."""
     if kind != "auto" and kind not in KINDS:
-        raise StageError(f'there is no kind of data set "{kind}": choose auto, {", ".join(KINDS)}')
+        raise StageError(f'"{kind}" is not a kind of data set: choose auto, {", ".join(KINDS)}')
     path = location(path)
     if isinstance(path, str):  # an object store holds what was prepared and copied there
         if kind not in ("auto", PREPARED):
@@ -115,7 +115,7 @@ def recognise(path: str | Path, kind: str = "auto") -> tuple[str, Sequence[Place
     except OSError as error:
         raise StageError(f"cannot look into {path}: {error.strerror or error}") from None
     shown = ", ".join(there[:6]) + (f" and {len(there) - 6} more" if len(there) > 6 else "") if there else "nothing"
-    raise StageError(f"{path} holds no data set that is known. Looked for: {'; '.join(wanted)}. Found: {shown}")
+    raise StageError(f"{path} holds no data set of a known form. Looked for: {'; '.join(wanted)}. Found: {shown}")
 
 
 def _read_all(reader: Reader, found: Sequence[Place], problems: list[Problem]) -> list[Song]:

@@ -2,7 +2,7 @@
 
 OUT/index.json       {"format", "rate", "settings", "shards": [{name, sha256, bytes, songs: [{id, offset, size, stems:
 {role: [offset, size]}}]}]}
-OUT/shard-00000.tar  KEY.json (all that is known of a song) and KEY.ROLE.flac (a mono stem of 16 bits) for each song,
+OUT/shard-00000.tar  KEY.json (the song's description) and KEY.ROLE.flac (a mono stem of 16 bits) for each song,
 side by side
 """
 
@@ -106,8 +106,8 @@ def checksum(path: Path) -> str:
 
 
 def stream(url: str) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
-    """Songs one after the other, without seeking: (what is known, role -> float32 [N]). url: a shard, local or in an
-    object store."""
+    """Songs one after the other, without seeking: (the song's description, role -> float32 [N]). url: a shard, local or
+    in an object store."""
     import io
     import tarfile
 

@@ -1,6 +1,6 @@
 """What each data set calls its stems, and what they are called here: every table of names in one place.
 
-A role of None is left out: it is no instrument. Roles are plain words; a folder of stems may add its own
+A role of None is left out: it is not an instrument. Roles are plain words; a folder of stems may add its own
 (`stems.yaml`).
 """
 
@@ -26,8 +26,8 @@ MOISES: dict[str, str | None] = {
 their own."""
 
 MOISES_TRACKS: dict[str, str | None] = {"click track": None, "metronome": None}
-"""Track types that count for more than the stem they stand in: a metronome would tell the model the beat, and is not
-music."""
+"""Track types that count for more than the stem they stand in: a metronome would give the beat away to the model,
+and is not music."""
 
 MUSDB: dict[str, str | None] = {"mixture": None, "drums": "drums", "bass": "bass", "other": "other", "vocals": "vocals"}
 """MUSDB18's sources, in the order of the streams of its MP4 files."""
@@ -218,7 +218,7 @@ def _pattern(words: str) -> re.Pattern:
 
 
 class Names:
-    """Which role a file name tells: the user's patterns first, then `FOLDER`.
+    """Which role a file name stands for: the user's patterns first, then `FOLDER`.
 
     extra: role (or None for what is to be left out) -> patterns.
     """
@@ -240,13 +240,13 @@ class Names:
                 for hit in pattern.finditer(text)
                 if not whole or hit[0] == text
             ]
-            # What is no instrument counts only where no instrument is named: a "drum mix" is drums.
+            # A mix or a click counts only where no instrument is named: a "drum mix" is drums.
             if found:
                 return True, max([hit for hit in found if hit[2]] or found, key=lambda hit: hit[:2])[2]
         return False, None
 
     def roles(self, names: Sequence[str]) -> list[tuple[bool, str | None]]:
-        """`role` of each file of one song. What all names begin with is the song's title, where the rest tells the
+        """`role` of each file of one song. What all names begin with is the song's title, where the rest names the
         stems: "Guitar Town - Bass"."""
         whole, words = [self.role(name) for name in names], [plain(name).split() for name in names]
         title = next((at for at, same in enumerate(zip(*words)) if len(set(same)) > 1), 0)

@@ -31,7 +31,7 @@ MAP_SECONDS = 0.1
 @dataclass(frozen=True)
 class Problem:
     """What was left out, and why: a whole song, or one of its stems. `reason` is one of few, to be counted; `detail` is
-    for a person."""
+    for reading."""
 
     song: str
     reason: str
@@ -139,12 +139,10 @@ class Song:
     """A song. Whoever holds one needs no data set: everything is read through it.
 
     rate: Hz; samples: length at that rate, of the longest track. stems: role ("drums", "bass", "guitar", "keys",
-    "vocals",
-    "other", ...) -> its tracks. beats: float64 [n, 2], seconds and the place in the bar (1 = downbeat); None where
-    unknown.
-    key: like "C# minor". split: the data set's own, None where it has none. chords: [{start, end, root (0..11 or None),
-    pitch_classes, name}], seconds; None where unknown. loudness: role -> LUFS. sounding: role -> float32 [m], the
-    peak in each 0.1 s. The last two are known of prepared songs only.
+    "vocals", "other", ...) -> its tracks. beats: float64 [n, 2], seconds and the place in the bar (1 = downbeat); None
+    where unknown. key: like "C# minor". split: the data set's own, None where it has none. chords: [{start, end, root
+    (0..11 or None), pitch_classes, name}], seconds; None where unknown. loudness: role -> LUFS. sounding: role ->
+    float32 [m], the peak in each 0.1 s. Only prepared songs have the last two.
     """
 
     id: str
@@ -212,7 +210,7 @@ def _channel(track: Track) -> int | None:
 
 
 def probe(path: str, stream: int = 0, **about: Any) -> Track:
-    """The Track of an audio file, or of one of its streams. Raises StageError that says what is wrong with the file.
+    """The Track of an audio file, or of one of its streams. Raises StageError with what is wrong with the file.
 
     Where the header does not hold the length, the end of the file is decoded; of a bare stream of frames, all of it.
     """

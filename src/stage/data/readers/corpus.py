@@ -21,7 +21,7 @@ def places(root: Path) -> list[Place]:
 
 
 def read(place: Place, problems: list[Problem]) -> Song | None:
-    """The song of a folder, with all that is known of it: beats, chords, key, tempo, genre, moods, captions."""
+    """The song of a folder, with its beats, chords, key, tempo, genre, moods, captions."""
     song, name = CorpusSong(place.folder), place.folder.name
     try:
         meta = song.meta

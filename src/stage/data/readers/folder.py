@@ -1,9 +1,9 @@
-"""Any folder of stems: `song/drums.wav`, `artist/song/01 Bass DI.flac`, `song/drums/kick.wav`, with what the user says
-beside them.
+"""Any folder of stems: `song/drums.wav`, `artist/song/01 Bass DI.flac`, `song/drums/kick.wav`, with what the user
+writes beside them.
 
 `stems.yaml` (or `.json`) in the folder that is opened names more stems: role -> patterns; `ignore` for what is to be
 left out.
-`song.yaml` in a song's folder tells artist, title, tempo, key, genres, moods and split; `beats.txt` its beats, "seconds
+`song.yaml` in a song's folder gives artist, title, tempo, key, genres, moods and split; `beats.txt` its beats, "seconds
 number" a line.
 """
 
@@ -49,8 +49,8 @@ class FolderPlace(Place):
     """A song's folder, or one with files beside songs.
 
     parts: where it lies below the root, without the split. files: its audio files with their roles: "" where the name
-    is not known, None where it is to be left out. notes: what lies there and is not read; without `files` that is all
-    that is wanted of this place.
+    is not known, None where it is to be left out. notes: what lies there and is not read; without `files` they are all
+    there is to this place.
     """
 
     parts: tuple[str, ...]
@@ -233,7 +233,7 @@ def read(place: FolderPlace, problems: list[Problem]) -> Song | None:
             hint = f'no stem is known for the name "{path.name}": add it to {NAMES[0]}'
             problems.append(Problem(name, "stem name unknown", hint, path.stem))
     about = _facts(place.folder, name, problems)
-    artist, title = _told(place.parts)
+    artist, title = _artist_and_title(place.parts)
     about = {
         "artist": artist,
         "title": title,
@@ -244,7 +244,7 @@ def read(place: FolderPlace, problems: list[Problem]) -> Song | None:
     return make(name, tracks_of(name, sources, problems), problems, **about)
 
 
-def _told(parts: tuple[str, ...]) -> tuple[str, str]:
+def _artist_and_title(parts: tuple[str, ...]) -> tuple[str, str]:
     """Artist and title, from `artist/title` or "Artist - Title"."""
     if len(parts) > 1:
         return parts[-2], parts[-1]
@@ -263,7 +263,7 @@ def _beats(path: Path, song: str, problems: list[Problem]) -> np.ndarray | None:
     return np.stack([grid.times, grid.numbers], 1).astype(np.float64)
 
 
-# ---------------------------------------------------------------- what the user says
+# ---------------------------------------------------------------- what the user writes
 
 
 def extra_names(root: Path) -> dict[str | None, list[str]]:
@@ -281,8 +281,8 @@ def extra_names(root: Path) -> dict[str | None, list[str]]:
             raise StageError(f'{path}: "{role}" needs a list of names, like [kit, "tr*"]')
         if not re.fullmatch(r"[a-z][a-z0-9_]*", str(role)):
             raise StageError(
-                f'{path}: "{role}" is no name for a stem: take small letters, like {", ".join(filter(None, FOLDER))},'
-                f" or {IGNORE}"
+                f'{path}: "{role}" cannot be the name of a stem: use small letters, like'
+                f" {', '.join(filter(None, FOLDER))}, or {IGNORE}"
             )
         out[None if role == IGNORE else role] = patterns
     return out
@@ -299,7 +299,7 @@ def _read(path: Path) -> dict:
 
 
 def _facts(folder: Path, song: str, problems: list[Problem]) -> dict[str, Any]:
-    """What song.yaml tells, as fields of Song; nothing, with a problem, where it cannot be used."""
+    """What song.yaml holds, as fields of Song; nothing, with a problem, where it cannot be used."""
     path = next((folder / name for name in FACTS if (folder / name).exists()), None)
     if path is None:
         return {}
@@ -308,13 +308,13 @@ def _facts(folder: Path, song: str, problems: list[Problem]) -> dict[str, Any]:
     except MissingExtra:
         raise
     except StageError as error:
-        problems.append(Problem(song, "bad metadata", f"{error}. The song stays, without what that file says"))
+        problems.append(Problem(song, "bad metadata", f"{error}. The song stays, without what that file holds"))
         return {}
 
 
 def _fact(path: Path, key: str, value: Any) -> tuple[str, Any]:
-    """The field of Song and its value for an entry of song.yaml. Raises StageError for what is not known or makes no
-    sense."""
+    """The field of Song and its value for an entry of song.yaml. Raises StageError for an unknown key or a
+    value that cannot be."""
     if key in ("artist", "title", "key", "split") and isinstance(value, (str, int, float)):
         return key, str(value)
     if key == "tempo" and isinstance(value, (int, float)) and TEMPO_RANGE[0] <= value <= TEMPO_RANGE[1]:

@@ -18,7 +18,7 @@ from stage.data.song import Problem, Song, Track, common_length, probe
 from stage.errors import MissingExtra, StageError
 
 TOLERANCE = 1.0
-"""Seconds by which a track's length may differ from that of the song's other tracks; beyond it, its begin is in doubt
+"""Seconds by which a track's length may differ from that of the song's other tracks; beyond it, its start is in doubt
 too."""
 
 LONGEST_HOURS = 24
@@ -27,7 +27,7 @@ LONGEST_HOURS = 24
 
 @dataclass(frozen=True)
 class Source:
-    """A recording that a data set says there is. read: how it becomes a Track (raises StageError)."""
+    """A recording that a data set lists. read: how it becomes a Track (raises StageError)."""
 
     role: str
     path: Path

@@ -12,7 +12,7 @@ SPLITS = ("train", "valid", "validation", "dev", "test", "heldout")
 
 @dataclass(frozen=True)
 class Place:
-    """A song's folder (or its one file), and the split that the folders around it tell."""
+    """A song's folder (or its one file), and the split that the folders around it name."""
 
     folder: Path
     split: str | None

@@ -35,8 +35,8 @@ def places(root: Path) -> list[Place]:
 
 
 def read(place: Place, problems: list[Problem]) -> Song | None:
-    """The song of a track folder. Its id is the folder's name; its title, the id of its MIDI file, tells songs of the
-    same music."""
+    """The song of a track folder. Its id is the folder's name; its title, the id of its MIDI file, is the same for songs
+    of the same music."""
     name, path = place.folder.name, place.folder / "metadata.yaml"
     if place.split == OMITTED:
         problems.append(
@@ -50,7 +50,7 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
         about = parse(path, text)
         sources = []
         for key, stem in sorted(about["stems"].items()):
-            # What its renderer had no sound for is in the metadata, but is no stem.
+            # What its renderer had no sound for is in the metadata, but is not a stem.
             if not truth(stem.get("audio_rendered", True)):
                 continue
             role = roles.slakh(str(stem.get("inst_class") or ""), truth(stem.get("is_drum")))
