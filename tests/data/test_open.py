@@ -1,6 +1,7 @@
 """Which data set a folder holds, what is left out and why, and the command that tells it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from helpers import data_sets as sets
 from helpers.data_sets import RATE, write
 from stage.cli import app as cli
 from stage.data import open_songs
-from stage.data.open import recognise
+from stage.data.open import location, recognise
 from stage.errors import StageError
 
 
@@ -49,7 +50,7 @@ def test_a_folder_that_holds_nothing_known_says_what_was_looked_for_and_found(tm
         StageError, match=r"Looked for: Slakh2100 \(train\|validation\|test/Track\*/metadata.yaml\)\. Found"
     ):
         open_songs(tmp_path, "slakh")
-    with pytest.raises(StageError, match='no kind of data set "musdb": choose auto, prepared, moisesdb'):
+    with pytest.raises(StageError, match='"musdb" is not a kind of data set: choose auto, prepared, moisesdb'):
         open_songs(tmp_path, "musdb")
     with pytest.raises(StageError, match="not there"):
         open_songs(tmp_path / "nowhere")
@@ -164,3 +165,47 @@ def test_the_command_speaks_json(tmp_path, capsys):
 def test_the_command_complains_in_one_line(tmp_path, capsys):
     assert cli.run(["data", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "path, right",
+    [
+        ("s3://bucket/songs", "s3://bucket/songs"),
+        (Path("s3://bucket/songs"), "s3://bucket/songs"),
+        (Path("memory://a"), "memory://a"),
+        ("songs", Path("songs")),
+        ("C:/songs", Path("C:/songs")),
+        (Path("/data/songs"), Path("/data/songs")),
+    ],
+)
+def test_a_url_that_went_through_a_path_is_one_again(path, right):
+    assert location(path) == right and isinstance(location(path), type(right))
+
+
+def test_only_a_prepared_set_has_a_url():
+    with pytest.raises(StageError, match="copy the data set here"):
+        open_songs("s3://bucket/songs", "musdb18")
+    with pytest.raises(StageError, match="memory://nowhere/songs is not a prepared set"):
+        open_songs(Path("memory://nowhere/songs"))
+
+
+def test_facts_of_another_kind_are_left_out_and_reported(tmp_path):
+    folder = sets.corpus(tmp_path, "train", "one")
+    meta = json.loads((folder / "song.json").read_text())
+    meta |= {"tempo": "fast", "key": 7, "chords": [{"start": 0.0, "end": "x"}], "beats": [0.5, 0.25, 1.0, 1.5]}
+    (folder / "song.json").write_text(json.dumps(meta))
+    problems = []
+    (song,) = open_songs(tmp_path, problems=problems)
+    assert (song.tempo, song.key, song.chords, song.beats) == (None, None, None, None)
+    assert {problem.detail.split()[0] for problem in problems} == {"tempo", "key", "chords", "beats"}
+    assert song.genres == ("funk",) and len(song.stems) == 3
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere/drums", "/etc/drums", "a\0b", "x" * 300])
+def test_names_in_metadata_lead_nowhere_else(tmp_path, name):
+    folder = sets.corpus(tmp_path, "train", "one")
+    meta = json.loads((folder / "song.json").read_text())
+    meta["stems"] = {name: {}}
+    (folder / "song.json").write_text(json.dumps(meta))
+    with pytest.raises(StageError, match="cannot be the name of a file"):
+        open_songs(tmp_path)

@@ -115,7 +115,7 @@ def recognise(path: str | Path, kind: str = "auto") -> tuple[str, Sequence[Place
     except OSError as error:
         raise StageError(f"cannot look into {path}: {error.strerror or error}") from None
     shown = ", ".join(there[:6]) + (f" and {len(there) - 6} more" if len(there) > 6 else "") if there else "nothing"
-    raise StageError(f"{path} holds no data set of a known form. Looked for: {'; '.join(wanted)}. Found: {shown}")
+    raise StageError(f"{path} holds no data set that is known. Looked for: {'; '.join(wanted)}. Found: {shown}")
 
 
 def _read_all(reader: Reader, found: Sequence[Place], problems: list[Problem]) -> list[Song]:

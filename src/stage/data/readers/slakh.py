@@ -35,8 +35,8 @@ def places(root: Path) -> list[Place]:
 
 
 def read(place: Place, problems: list[Problem]) -> Song | None:
-    """The song of a track folder. Its id is the folder's name; its title, the id of its MIDI file, is the same for songs
-    of the same music."""
+    """The song of a track folder. Its id is the folder's name; its title, the id of its MIDI file, is the same for
+    songs of the same music."""
     name, path = place.folder.name, place.folder / "metadata.yaml"
     if place.split == OMITTED:
         problems.append(
