@@ -33,7 +33,7 @@ def test_reproducing_the_paper_is_commands_that_exist(tmp_path):
         "--dry-run",
     ]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    from test_readme import understand
+    from test_documents import understand
 
     lines = [line.removeprefix("$ stage ").split() for line in printed.splitlines() if line.startswith("$")]
     assert len(lines) == 9
