@@ -128,6 +128,23 @@ def test_reading_what_is_not_there(tmp_path):
         read.CorpusSong(tmp_path).meta  # noqa: B018
 
 
+def test_a_song_with_numbers_that_no_song_has_is_refused(tmp_path):
+    right = {"id": "a", "rate": 32000, "samples": 10, "beats": [0.5], "downbeat_numbers": [1], "stems": {}}
+    wrong = {
+        "rate": [0, 10**9, "x"],
+        "samples": [-1, 10**30],
+        "beats": [[], ["a"]],
+        "downbeat_numbers": [[10**30], [0]],
+    }
+    for name, values in (*wrong.items(), ("stems", [[]]), ("id", [[]])):
+        for value in values:
+            (tmp_path / "song.json").write_text(json.dumps({**right, name: value}))
+            with pytest.raises(StageError, match="song.json"):
+                read.CorpusSong(tmp_path).meta  # noqa: B018
+    (tmp_path / "song.json").write_text(json.dumps(right))
+    assert read.CorpusSong(tmp_path).numbers.tolist() == [1]
+
+
 def test_effects_keep_length_and_level():
     rng = np.random.default_rng(0)
     audio = np.zeros(64000, dtype=np.float32)

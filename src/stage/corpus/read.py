@@ -45,6 +45,8 @@ class CorpusSong:
             convert(meta[name], kind, str(path), name)
         if not isinstance(meta["stems"], dict) or len(meta["beats"]) != len(meta["downbeat_numbers"]):
             raise StageError(f"{path} is damaged: build the song again")
+        if not all(0 < number < 1000 for number in meta["downbeat_numbers"]):
+            raise StageError(f"{path} has beats with numbers that no bar has: build the song again")
         if not 0 < meta["rate"] <= 1_000_000 or not 0 <= meta["samples"] <= 100_000 * meta["rate"]:
             raise StageError(f"{path} has a rate or a length that no song has: build the song again")
         return meta
