@@ -14,7 +14,9 @@ from helpers.miniatures import band
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = """
-examples: {{stems: [{stem}], seconds: 2.0, crop: [1.0, 2.0], speed_probability: 0.2, pitch_probability: 0.2, click_pairs: {clicks}}}
+examples:
+  {{stems: [{stem}], seconds: 2.0, crop: [1.0, 2.0], speed_probability: 0.2, pitch_probability: 0.2,
+   click_pairs: {clicks}}}
 batch: {{size: 2, accumulate: 1}}
 optimizer: {{lr: 1e-3}}
 schedule: {{steps: 200}}

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from stage.errors import MissingExtra, StageError
@@ -40,7 +42,7 @@ def results(
     kept: str = KEPT,
     label: Callable[[Task], str] = str,
     ray: str | None = None,
-) -> Iterator[Iterator[tuple[Task, Result]]]:
+) -> Iterator[Iterator[tuple[Task, Any]]]:
     """An iterator over (task, result), in the order in which they are done. Leaving the block ends the processes.
 
     workers: processes; one is this process itself, which raises whatever a task raises. threads: for each process.
@@ -61,7 +63,7 @@ def results(
         yield made
 
 
-def _here(build: Build, tasks: Sequence[Task], threads: int) -> Iterator[tuple[Task, Any]]:
+def _here(build: Build, tasks: Sequence[Task], threads: int) -> Generator[tuple[Task, Any], None, None]:
     if tasks:
         work = build(threads)
         try:
@@ -76,10 +78,10 @@ def _here(build: Build, tasks: Sequence[Task], threads: int) -> Iterator[tuple[T
 
 def _in_processes(
     build: Build, tasks: Sequence[Task], count: int, threads: int, kept: str, label: Callable[[Task], str]
-) -> Iterator[tuple[Task, Any]]:
+) -> Generator[tuple[Task, Any], None, None]:
     context = multiprocessing.get_context("spawn")
     job = pickle.dumps(build)
-    processes: dict[Connection, multiprocessing.process.BaseProcess] = {}
+    processes: dict[Connection, BaseProcess] = {}
     at: dict[Connection, Task] = {}
     waiting = iter(tasks)
     try:
@@ -93,7 +95,8 @@ def _in_processes(
         for here in processes:
             _send_next(here, waiting, at)
         while at:
-            for here in wait(list(at)):
+            ready = wait(list(at))
+            for here in [pipe for pipe in at if pipe in ready]:
                 try:
                     failure, answer = here.recv()
                 except (EOFError, OSError):
@@ -180,9 +183,9 @@ def _end_with_parent() -> None:
 # ---------------------------------------------------------------- a Ray cluster
 
 
-def _on_ray(build: Build, tasks: Sequence[Task], address: str) -> Iterator[tuple[Task, Any]]:
+def _on_ray(build: Build, tasks: Sequence[Task], address: str) -> Generator[tuple[Task, Any], None, None]:
     try:
-        import ray
+        ray = importlib.import_module("ray")
     except ImportError:
         raise MissingExtra("work on a Ray cluster", "cluster") from None
     mine = not ray.is_initialized()

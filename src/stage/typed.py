@@ -66,7 +66,7 @@ def convert(value: Any, kind: Any, where: str, name: str, root: type | None = No
             except StageError:
                 continue
         return convert(value, rest[-1], where, name, root)
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return build(kind, value, where, name, root)
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, (list, tuple)):

@@ -33,7 +33,7 @@ class Command:
 
     @property
     def pattern(self) -> bool:
-        """Whether it has a placeholder (CAPITALS, ...) or is a command's bare name: it explains, and is not to be typed."""
+        """Whether it explains and is not to be typed: it has a placeholder (CAPITALS, ...) or is a bare name."""
         words = self.args[1:]
         placeholder = any(re.fullmatch(r"\.{3}|[A-Z]+(/[A-Z]+)?", word) for word in words)
         return placeholder or (" ".join(words) in NAMES and " ".join(words) not in ("models", "adapters"))

@@ -31,7 +31,7 @@ def loudness(audio: np.ndarray, rate: int) -> float:
     block of 0.4 s is measured as one block.
     """
     hop = max(1, round(0.1 * rate))
-    energy = sum(_hop_energies(channel, rate, hop) for channel in np.atleast_2d(audio))
+    energy = sum((_hop_energies(channel, rate, hop) for channel in np.atleast_2d(audio)), np.zeros(()))
     count = min(4, len(energy))
     if not count:
         return float("-inf")

@@ -101,9 +101,8 @@ def _scale(semitones: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     note = np.round(semitones - centre).astype(int)
     note -= note.min()
     total = np.bincount(note, weight)
-    mean = (np.bincount(note, weight * turns.real) + 1j * np.bincount(note, weight * turns.imag)) / np.maximum(
-        total, 1e-12
-    )
+    real, imaginary = (np.bincount(note, weight * part) for part in (np.real(turns), np.imag(turns)))
+    mean = (real + 1j * imaginary) / np.maximum(total, 1e-12)
     share = np.sqrt(total) / np.sqrt(total).sum()
     notes, length = 1 / (share**2).sum(), abs((share * mean).sum())
     squared = (notes * length**2 - 1) / (notes - 1) if notes > 1.5 else 0.0
