@@ -94,7 +94,7 @@ def tensors(index: bytes, numbers: bytes) -> dict[str, np.ndarray]:
     """All float32 tensors of a checkpoint."""
     footer = index[-48:]
     if struct.unpack("<Q", footer[-8:])[0] != MAGIC:
-        raise SystemExit("this is no TensorFlow checkpoint")
+        raise SystemExit("this is not a TensorFlow checkpoint")
     _, _, at = handle(footer, 0)
     offset, size, _ = handle(footer, at)
     found = {}

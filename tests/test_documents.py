@@ -1,4 +1,4 @@
-"""What README, docs and help tell people to type is understood; what can be done here is done."""
+"""The commands in README, docs and help can be parsed; those that this machine can run are run."""
 
 import re
 import shutil
@@ -86,7 +86,7 @@ def test_what_is_not_understood_would_fail():
 def world(tmp_path_factory) -> Path:
     """A folder with everything that the pages name, small: songs, data sets, models, adapters, recipes."""
     root = tmp_path_factory.mktemp("world")
-    stage = small_base(stems=("drums", "bass"), listens=True)
+    stage = small_base(stems=("drums", "bass"), as_embedded=True)
     for place in ("small", "runs/drums/model", "runs/tiny/model", "models/stage-drums", "home/models/musicgen-small"):
         stage.save_pretrained(root / place)
     shutil.copytree(root / "small", root / "home/models/musicgen-small-drums")

@@ -1,4 +1,4 @@
-"""The model in the package: it is there, it listens, and a run of it is small and whole."""
+"""The model in the package: it is there, it follows its context, and a run of it is small and whole."""
 
 import importlib.util
 import json
@@ -33,7 +33,7 @@ def demo():
 
 
 def test_drums_keep_the_tempo_of_a_metronome(embedded):
-    """Beat F of three seeds at each tempo, by a tracker that did not grow up on the corpus, against the other tempo's
+    """Beat F of three seeds at each tempo, by a tracker that was not trained on the corpus, against the other tempo's
     beats."""
     tempi = (96.0, 143.0)
     right, wrong = [], []
@@ -41,9 +41,9 @@ def test_drums_keep_the_tempo_of_a_metronome(embedded):
         made = embedded.click(tempo, "drums", bars=4, seed=1, variations=3)
         seconds = made.stems.shape[1] / made.rate
         for stem in made.stems:
-            heard = Analysis.of(stem, made.rate, pitched=False)
-            right.append(score(heard, Truth(made.grid, tempo))["beat_f"])
-            wrong.append(score(heard, Truth(BeatGrid.regular(other, 4, seconds), other))["beat_f"])
+            found = Analysis.of(stem, made.rate, pitched=False)
+            right.append(score(found, Truth(made.grid, tempo))["beat_f"])
+            wrong.append(score(found, Truth(BeatGrid.regular(other, 4, seconds), other))["beat_f"])
     assert np.mean(right) >= 0.85 and np.mean(right) > np.mean(wrong) + 0.3, (right, wrong)
 
 

@@ -1,4 +1,4 @@
-"""Plain values become dataclasses, or one line says which of them cannot."""
+"""Plain values become dataclasses, or one line names the one that cannot."""
 
 from dataclasses import dataclass, field
 

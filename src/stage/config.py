@@ -50,7 +50,7 @@ class DecoderConfig:
             raise ValueError(f"width {self.dim} is not a multiple of {self.heads} heads")
         if self.context_layers and not self.restart:
             raise ValueError(
-                "a context encoder needs positions that restart: they tell which columns are of one moment"
+                "a context encoder needs positions that restart (restart: true), which mark the columns of one moment"
             )
         if self.positions not in ("sinusoidal", "rotary"):
             raise ValueError(f"positions are 'sinusoidal' or 'rotary', not '{self.positions}'")

@@ -1,7 +1,7 @@
 """Files and folders that appear whole or not at all, and a lock for a folder that one process works in.
 
 What is being written has no name where the system can do that (Linux: ``O_TMPFILE``), so that even a killed process
-leaves nothing. Elsewhere, and for folders, it has a hidden name that says whose it is (``.stage-HOST-PID-...``), and
+leaves nothing. Elsewhere, and for folders, it has a hidden name that shows whose it is (``.stage-HOST-PID-...``), and
 the next writer in that folder removes those of dead processes.
 """
 

@@ -101,7 +101,7 @@ def row(config: DecoderConfig, contexts: Contexts, stem: int, target: Tensor, dr
             if kind != last:
                 token = config.pad if drop_context else config.closer(kind, stem)
                 lay(target.new_full((count, 1), token), 0, segment)
-    # the separator stands even where there is no context
+    # the separator is there even where there is no context
     lay(target.new_full((count, 1), config.separator(stem)), 0, stem)
     before = sum(part.shape[1] for part in parts)
     lay(target, 1, stem)
@@ -148,7 +148,7 @@ def trim(whole: Row) -> Row:
 
 
 def training_row(config: DecoderConfig, rows: Sequence[Row]) -> Row:
-    """The batch as a training step sees it: of each row's F + K columns only the first F + 1 are kept."""
+    """The batch of a training step: of each row's F + K columns only the first F + 1 are kept."""
     whole = batch(config, rows)
     return whole.cut(0, whole.columns.shape[-1] - config.codebooks + 1)
 

@@ -54,7 +54,7 @@ def build(cls: type, values: Any, where: str, path: str = "", root: type | None 
 
 
 def convert(value: Any, kind: Any, where: str, name: str, root: type | None = None) -> Any:
-    """A plain value as a field's type wants it; StageError where it is of another type."""
+    """A plain value as one of a field's type; StageError where it is of another type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:

@@ -411,7 +411,7 @@ def test_without_a_picture_the_first_sound_is_the_beginning(tmp_path):
 
 
 def test_a_bare_stream_of_aac_is_read_to_its_end(tmp_path):
-    sound = np.concatenate([np.zeros((1, 4 * RATE), np.float32), clicks(4.0)], axis=1)  # its bitrate is no guide
+    sound = np.concatenate([np.zeros((1, 4 * RATE), np.float32), clicks(4.0)], axis=1)  # uneven bitrate
     path = encode(tmp_path / "a.aac", sound, codec="aac", format="adts")
     whole, _ = audio.read(path)
     assert whole.shape[1] >= 8 * RATE and probe(path).samples == whole.shape[1]

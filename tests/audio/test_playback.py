@@ -109,7 +109,7 @@ def test_a_reader_that_goes_ends_it_quietly(tune, model):
 
 
 def test_making_waits_for_the_reader(tune, model):
-    """A pipe that nobody empties holds 64 kB; the program must not make the rest in the meantime."""
+    """A pipe that is not read holds 64 kB; the program must not make the rest in the meantime."""
     soundfile.write("long.wav", np.tile(song(3.0), 40).T, 44100)
     running = process(*arguments("long.wav", model, "-o", "-"))
     try:

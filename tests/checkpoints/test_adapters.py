@@ -10,8 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers.fakes import drawn_stage, song
-from stage.checkpoints import adapters
-from stage.checkpoints import paths as home
+from stage.checkpoints import adapters, paths
 from stage.cli import app as cli
 from stage.errors import StageError
 from stage.generation.decoding import Sampling
@@ -45,11 +44,11 @@ def audio(stage: Stage, stem: str):
 
 def test_the_home_of_what_is_installed(monkeypatch, tmp_path):
     monkeypatch.setenv("STAGE_HOME", str(tmp_path))
-    assert home.home() == tmp_path and home.adapters() == tmp_path / "adapters" and adapters.installed() == []
+    assert paths.home() == tmp_path and paths.adapters() == tmp_path / "adapters" and adapters.installed() == []
     monkeypatch.delenv("STAGE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user" / "data"))
-    assert home.home().name == "stage" and home.home().is_absolute()
+    assert paths.home().name == "stage" and paths.home().is_absolute()
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 0.0), (torch.bfloat16, 0.004)])

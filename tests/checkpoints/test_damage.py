@@ -1,4 +1,4 @@
-"""Whatever is wrong with the files of a model, an adapter or a checkpoint of another project, one line says so."""
+"""Whatever is wrong with the files of a model, an adapter or a foreign checkpoint is reported in one line."""
 
 import random
 import shutil
@@ -78,7 +78,7 @@ def test_a_missing_file_or_folder_is_one_line(models, tmp_path, monkeypatch, kin
     shutil.copytree(models / kind, tmp_path / "model")
     path = tmp_path / "model" / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if gone == "text/tokenizer_config.json":  # alone it is no loss
+    if gone == "text/tokenizer_config.json":  # without it alone the model still loads
         (tmp_path / "model/text/tokenizer.json").unlink()
     with pytest.raises(StageError) as error:
         use(kind, tmp_path / "model")

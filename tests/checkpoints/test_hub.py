@@ -86,7 +86,7 @@ def test_what_the_environment_says(hub, tmp_path):
     settings |= {"HF_HUB_OFFLINE": "1"}
     calls = len(hub.calls)
     offline = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, timeout=120)
-    assert offline.stdout == ran.stdout and len(hub.calls) == calls  # offline, nobody is asked
+    assert offline.stdout == ran.stdout and len(hub.calls) == calls  # offline, without a request
 
 
 # ---------------------------------------------------------------- breaks

@@ -1,4 +1,4 @@
-"""`stage train`: a training that a signal stops says how to go on, and nothing else."""
+"""`stage train`: a training that a signal stops prints how to go on, and nothing else."""
 
 from pathlib import Path
 

@@ -98,9 +98,9 @@ def test_two_builds_never_meet_in_one_folder_and_old_leftovers_go(built):
     left.mkdir()
     with lock(built / "heldout"), pytest.raises(StageError, match="in use by another `stage corpus`"):
         build(built, "heldout", songs=2, seed=3, seconds=8.0)
-    told = []
-    assert build(built, "heldout", songs=2, seed=3, seconds=8.0, on_song=lambda *now: told.append(now)) == 0
-    assert told == [(2, 2)] and not left.exists()
+    reported = []
+    assert build(built, "heldout", songs=2, seed=3, seconds=8.0, on_song=lambda *now: reported.append(now)) == 0
+    assert reported == [(2, 2)] and not left.exists()
 
 
 def test_reading_pieces(built):

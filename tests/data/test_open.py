@@ -1,4 +1,4 @@
-"""Which data set a folder holds, what is left out and why, and the command that tells it."""
+"""Which data set a folder holds, what is left out and why, and the command that shows it."""
 
 import json
 from pathlib import Path
@@ -70,8 +70,8 @@ def test_files_that_cannot_be_used_take_their_stem_with_them(tmp_path):
     problems = []
     (song,) = open_songs(tmp_path, problems=problems)
     assert song.id == "a" and set(song.stems) == {"drums"}
-    told = {(problem.song, problem.stem): problem.reason for problem in problems}
-    assert told == {
+    found = {(problem.song, problem.stem): problem.reason for problem in problems}
+    assert found == {
         ("a", "bass"): "file truncated",
         ("a", "keys"): "file empty",
         ("a", "guitar"): "file unreadable",

@@ -150,13 +150,13 @@ def test_on_a_ray_cluster_of_two_workers(tmp_path):
     assert len(open_songs(tmp_path / "out")) == 3
 
 
-def test_a_full_disk_is_told_before_and_in_the_middle(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_and_in_the_middle(tmp_path, monkeypatch):
     from types import SimpleNamespace
 
-    import stage.data.prepare as wing
+    import stage.data.prepare as module
 
     root = miniatures.band(tmp_path / "band", songs=1, seconds=3.0)
-    monkeypatch.setattr(wing.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(StageError, match="free"):
         prepare(root, tmp_path / "out", Settings(16000))
     monkeypatch.undo()
@@ -268,7 +268,7 @@ def test_names_of_all_alphabets_and_a_song_that_breaks_the_tracker(tmp_path, mon
     assert [song.title for song in songs] == ["夜" * 60, "Song 2"] and "theorbo" in songs[0].stems
     streamed = {about["id"]: set(stems) for about, stems in prepared.stream(str(out / "shard-00000.tar"))}
     assert streamed[songs[0].id] == {"drums", "keys", "theorbo"}
-    assert prepare(root, out, Settings(16000, tracker="stage")) == problems  # told again, not tried again
+    assert prepare(root, out, Settings(16000, tracker="stage")) == problems  # reported again, not tried again
 
 
 def test_few_artists_hold_one_out_all_the_same(made):

@@ -147,7 +147,7 @@ def test_what_stops_the_command_stops_its_workers(corpus, model, tmp_path, stop)
         "--device",
         "cpu",
     ]
-    # A job in a shell's background is started deaf to Ctrl-C, and so would be what it starts.
+    # A job in a shell's background is started with Ctrl-C ignored, which what it starts would inherit.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from stage.cli.app import main;"
         " main()"

@@ -10,6 +10,7 @@ import torch
 from helpers.fakes import drawn_stage, listening_stage, song
 from stage import BeatGrid, Stage, StageError
 from stage import audio as sound
+from stage.generation import prepare
 from stage.generation.decoding import State, Stopped
 from stage.models.codec import decode_long
 from stage.models.decoder import Cache
@@ -199,17 +200,17 @@ def test_a_metronome_streams_too(drawn):
 
 
 def test_the_first_chunk_comes_early_and_nothing_before_it_is_asked_for(monkeypatch, drawn):
-    told, asked = [], []
-    from stage.beats import tracker as beats
-
-    track = beats.track
-    monkeypatch.setattr("stage.beats.tracker.track", lambda audio, rate: asked.append(rate) or track(audio, rate))
-    stream = drawn.stream(song(2.0, 32000), 32000, "drums", on_progress=told.append)
-    assert asked == [] and told == []
+    shares, asked = [], []
+    find = prepare.find
+    monkeypatch.setattr(
+        "stage.generation.prepare.find", lambda audio, rate, *way: asked.append(rate) or find(audio, rate, *way)
+    )
+    stream = drawn.stream(song(2.0, 32000), 32000, "drums", on_progress=shares.append)
+    assert asked == [] and shares == []
     first = next(stream)
     assert asked == [32000] and first.shape == (1, 2 * drawn.codec.hop)
     # two frames, the codec's look-ahead, the delay of the codebooks
-    assert len(told) == 2 + drawn.codec.look_ahead + drawn.codec.codebooks - 1
+    assert len(shares) == 2 + drawn.codec.look_ahead + drawn.codec.codebooks - 1
     assert (stream.prepared.grid is not None or stream.prepared.notes) and asked == [32000]  # tracked once
     second = next(stream)
     assert second.shape == (1, 2 * drawn.codec.hop) and next(stream).shape == (1, 4 * drawn.codec.hop)

@@ -1,4 +1,4 @@
-"""Songs without a synthesiser, in the corpus's form, and a stage that knows how well it plays."""
+"""Songs without a synthesiser, in the corpus's form, and a stage whose playing is known."""
 
 from __future__ import annotations
 

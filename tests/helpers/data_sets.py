@@ -37,13 +37,13 @@ def save(path: Path, audio: np.ndarray, rate: int) -> None:
 
 
 def write_as(path: Path, seed: int, samples: int) -> None:
-    """In the format that the name's suffix tells, with that format's own coding."""
+    """In the format of the name's suffix, with that format's own coding."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, noise(seed, samples), RATE)
 
 
-def heard(path: Path) -> np.ndarray:
-    """A file as the readers should hear it: float32 [N], the mean of its channels."""
+def downmix(path: Path) -> np.ndarray:
+    """A file as the readers should decode it: float32 [N], the mean of its channels."""
     return soundfile.read(path, dtype="float32", always_2d=True)[0].mean(1)
 
 

@@ -62,15 +62,15 @@ def write_songs(root: Path, train: int = 4, held: int = 2, seconds: float = 5.0)
     return root
 
 
-def small_base(stems: tuple[str, ...] = ("drums",), listens: bool = False) -> Stage:
+def small_base(stems: tuple[str, ...] = ("drums",), as_embedded: bool = False) -> Stage:
     """A model as the paper's, but tiny: sinusoids that go on, one kind of context. Without stems it is MusicGen itself.
 
-    listens: as the embedded model instead, with two kinds of context, positions that restart, and a context encoder
+    as_embedded: as the embedded model instead, with two kinds of context, positions that restart, and a context encoder
     with dropout.
     """
     own = (
         dict(contexts=("grid", "mix"), positions="rotary", restart=True, context_layers=2, context_width=8)
-        if listens
+        if as_embedded
         else dict(contexts=("mix",) if stems else ())
     )
     with torch.random.fork_rng():

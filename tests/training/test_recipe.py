@@ -1,4 +1,4 @@
-"""Every recipe is read strictly by the class of its training, or one line says what is wrong with it."""
+"""Every recipe is read strictly by the class of its training, or refused in one line."""
 
 from pathlib import Path
 

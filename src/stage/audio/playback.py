@@ -108,7 +108,7 @@ class Pipe:
         """Nothing runs beside the program."""
 
     def take(self, stream: Stream) -> Accompaniment:
-        """See `Output`. Raises ReaderGone when nobody reads any more."""
+        """See `Output`. Raises ReaderGone when the reader has closed the pipe."""
         import numpy as np
 
         from stage.audio.streams import Limiter
@@ -208,7 +208,7 @@ class Player:
         return stream.finish(parts)
 
     def wait(self) -> None:
-        """Until all has been played; Ctrl-C ends it. Says so where the player ended before the sound."""
+        """Until all has been played; Ctrl-C ends it. Reports a player that ended before the sound."""
         try:
             self.thread.join()
             why = self._finish()

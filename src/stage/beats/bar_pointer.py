@@ -33,7 +33,7 @@ class BarPointer:
     def decode(self, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The most probable beats.
 
-        probabilities: float [T, 2], for each frame that of a beat that is no downbeat and of a downbeat.
+        probabilities: float [T, 2], for each frame that of a beat that is not a downbeat and of a downbeat.
         Returns frames int64 [n] (the frame at which each beat begins) and numbers int64 [n] (1 = downbeat).
         """
         if len(probabilities) == 0:

@@ -47,7 +47,7 @@ class BeatNetwork(nn.Module):
         self.classify = nn.Linear(150, 3)
 
     def forward(self, features: Tensor) -> Tensor:
-        """features: [B, T, 272] float32. Returns logits [B, T, 3]: beat that is no downbeat, downbeat, neither."""
+        """features: [B, T, 272] float32. Returns logits [B, T, 3]: beat that is not a downbeat, downbeat, neither."""
         # In pieces: the convolution works on each frame alone, and takes 12 kB for one.
         frames = torch.cat([self._look(part) for part in features.flatten(0, 1).split(2048)])
         return self.classify(self.memory(frames.view(*features.shape[:2], -1))[0])
@@ -62,7 +62,7 @@ class BeatNetwork(nn.Module):
 def published(spectra: np.ndarray) -> np.ndarray:
     """The mean of the networks' probabilities.
 
-    spectra: what `features` returned. Returns float64 [T, 2] at 50 frames/s, the probability of a beat that is no
+    spectra: what `features` returned. Returns float64 [T, 2] at 50 frames/s, the probability of a beat that is not a
     downbeat and of a downbeat. The networks run forward only, so the first seconds are given to them twice: by the
     second time their state holds the tempo.
     """

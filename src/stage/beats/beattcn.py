@@ -41,7 +41,7 @@ class BeatTcn(nn.Module):
         self.classify = nn.Linear(width, 3)
 
     def forward(self, features: Tensor, dropout: float = 0.0) -> Tensor:
-        """features: [B, T, 272] float32. Returns logits [B, T, 3]: beat that is no downbeat, downbeat, neither."""
+        """features: [B, T, 272] float32. Returns logits [B, T, 3]: beat that is not a downbeat, downbeat, neither."""
         x = F.gelu(self.enter(features))
         for norm, convolution, mixer in zip(self.norms, self.convolutions, self.mixers):
             y = convolution(norm(x).transpose(1, 2)).transpose(1, 2)

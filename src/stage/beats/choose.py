@@ -17,7 +17,7 @@ Tracker = Callable[[np.ndarray, int], BeatGrid]
 """Takes audio float32 [C, N] or [N] and its rate in Hz."""
 CHECKPOINT = "beat_this-final0.ckpt"
 USUAL_BAR = 4
-"""Beats a bar where nothing says how many there are."""
+"""Beats a bar where their number is not known."""
 
 
 def beat_this_weights() -> Path | None:

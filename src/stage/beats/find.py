@@ -1,4 +1,4 @@
-"""The beats of a recording as somebody wants them: `find`, for what `Tracking` asks."""
+"""The beats of a recording: `find`, with the options of `Tracking`."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ UNUSUAL = {2: 15.0, 5: 3.0, 7: 12.0}
 whole song must be higher for it. In 20 clips of 10 rendered songs in 4/4 and 3/4 (30 s, with and without drums), two
 stays 2 and more below the usual ones, five and seven 7.6 and more; in 4 clips in 6/8, two is 33 to 49 above four; in
 10 clips of bands in 5/4 and 7/4 (24 s), the right one is 3.4 to 61 above. Where the tempo is mistaken, seven was 10
-above. Six is left out: it cannot be told from two bars of three."""
+above. Six is left out: it cannot be distinguished from two bars of three."""
 
 SILENCE = 1e-4
 """Peak (-80 dBFS) below which a recording has no beats to track."""
@@ -112,10 +112,10 @@ def confidence(probabilities: np.ndarray, grid: BeatGrid) -> float:
 
 
 def listen(audio: np.ndarray, rate: int, published_only: bool = False) -> np.ndarray:
-    """The networks' probabilities of a beat that is no downbeat, and of a downbeat: float64 [T, 2] at 50 frames/s.
+    """The networks' probabilities of a beat that is not a downbeat, and of a downbeat: float64 [T, 2] at 50 frames/s.
 
     audio: float32 [C, N] or [N]; rate in Hz. No frames for audio without anything to track. published_only: without
-    our own network, which was trained on our corpus and so must not judge models that were trained on it too.
+    our own network, which was trained on our corpus and so must not measure models that were trained on it too.
     """
     mono = to_mono(audio)
     peak = float(np.abs(mono).max(initial=0))

@@ -61,7 +61,7 @@ def is_name(text: str) -> bool:
 
 
 def look(name: str, revision: str | None = None) -> Offer:
-    """Ask what the hub has. Raises StageError if there is nothing, it may not be had, or it cannot be asked."""
+    """What the hub has. Raises StageError if there is nothing, access is denied, or the hub cannot be reached."""
     from huggingface_hub import HfApi
 
     with _plainly(name, revision):
@@ -121,7 +121,7 @@ def fetch(name: str, revision: str | None = None, offer: Offer | None = None) ->
 
 
 class Unreachable(StageError):
-    """The hub could not be asked; the cache may have a copy."""
+    """The hub could not be reached; the cache may have a copy."""
 
 
 # ---------------------------------------------------------------- the cache
@@ -134,7 +134,7 @@ def _repository(name: str) -> Path:
 
 
 def _cached(name: str, revision: str | None, reason: StageError) -> Fetched:
-    """The snapshot in the cache; StageError with the reason why there is no other."""
+    """The snapshot in the cache; StageError, with the reason why nothing was downloaded, where it is not whole."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -299,7 +299,7 @@ def _explain(error: BaseException, name: str, revision: str | None) -> StageErro
     if isinstance(error, utils.HFValidationError):
         return StageError(f"'{name}' is not a name on the hub: give OWNER/NAME, like facebook/musicgen-small")
     if isinstance(error, utils.OfflineModeIsEnabled):
-        return Unreachable(f"{name} is not asked for on the hub, since HF_HUB_OFFLINE is set")
+        return Unreachable(f"{name} is not requested from the hub, since HF_HUB_OFFLINE is set")
     if isinstance(error, utils.GatedRepoError):
         return StageError(f"{name} is gated: accept its terms at {hub}/{name} with an account of the hub, then {login}")
     if isinstance(error, utils.RevisionNotFoundError):

@@ -38,11 +38,10 @@ def show_all() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from stage.checkpoints import adapters
-    from stage.checkpoints import paths as home
+    from stage.checkpoints import adapters, paths
 
     folders = adapters.installed()
-    typer.echo(f"{len(folders)} installed in {home.adapters()}")
+    typer.echo(f"{len(folders)} installed in {paths.adapters()}")
     if not folders:
         return
     table = Table("adapter", "stem", "base", "rank", "MB", "licence", box=None, pad_edge=False)

@@ -46,7 +46,7 @@ COMMANDS = {
     "corpus": Entry("stage.cli.corpus:corpus", "Compose and render songs to train on.", "Data", "corpus"),
     "train": Entry("stage.cli.train:app", "Fine-tune, or train from nothing.", "Train"),
     "convert": Entry("stage.cli.models:convert", "Convert weights of MusicGen or STAGE.", "Train"),
-    "evaluate": Entry("stage.cli.evaluate:evaluate", "Judge a model by the paper's protocols.", "Measure", "evaluate"),
+    "evaluate": Entry("stage.cli.evaluate:evaluate", "Run the paper's protocols on a model.", "Measure", "evaluate"),
     "acceptance": Entry("stage.cli.acceptance:acceptance", "Measure a shipped model on our corpus.", "Measure"),
     "coherence": Entry("stage.cli.coherence:coherence", "Validate the coherence scorers.", "Measure"),
     "bench": Entry("stage.cli.bench:bench", "Measure speed, memory and exactness.", "Measure"),

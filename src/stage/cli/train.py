@@ -1,4 +1,4 @@
-"""``stage train``: the command line's way into training. Every constant stands in a recipe file."""
+"""``stage train``: training from the command line. Every constant is in a recipe file."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _render_stems(
 ) -> tuple[dict, dict, dict]:
     """Audio `[N]`, description and events of each stem that sounds."""
     fonts = sorted(renderer.fonts)
-    home = pick(rng, fonts)
+    main = pick(rng, fonts)
     audio, about, played = {}, {}, {}
     for stem in song.notes:
         # every stem has its own generators, so that one stem does not change another's draws
@@ -70,7 +70,7 @@ def _render_stems(
         events = _events(own, song, stem, seconds)
         if not events:
             continue
-        nearby = [home] if own.random() < 0.5 else fonts
+        nearby = [main] if own.random() < 0.5 else fonts
         font, bank, program = presets.choose(own, stem, song.genre, nearby, side, renderer.has)
         dry = renderer.render(events, seconds, font, bank, program)
         if np.max(np.abs(dry)) < 1e-4:

@@ -134,7 +134,7 @@ class Renderer:
         self._synth.system_reset()
 
     def _silence(self) -> None:
-        """Forgets the last stem. Voices keep traces of what they played (up to 0.01 of full scale in
+        """Clears the last stem. Voices keep traces of what they played (up to 0.01 of full scale in
         their next note), so before every stem all of them play the same notes."""
         synth = self._synth
         self._stop()

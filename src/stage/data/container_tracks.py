@@ -11,7 +11,7 @@ def streams(path: str) -> list[Track]:
     """The audio streams of a file, each with all samples that can be decoded: the end that is announced may be a frame
     earlier.
 
-    Raises StageError that says what is wrong with the file, also where a stream is cut off.
+    Raises StageError with what is wrong with the file, also where a stream is cut off.
     """
     try:
         with open_file(path) as file:

@@ -136,7 +136,7 @@ def open_file(path: str) -> BinaryIO:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Song:
-    """A song. Whoever holds one needs no data set: everything is read through it.
+    """A song. It is complete in itself: everything is read through it, without its data set.
 
     rate: Hz; samples: length at that rate, of the longest track. stems: role ("drums", "bass", "guitar", "keys",
     "vocals", "other", ...) -> its tracks. beats: float64 [n, 2], seconds and the place in the bar (1 = downbeat); None

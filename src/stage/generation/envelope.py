@@ -12,13 +12,13 @@ from stage.beats.grid import BeatGrid
 FADE = 0.06
 """Seconds over which a stem goes into a rest, or ends within a bar: its last 10 ms are 45 dB down."""
 BAR_FADE = 0.01
-"""Seconds over which a stem ends at a bar line: too short to be heard when it is looped."""
+"""Seconds over which a stem ends at a bar line: too short to be audible when it is looped."""
 ENTRY, LEAD = 0.02, 0.01
 """Seconds over which a stem comes back, and by which it is back before the song is."""
 BAR_TOLERANCE = 0.03
 """Seconds by which tracked beats may miss the end of a bar."""
 REST_SECONDS = 2.0
-"""Least length of a silence in which the stem rests where no beats tell how long a bar is."""
+"""Least length of a silence in which the stem rests where the length of a bar is not known from beats."""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class Layer(nn.Module):
         text: Tensor | None,
         over: Tensor | None,
     ) -> Tensor:
-        """Whole rows [B, S, D], as training sees them. mask: [B, 1, S, S] bool, None: causal alone; over: [B, 1, 1, L],
+        """Whole rows [B, S, D], as in training. mask: [B, 1, S, S] bool, None: causal alone; over: [B, 1, 1, L],
         of the text."""
         q, k, v = (part.transpose(1, 2) for part in self.project(x, turn))
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
@@ -244,7 +244,7 @@ class Decoder(nn.Module):
         return (cos * scales + kept).to(self.embed.dtype), (sin * scales).to(self.embed.dtype)
 
     def forward(self, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None) -> Tensor:
-        """Hidden states of whole rows, as training sees them.
+        """Hidden states of whole rows, as in training.
 
         text: [B, L, D] projected (``text_projection``); text_mask: [B, L] bool, at least one True
         a row (a row without text holds zeros). Returns [B, S, D], after the final norm.

@@ -1,4 +1,4 @@
-"""What the processor can do. Every choice that depends on it asks ``processor()``, so that a test can set the answer.
+"""What the processor can do. Every choice that depends on it calls ``processor()``, so that a test can set the answer.
 
     with pretend(bf16=True): ...        # as on a processor with AVX512-BF16 or AMX
     with pretend(fbgemm=False): ...     # as on ARM

@@ -129,7 +129,7 @@ class SpectralCodec(nn.Module):
         c = self.config = config
         self.sample_rate, self.hop = c.sample_rate, c.hop
         self.codebooks, self.codebook_size = c.codebooks, c.codebook_size
-        # a frame sees 3 frames per block on either side, and the windows that reach over its edge
+        # a frame depends on 3 frames per block on either side, and the windows that reach over its edge
         self.margin = 3 * max(c.encoder_blocks, c.decoder_blocks) + 8
         # decoding: 3 frames a block, 1 of the convolution before, 1 whose window reaches over the edge; 0.8 s as
         # shipped

@@ -27,7 +27,7 @@ LOGITS, LOSS = 1e-3, 1e-4  # the agreement to expect in float32
 
 
 def drawn_decoder(seed: int, dim: int, layers: int, heads: int) -> Decoder:
-    """A decoder whose weights are drawn name by name, as the data's README says."""
+    """A decoder whose weights are drawn name by name, as the data's README describes."""
     config = DecoderConfig(dim=dim, layers=layers, heads=heads, ffn_dim=4 * dim, text_dim=dim)
     shapes = {name: tensor.shape for name, tensor in Decoder(config).state_dict().items()}
     weights = {}

@@ -1,4 +1,4 @@
-"""Any folder of stems: which names tell which role, what the user adds, and what is told beside the sound."""
+"""Any folder of stems: which names stand for which role, what the user adds, and what is known beside the audio."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import data_sets as sets
-from helpers.data_sets import RATE, heard, write
+from helpers.data_sets import RATE, downmix, write
 from stage.data import open_songs
 from stage.data.readers import folder
 from stage.data.readers.folder import extra_names
@@ -108,7 +108,7 @@ def test_songs_are_found_at_any_depth(tmp_path):
         "drums",
         "guitar",
     }
-    whole = sum(heard(tmp_path / "test" / "Someone - Second" / "Drums" / f"{name}.wav") for name in ("kick", "snare"))
+    whole = sum(downmix(tmp_path / "test" / "Someone - Second" / "Drums" / f"{name}.wav") for name in ("kick", "snare"))
     np.testing.assert_allclose(second.read("drums", 2000, 700)[0], whole[2000:2700], atol=1e-6)
     (alone,) = open_songs(tmp_path / "Third")
     assert alone.id == "Third"
@@ -119,7 +119,7 @@ def test_compressed_stems_are_cropped_to_the_sample(tmp_path):
         sets.write_as(tmp_path / "song" / name, 5, 3 * RATE)
     (song,) = open_songs(tmp_path)
     for role, name in (("drums", "drums.ogg"), ("bass", "bass.mp3")):
-        whole = heard(tmp_path / "song" / name)
+        whole = downmix(tmp_path / "song" / name)
         for start in (0, 5000, RATE, 2 * RATE + 77):
             np.testing.assert_allclose(song.read(role, start, 4000)[0], whole[start : start + 4000], atol=1e-4)
 

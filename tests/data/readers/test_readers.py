@@ -9,7 +9,7 @@ import pytest
 import soxr
 
 from helpers import data_sets as sets
-from helpers.data_sets import RATE, UUIDS, heard
+from helpers.data_sets import RATE, UUIDS, downmix
 from stage.data import open_songs
 from stage.data.midi import beats, tempo_map
 from stage.errors import StageError
@@ -48,7 +48,7 @@ def test_moisesdb_stems_become_roles_and_tracks_add_up(tmp_path):
         ("singer songwriter",),
         None,
     )
-    # The stem name that occurs twice and the other keys are one role; the click track is no stem.
+    # The stem name that occurs twice and the other keys are one role; the click track is not a stem.
     assert {role: len(tracks) for role, tracks in song.stems.items()} == {
         "drums": 3,
         "percussion": 1,
@@ -62,7 +62,7 @@ def test_moisesdb_stems_become_roles_and_tracks_add_up(tmp_path):
         ("overheads", True),
     ]
     assert song.rate == RATE and song.samples == RATE + 441 * 10 + 441  # the longest
-    parts = [heard(path) for path in sorted((folder / "drums").iterdir())]
+    parts = [downmix(path) for path in sorted((folder / "drums").iterdir())]
     whole = np.zeros(song.samples, np.float32)
     for part in parts:
         whole[: len(part)] += part
@@ -121,7 +121,7 @@ def test_musdb_hq(tmp_path):
         "train",
     )
     assert second.split == "test" and set(second.stems) == {"drums", "bass", "other", "vocals"}
-    check_crops(first, "bass", heard(folder / "bass.wav"))
+    check_crops(first, "bass", downmix(folder / "bass.wav"))
     assert [song.split for song in open_songs(tmp_path / "test")] == ["test"]
 
 
@@ -129,9 +129,9 @@ def test_crops_at_another_rate_are_cuts_of_the_whole_resampled(tmp_path):
     folder = sets.musdb_hq(tmp_path, "train", "A - B", samples=2 * RATE)
     song, _ = one(tmp_path, rate=32000)
     assert (song.rate, song.samples) == (32000, 64000)
-    # With silence around it: a song that begins at full level rings before its first sample, and a crop there hears
-    # that.
-    around = soxr.resample(np.pad(heard(folder / "drums.wav"), 4410), RATE, 32000, quality="HQ")
+    # With silence around it: a song that begins at full level rings before its first sample, and so does a crop
+    # there.
+    around = soxr.resample(np.pad(downmix(folder / "drums.wav"), 4410), RATE, 32000, quality="HQ")
     check_crops(song, "drums", around, tolerance=2e-5, before=3200)
 
 
@@ -202,7 +202,7 @@ def test_slakh(tmp_path, extension):
     }
     np.testing.assert_allclose(song.beats[:, 0], 0.5 * np.arange(8), atol=1e-9)
     assert song.beats[:, 1].tolist() == [1, 2, 3, 4] * 2 and song.tempo == pytest.approx(120)
-    check_crops(song, "keys", sum(heard(folder / "stems" / f"{key}.{extension}") for key in ("S00", "S06")))
+    check_crops(song, "keys", sum(downmix(folder / "stems" / f"{key}.{extension}") for key in ("S00", "S06")))
 
 
 def test_babyslakh_has_no_splits(tmp_path):
@@ -320,7 +320,7 @@ def test_the_corpus_tells_all_that_it_knows(tmp_path):
     assert (held.tempo, held.key, held.genres, held.moods) == (120.0, "C# minor", ("funk",), ("warm", "busy"))
     assert held.beats.tolist() == [[0.25, 3], [0.75, 4], [1.25, 1], [1.75, 2]] and held.chords[0]["root"] == 1
     assert held.captions == ("a warm funk song", "busy") and held.stems["drums"][0].kind == "drums part"
-    check_crops(held, "keys", heard(folder / "keys.flac"))
+    check_crops(held, "keys", downmix(folder / "keys.flac"))
 
 
 def test_a_corpus_song_of_another_version_is_left_out(tmp_path):

@@ -55,7 +55,7 @@ def test_the_network_is_the_packages():
         expected = theirs(pictures)
         assert expected.shape == (2, 1280, 1, 1)
         assert (expected[0] - expected[1]).abs().mean() > 0.1 * expected.std() > 0, (
-            "drawn weights that hear nothing would prove nothing"
+            "drawn weights whose output does not depend on the input would prove nothing"
         )
         torch.testing.assert_close(ours(pictures), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 

@@ -29,7 +29,7 @@ def place(tmp_path_factory) -> Path:
     """Songs, a base whose context encoder has dropout, and a recipe."""
     root = tmp_path_factory.mktemp("resume")
     write_songs(root / "songs", train=2, held=1, seconds=3.0)
-    small_base(listens=True).save_pretrained(str(root / "base"))
+    small_base(as_embedded=True).save_pretrained(str(root / "base"))
     (root / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
     return root
 

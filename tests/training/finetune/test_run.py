@@ -269,7 +269,7 @@ def test_a_signal_saves_and_the_command_goes_on(place, tmp_path, capsys, monkeyp
     assert cli.run([*arguments, "--set", "schedule.steps=5"]) == 130
     printed = capsys.readouterr()
     assert "stopped after step 3, and saved; the same command goes on from there: stage train finetune" in printed.out
-    assert printed.err == ""  # nothing that says otherwise
+    assert printed.err == ""  # nothing to the contrary
     assert cli.run([*arguments, "--set", "schedule.steps=5"]) == 0
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     assert (tmp_path / "run" / "model" / "decoder.safetensors").read_bytes() == (

@@ -80,7 +80,7 @@ def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
 
 
 def _stem(file: Path, stems: Sequence[str]) -> str:
-    """What an authors' checkpoint plays: as given, or as its file's name says (stage-drums.safetensors)."""
+    """What an authors' checkpoint plays: as given, or by its file's name (stage-drums.safetensors)."""
     if len(stems) > 1:
         raise StageError(f"{file} plays one stem, not {len(stems)}: give --stem once")
     named = [stem for stem in ("drums", "bass") if stem in file.stem.lower()]

@@ -143,7 +143,7 @@ def criteria(conditions: dict[str, dict[str, Scores]], extra: dict[str, dict[str
     bass = max(("beat_f", "onset_agreement"), key=lambda metric: np.nan_to_num(relative("bass", metric), nan=-1))
     named = {"beat_f": "beat F", "onset_agreement": "onset agreement"}[bass]
     in_chord = {name: mean("bass", f"{name} context", "in_chord") for name in ("right", "wrong")}
-    if in_chord["right"] == 0:  # without a single note in a chord a low figure for the wrong context says nothing
+    if in_chord["right"] == 0:  # without a single note in a chord, a low figure for the wrong context is no evidence
         in_chord["wrong"] = math.nan
     lines = [
         Criterion("click -> drums, beat F / true drums'", relative("click"), 0.90),

@@ -99,7 +99,7 @@ ALWAYS = ("musicnn", "codec")
 def load(name: str) -> Embed:
     """An embedding by its name. Raises StageError for one that is unknown, or whose weights are not here."""
     if name not in KINDS:
-        raise StageError(f'there is no embedding "{name}": choose {", ".join(KINDS)}')
+        raise StageError(f'"{name}" is not an embedding: choose {", ".join(KINDS)}')
     try:
         return KINDS[name].make()
     except Exception as error:  # torch and transformers raise many kinds for files that they cannot use

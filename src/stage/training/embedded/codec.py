@@ -170,7 +170,7 @@ class CodecTraining(Training):
         quantized, commitment = self._quantized(latent.reshape(-1, latent.shape[-1]))
         with self.autocast:
             loudness = self.codec.loudness(quantized.view_as(latent))
-        # another place in the noise and the phases each time, so that none is learnt by heart
+        # another place in the noise and the phases each time, so that none is memorised
         output = self.codec.waveform(*loudness, start=997 * self.step)[:, : audio.shape[1]]
         terms = self.terms(output, audio) | {"commitment": commitment}
         return sum(getattr(self.recipe.losses, name) * value for name, value in terms.items()), terms

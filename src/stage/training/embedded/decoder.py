@@ -184,7 +184,7 @@ def validate(trainable: Trainable, held: Examples, rows: int = 12, seconds: floa
     """Loss of the first codebook on held-out songs with the right, a wrong and no context, and under another stem's
     name.
 
-    The gaps (wrong minus right) show whether the model follows its context, and tells its stems apart.
+    The gaps (wrong minus right) show whether the model follows its context, and distinguishes its stems.
     """
     frames, result = int(seconds * held.rate), {}
 
