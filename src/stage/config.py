@@ -32,13 +32,23 @@ class DecoderConfig:
     restart: bool = False  # positions count from the start of each context and of the target
     context_layers: int = 0  # of the context encoder over the last kind of context; 0: none, as in the released models
     context_width: int = 192
+    context_codebooks: int = 0  # of the contexts' codec, where it is another than the target's; 0: the same
+    delays: tuple[int, ...] = ()  # of the codebooks, in columns; empty: 0, 1, 2, ... (MusicGen's pattern)
+    target_size: int = 0  # codes of the target, where they have tables of their own; 0: those of the contexts
+    features: int = 0  # numbers that are known of each frame beside its codes (beat, chord, controls)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stems", tuple(self.stems))
         object.__setattr__(self, "contexts", tuple(self.contexts))
+        object.__setattr__(self, "delays", tuple(self.delays))
+        if self.delays and (len(self.delays) != self.codebooks or min(self.delays) != 0):
+            raise ValueError(f"delays are {self.codebooks} numbers, the least of them 0")
+        if self.delays and max(self.delays) > 64:
+            raise ValueError(f"a delay is at most 64 columns, not {max(self.delays)}")
         check_range(self, dim=(1, 16384), layers=(1, 256), heads=(1, 256), ffn_dim=(1, 65536), text_dim=(1, 16384))
         check_range(self, codebooks=(1, 64), codebook_size=(1, 65536))
         check_range(self, context_layers=(0, 64), context_width=(1, 4096))
+        check_range(self, context_codebooks=(0, self.codebooks), target_size=(0, 65536), features=(0, 4096))
         for what, names in (("stem", self.stems), ("context", self.contexts)):
             if len(names) > 128 or not all(isinstance(name, str) and 0 < len(name) <= 100 for name in names):
                 raise ValueError(f"a {what} has a name of 1 to 100 letters, and a model has 128 of them at most")
@@ -52,6 +62,12 @@ class DecoderConfig:
             raise ValueError(
                 "a context encoder needs positions that restart (restart: true), which mark the columns of one moment"
             )
+        if self.context_codebooks and not self.target_size:
+            raise ValueError("contexts of a codec of their own need a target with tables of its own: target_size")
+        if self.target_size and not self.stems:
+            raise ValueError("tables of the target's own (target_size) are for models of stems")
+        if self.features and not (self.restart and self.stems):
+            raise ValueError("features of frames need positions that restart, by which they find their columns")
         if self.positions not in ("sinusoidal", "rotary"):
             raise ValueError(f"positions are 'sinusoidal' or 'rotary', not '{self.positions}'")
 
@@ -59,6 +75,27 @@ class DecoderConfig:
     def pad(self) -> int:
         """The padding token, also the mask of what is outside the pattern or dropped."""
         return self.codebook_size
+
+    @property
+    def unknown(self) -> int:
+        """What stands for a code of the target that is not known: the padding token, which is a code like any other in
+        tables of the target's own."""
+        return -1 if self.target_size else self.pad
+
+    @property
+    def pattern(self) -> tuple[int, ...]:
+        """Delay of each codebook, in columns."""
+        return self.delays or tuple(range(self.codebooks))
+
+    @property
+    def trail(self) -> int:
+        """Columns by which the last codebook stands behind the first."""
+        return max(self.pattern)
+
+    @property
+    def target_start(self) -> int:
+        """Token of the target's code 0: behind all others where the target has tables of its own."""
+        return self.rows if self.target_size else 0
 
     @property
     def rows(self) -> int:

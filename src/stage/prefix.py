@@ -29,22 +29,26 @@ Contexts = Sequence["Tensor | None"]
 """One entry for each kind of context: codes [K, T] int64, or None where there is none."""
 
 
-def interleave(codes: Tensor, pad: int) -> Tensor:
-    """Delay pattern: codes [..., K, T] -> columns [..., K, T + K], cells outside the pattern are ``pad``."""
+def interleave(codes: Tensor, pad: int, delays: Sequence[int] = ()) -> Tensor:
+    """Delay pattern: codes [..., K, T] -> columns [..., K, T + D + 1], cells outside the pattern are ``pad``.
+
+    delays: of the codebooks, D the largest; 0, 1, ... K - 1 by default.
+    """
     count, frames = codes.shape[-2:]
-    columns = codes.new_full((*codes.shape[:-1], frames + count), pad)
-    for k in range(count):
-        columns[..., k, k + 1 : k + 1 + frames] = codes[..., k, :]
+    delays = delays or range(count)
+    columns = codes.new_full((*codes.shape[:-1], frames + max(delays) + 1), pad)
+    for k, delay in enumerate(delays):
+        columns[..., k, delay + 1 : delay + 1 + frames] = codes[..., k, :]
     return columns
 
 
-def deinterleave(columns: Tensor, first: int, frames: int) -> Tensor:
-    """Undo the delay: what stands in (or is predicted from) column ``first + t + k``, for each k.
+def deinterleave(columns: Tensor, first: int, frames: int, delays: Sequence[int] = ()) -> Tensor:
+    """Undo the delay: what stands in (or is predicted from) column ``first + t + delay``, for each codebook.
 
     columns [..., K, S] (any dtype; trailing dimensions go before K) -> [..., K, frames].
     """
-    count = columns.shape[-2]
-    return torch.stack([columns[..., k, first + k : first + k + frames] for k in range(count)], dim=-2)
+    delays = delays or range(columns.shape[-2])
+    return torch.stack([columns[..., k, first + d : first + d + frames] for k, d in enumerate(delays)], dim=-2)
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,16 @@ class Row:
 def row(config: DecoderConfig, contexts: Contexts, stem: int, target: Tensor, drop_context: bool = False) -> Row:
     """Lay out one row (B = 1): ``contexts | separator | target``.
 
-    target: [K, T] int64; frames that are not known yet hold the padding token.
+    target: [K, T] int64 codes; those that are not known yet are ``config.unknown``.
     drop_context: the cells of the contexts become padding, so that they are masked out.
     """
     if not config.stems:
         return _plain(config, target)
     parts, positions, segments = [], [], []
     count = target.shape[0]
+    if config.target_size:
+        target = torch.where(target == config.unknown, config.pad, target + config.target_start)
+        contexts = [None if c is None else _widen(c, count, config.pad) for c in contexts]
 
     def lay(codes: Tensor, first_position: int, segment: int) -> None:
         parts.append(codes)
@@ -106,12 +113,12 @@ def row(config: DecoderConfig, contexts: Contexts, stem: int, target: Tensor, dr
     before = sum(part.shape[1] for part in parts)
     lay(target, 1, stem)
     frames = torch.cat(parts, dim=1)
-    columns = interleave(frames, config.pad)
+    columns = interleave(frames, config.pad, config.pattern)
 
     # a column belongs to the frame of its first codebook; what trails behind belongs to the target
     place = torch.cat(positions)
-    position = torch.cat([place[:1], place, place[-1] + 1 + torch.arange(count - 1)])
-    segment = torch.cat([torch.cat(segments)[:1], torch.cat(segments), torch.full((count - 1,), stem)])
+    position = torch.cat([place[:1], place, place[-1] + 1 + torch.arange(config.trail)])
+    segment = torch.cat([torch.cat(segments)[:1], torch.cat(segments), torch.full((config.trail,), stem)])
     # unknown frames of the target count as attended, so that they can be filled in later
     attend = (columns != config.pad).any(0)
     attend[before:] = True
@@ -120,10 +127,15 @@ def row(config: DecoderConfig, contexts: Contexts, stem: int, target: Tensor, dr
     return Row(columns[None], attend[None], position[None], segment[None], before, target.shape[1])
 
 
+def _widen(codes: Tensor, count: int, pad: int) -> Tensor:
+    """Codes [K, T] of a context with padding in the codebooks that only the target has: [count, T]."""
+    return torch.nn.functional.pad(codes, (0, 0, 0, count - codes.shape[0]), value=pad)
+
+
 def _plain(config: DecoderConfig, target: Tensor) -> Row:
     """A row of MusicGen itself: no context, no separator, and the leading column is its start token, so that it is
     attended to."""
-    columns = interleave(target, config.pad)[None]
+    columns = interleave(target, config.pad, config.pattern)[None]
     place = torch.arange(columns.shape[-1])[None]
     return Row(columns, torch.ones_like(place, dtype=torch.bool), place, torch.zeros_like(place), 0, target.shape[1])
 
@@ -150,20 +162,20 @@ def trim(whole: Row) -> Row:
 def training_row(config: DecoderConfig, rows: Sequence[Row]) -> Row:
     """The batch of a training step: of each row's F + K columns only the first F + 1 are kept."""
     whole = batch(config, rows)
-    return whole.cut(0, whole.columns.shape[-1] - config.codebooks + 1)
+    return whole.cut(0, whole.columns.shape[-1] - config.trail)
 
 
-def target_states(hidden: Tensor, sequence: Row) -> tuple[Tensor, Tensor]:
+def target_states(hidden: Tensor, sequence: Row, delays: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
     """The columns' states from which each codebook of the target's frames is predicted.
 
     hidden: [B, S, D], a state for each column. Returns ([K, B, T, D], mask [K, T] bool): the last
-    k frames of codebook k stand outside the kept columns and do not count.
+    k frames of codebook k stand outside the kept columns and do not count. delays: as in `interleave`.
     """
-    count = sequence.columns.shape[1]
-    padded = torch.nn.functional.pad(hidden, (0, 0, 0, count))
+    delays = delays or range(sequence.columns.shape[1])
+    padded = torch.nn.functional.pad(hidden, (0, 0, 0, max(delays) + 1))
     frames = torch.arange(sequence.frames, device=hidden.device)
-    states = torch.stack([padded[:, sequence.first + k : sequence.first + k + sequence.frames] for k in range(count)])
-    return states, torch.stack([frames < sequence.frames - k for k in range(count)])
+    states = torch.stack([padded[:, sequence.first + d : sequence.first + d + sequence.frames] for d in delays])
+    return states, torch.stack([frames < sequence.frames - d for d in delays])
 
 
 def loss(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:

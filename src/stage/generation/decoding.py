@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stage.generation.event_rules import EventRules
 from stage.models.cache import Cache
 from stage.models.decoder import Decoder
 from stage.models.fast_step import Step, fast_step
+from stage.models.features import beat_alone
 from stage.prefix import Contexts, deinterleave, row, trim
 
 OnStep = Callable[[int, int], "bool | None"]
@@ -79,7 +81,8 @@ class State:
     stem: 0-d int64. draws: [V, steps, K] float64 (float32 on Apple's GPUs).
     logits: [branches, V, K, size], the last prediction.
     column: [branches, V, K] int64, the last column. step: how the decoder goes on (`stage.models.fast_step`). All
-    tensors are on the decoder's device.
+    tensors are on the decoder's device. pattern: delays of the codebooks. target_start: token of code 0. rules: of a
+    stem of events, or None.
     """
 
     known: Tensor
@@ -94,13 +97,21 @@ class State:
     step: Step
     at: int
     steps: int
+    pattern: tuple[int, ...]
+    target_start: int = 0
+    rules: EventRules | None = None
     done: int = 0
     column: Tensor | None = None
 
 
-def branches(contexts: Contexts, text: Tensor | None, sampling: Sampling) -> list[tuple[float, bool, bool]]:
-    """The branches of the guidance as (weight, with context, with text), the full one first."""
-    has_context, has_text = any(c is not None for c in contexts), text is not None
+def branches(
+    contexts: Contexts, text: Tensor | None, sampling: Sampling, conditions: bool = False
+) -> list[tuple[float, bool, bool]]:
+    """The branches of the guidance as (weight, with context, with text), the full one first.
+
+    conditions: whether features hold conditions beside the beat; they go with the context.
+    """
+    has_context, has_text = conditions or any(c is not None for c in contexts), text is not None
     if sampling.text_guidance is not None and has_context and has_text:
         c, t = sampling.guidance, sampling.text_guidance
         return [
@@ -125,6 +136,8 @@ def begin(
     seeds: Sequence[int],
     prompt: Tensor | None = None,
     sampling: Sampling = Sampling(),
+    features: Tensor | None = None,
+    rules: EventRules | None = None,
     hurry: bool = True,
 ) -> State:
     """Prefill. See ``generate`` for the arguments, ``stage.models.fast_step.fast_step`` for ``hurry``."""
@@ -132,23 +145,31 @@ def begin(
     known = 0 if prompt is None else prompt.shape[1]
     if known >= frames:
         raise ValueError(f"the prompt's {known} frames leave nothing of {frames} to generate")
-    target = torch.full((config.codebooks, frames), config.pad)
+    target = torch.full((config.codebooks, frames), config.unknown)
     if prompt is not None:
         target[:, :known] = prompt
     contexts = [None if c is None or c.shape[1] == 0 else c.cpu() for c in contexts]
-    plan = branches(contexts, text, sampling)
+    bare = None
+    if features is not None:
+        if features.shape != (frames, config.features):
+            raise ValueError(f"features are [{frames}, {config.features}], not {list(features.shape)}")
+        features = features.to(device, decoder.embed.dtype)[None]
+        bare = beat_alone(features)
+    plan = branches(contexts, text, sampling, bare is not None and not torch.equal(bare, features))
     projected = None if text is None else text.to(device)[None]
     known_cells, caches, offsets, logits = [], [], [], []
-    steps = frames - known + config.codebooks - 1
+    steps = frames - known + config.trail
     for _, with_context, with_text in plan:
         full = trim(row(config, contexts if with_context else [None] * len(contexts), stem, target))
         ready = full.cut(0, full.first + known + 1)  # the column that predicts the first unknown frame
-        first, cache = decoder.prefill(ready.to(device), projected if with_text else None)
+        first, cache = decoder.prefill(
+            ready.to(device), projected if with_text else None, features=features if with_context else bare
+        )
         known_cells.append(full.columns[0, :, full.first :])
         caches.append(cache.expand(len(seeds), steps))
         offsets.append(int(ready.positions[0, -1]) - known)
         logits.append(first.expand(len(seeds), -1, -1))
-    frame = torch.arange(frames + config.codebooks) - 1 - torch.arange(config.codebooks)[:, None]
+    frame = torch.arange(frames + config.trail + 1) - 1 - torch.tensor(config.pattern)[:, None]
     draws = torch.stack(
         [
             torch.rand(steps, config.codebooks, generator=torch.Generator().manual_seed(int(seed)), dtype=torch.float64)
@@ -170,6 +191,9 @@ def begin(
         step=fast_step(decoder, caches, steps, hurry),
         at=known,
         steps=steps,
+        pattern=config.pattern,
+        target_start=config.target_start,
+        rules=None if rules is None else rules.to(device),
     )
 
 
@@ -179,7 +203,10 @@ def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
     for a GPU."""
     if state.done:
         state.logits = state.step(state.column, state.offsets + state.at, state.stem, state.caches)
-    chosen = choose(guide(state.logits, state.weights), state.draws[:, state.done], sampling)
+    logits = guide(state.logits, state.weights)
+    if state.rules is not None:
+        logits = state.rules.guide(state.logits, logits)
+    chosen = choose(logits, state.draws[:, state.done], sampling) + state.target_start
     state.at += 1
     state.done += 1
     # [branches, V, K]
@@ -197,6 +224,8 @@ def steps(
     seeds: Sequence[int] = (0,),
     prompt: Tensor | None = None,
     sampling: Sampling = Sampling(),
+    features: Tensor | None = None,
+    rules: EventRules | None = None,
     hurry: bool = True,
 ) -> Iterator[State]:
     """Generate column by column: yields the state after each. See ``begin`` for the arguments.
@@ -212,6 +241,8 @@ def steps(
         seeds=seeds,
         prompt=prompt,
         sampling=sampling,
+        features=features,
+        rules=rules,
         hurry=hurry,
     )
     while state.done < state.steps:
@@ -221,12 +252,12 @@ def steps(
 
 def finished(state: State) -> int:
     """Frames of the target, those of the prompt included, of which all codebooks are there."""
-    return max(0, state.at + 1 - state.columns.shape[1])
+    return max(0, state.at - max(state.pattern))
 
 
 def made(state: State, first: int, last: int) -> Tensor:
     """Codes [V, K, last - first] int64 of the target's frames from `first` to before `last`, which are finished."""
-    return deinterleave(state.columns, 1 + first, last - first)
+    return deinterleave(state.columns, 1 + first, last - first, state.pattern) - state.target_start
 
 
 def generate(
@@ -239,13 +270,16 @@ def generate(
     seeds: Sequence[int] = (0,),
     prompt: Tensor | None = None,
     sampling: Sampling = Sampling(),
+    features: Tensor | None = None,
+    rules: EventRules | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Generate one variation of a stem for each seed.
 
     stem: index into the model's stems. contexts: codes [K, T] int64 or None for each kind of
     context. text: projected text [L, D], or None. frames: length of the result, with the prompt.
-    prompt: codes [K, P] with which the stem begins, or None.
+    prompt: codes [K, P] with which the stem begins, or None. features: [frames, F] of ``stage.models.features`` for a
+    decoder that takes them, or None; the branch without conditions has the beat's alone. rules: of a stem of events.
     Returns codes [len(seeds), K, frames] int64. On CPUs a variation depends on its own seed alone, to the bit; on GPUs
     last bits may depend on how many are made together.
     Raises Stopped when ``on_step`` returns False.
@@ -259,6 +293,8 @@ def generate(
         seeds=seeds,
         prompt=prompt,
         sampling=sampling,
+        features=features,
+        rules=rules,
         hurry=False,
     ):
         if on_step is not None and on_step(state.done, state.steps) is False:

@@ -26,7 +26,7 @@ class Cache:
     own: keys and values [layers, 2, V * H, capacity, d], which a step writes at once. rows: V.
     length: columns of ``own`` that are filled: an int, or after ``fix`` a 0-d int64 tensor on the device.
     text: keys and values [layers, 1, H, L, d] of the cross-attention, or None without text.
-    moment: [1, P, D], what the context encoder adds to a column at each position, or None.
+    moment: [1, P, D], what context encoder and features add to a column at each position, or None.
     """
 
     def __init__(self, config: DecoderConfig, columns: int, like: Tensor):

@@ -169,7 +169,12 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig):
         super().__init__()
         self.config = config
-        self.embed = nn.Parameter(0.02 * torch.randn(config.codebooks, config.rows, config.dim))
+        known = config.context_codebooks or config.codebooks
+        self.embed = nn.Parameter(0.02 * torch.randn(known, config.rows, config.dim))
+        if config.target_size:  # tables of the target's own, with a row of zeros for cells of others
+            self.target_embed = nn.Parameter(0.1 * torch.randn(config.codebooks, config.target_size + 1, config.dim))
+        if config.features:
+            self.features = nn.Linear(config.features, config.dim, bias=False)
         self.text_projection = nn.Linear(config.text_dim, config.dim)
         if config.restart:
             self.segment = nn.Parameter(0.3 * torch.randn(config.segments, config.dim))
@@ -177,15 +182,22 @@ class Decoder(nn.Module):
             self.context = ContextEncoder(config.dim, config.context_width, config.context_layers)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
-        self.head = nn.Parameter(0.02 * torch.randn(config.codebooks, config.codebook_size, config.dim))
+        size = config.target_size or config.codebook_size
+        self.head = nn.Parameter(0.02 * torch.randn(config.codebooks, size, config.dim))
         self.predict: nn.Module | None = None  # stands for the head where weights are packed (models/precision.py)
         for layer in self.layers:
             for linear in (layer.qkv, layer.cross_q, layer.cross_kv, layer.up):
                 nn.init.normal_(linear.weight, std=config.dim**-0.5)
             for linear in (layer.self_out, layer.cross_out, layer.down):
                 nn.init.normal_(linear.weight, std=(2 * config.layers * linear.in_features) ** -0.5)
-        with torch.no_grad():
-            self.embed[:, config.pad] = 0
+        self.silence_padding()
+
+    @torch.no_grad()
+    def silence_padding(self) -> None:
+        """Padding adds nothing to a column."""
+        self.embed[:, self.config.pad] = 0
+        if self.config.target_size:
+            self.target_embed[:, -1] = 0
 
     @property
     def device(self) -> torch.device:
@@ -193,35 +205,61 @@ class Decoder(nn.Module):
 
     def embed_columns(self, columns: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
         """columns [B, K, S], positions and segments [B, S] int64 -> hidden [B, S, D]."""
-        offsets = torch.arange(self.config.codebooks, device=columns.device) * self.config.rows
-        tokens = columns.transpose(1, 2) + offsets
-        x = F.embedding(tokens, self.embed.flatten(0, 1)).sum(2)
+        x = self._tokens(columns.transpose(1, 2))
         if self.config.restart:
             x = x + F.embedding(segments, self.segment)
         if self.config.positions == "sinusoidal":
             x = x + sinusoids(positions, self.config.dim).to(x.dtype)
         return x
 
-    def enter(self, sequence: Row) -> tuple[Tensor, Tensor | None]:
-        """Embedded columns [B, S, D] of whole rows, with the context encoder's output added.
+    def _tokens(self, tokens: Tensor) -> Tensor:
+        """Sum of the embeddings of tokens [B, S, K] -> [B, S, D]."""
+        config = self.config
+        known = len(self.embed)
+        offsets = torch.arange(config.codebooks, device=tokens.device)
+        if not config.target_size:
+            return F.embedding(tokens + offsets * config.rows, self.embed.flatten(0, 1)).sum(2)
+        own = tokens >= config.target_start
+        context = torch.where(own, config.pad, tokens)[..., :known] + offsets[:known] * config.rows
+        target = torch.where(own, tokens - config.target_start, config.target_size) + offsets * (config.target_size + 1)
+        tables = self.embed.flatten(0, 1), self.target_embed.flatten(0, 1)
+        return F.embedding(context, tables[0]).sum(2) + F.embedding(target, tables[1]).sum(2)
 
-        Also returns what it adds to a column of the target at each position, [B, P, D], or None where there is no
-        context.
+    def enter(self, sequence: Row, features: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Embedded columns [B, S, D] of whole rows, with what is added to them by their moments.
+
+        features: [B, T, F] of the frames of the target's time line, or None; a column of a context takes those of its
+        own frame, one of the target those of the frame that it predicts. Also returns what is added to a column of the
+        target at each position, [B, P, D], or None where nothing is.
         """
         x = self.embed_columns(sequence.columns, sequence.positions, sequence.segments)
+        moment = None
+        if features is not None:
+            moment = self.features(features.to(x.dtype))
+            x = x + self._at_frames(moment, sequence)
         if not self.config.context_layers:
-            return x, None
-        inside = sequence.attend & (sequence.segments == self.config.segment(len(self.config.contexts) - 1))
-        columns = inside.any(0).nonzero()
+            return x, moment
+        attended = sequence.attend & (sequence.segments == self.config.segment(len(self.config.contexts) - 1))
+        columns = attended.any(0).nonzero()
         if not len(columns):
-            return x, None
+            return x, moment
         mix = slice(int(columns[0]), int(columns[-1]) + 1)
-        found, moment = self.context(
-            x[:, mix], inside[:, mix], sequence.positions[:, mix], int(sequence.positions.max()) + 1
-        )
+        moments = max(int(sequence.positions.max()) + 1, 0 if moment is None else moment.shape[1])
+        found, beside = self.context(x[:, mix], attended[:, mix], sequence.positions[:, mix], moments)
         target = sequence.attend & (sequence.segments < len(self.config.stems))
-        same = moment.gather(1, sequence.positions[..., None].expand_as(x)) * target[..., None]
-        return x + F.pad(found, (0, 0, mix.start, x.shape[1] - mix.stop)) + same, moment
+        same = beside.gather(1, sequence.positions[..., None].expand_as(x)) * target[..., None]
+        if moment is not None:
+            beside = beside + F.pad(moment, (0, 0, 0, moments - moment.shape[1]))
+        return x + F.pad(found, (0, 0, mix.start, x.shape[1] - mix.stop)) + same, beside
+
+    def _at_frames(self, moment: Tensor, sequence: Row) -> Tensor:
+        """What the frames [B, T, D] add to the columns [B, S, D]. Frame t of a context stands at position t + 1, and
+        frame t of the target is predicted from position t."""
+        context = sequence.segments >= len(self.config.stems)
+        frame = sequence.positions - context.long()
+        inside = sequence.attend & (frame >= 0) & (frame < moment.shape[1])
+        frame = frame.clamp(0, moment.shape[1] - 1)[..., None].expand(-1, -1, moment.shape[2])
+        return moment.gather(1, frame) * inside[..., None]
 
     def turn(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
         """The rotation of queries and keys at positions [B, S], or None with sinusoids."""
@@ -243,13 +281,19 @@ class Decoder(nn.Module):
         kept = torch.tensor([0.0, 0.0, 1.0], device=positions.device).repeat_interleave(heads)[:, None]
         return (cos * scales + kept).to(self.embed.dtype), (sin * scales).to(self.embed.dtype)
 
-    def forward(self, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        sequence: Row,
+        text: Tensor | None = None,
+        text_mask: Tensor | None = None,
+        features: Tensor | None = None,
+    ) -> Tensor:
         """Hidden states of whole rows, as in training.
 
         text: [B, L, D] projected (``text_projection``); text_mask: [B, L] bool, at least one True
-        a row (a row without text holds zeros). Returns [B, S, D], after the final norm.
+        a row (a row without text holds zeros). features: of ``enter``. Returns [B, S, D], after the final norm.
         """
-        return self.run(self.enter(sequence)[0], sequence, text, text_mask)
+        return self.run(self.enter(sequence, features)[0], sequence, text, text_mask)
 
     def run(self, x: Tensor, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None) -> Tensor:
         """``forward`` from the columns on that ``enter`` returned."""
@@ -279,16 +323,21 @@ class Decoder(nn.Module):
 
     def target_logits(self, hidden: Tensor, sequence: Row) -> tuple[Tensor, Tensor]:
         """Logits of the target's frames, de-interleaved: hidden [B, S, D] -> ([B, K, T, V], mask [K, T])."""
-        states, mask = target_states(hidden, sequence)
+        states, mask = target_states(hidden, sequence, self.config.pattern)
         logits = torch.bmm(states.flatten(1, 2), self.head.transpose(1, 2))
         return logits.view(*states.shape[:3], -1).transpose(0, 1), mask
 
     def prefill(
-        self, sequence: Row, text: Tensor | None = None, text_mask: Tensor | None = None
+        self,
+        sequence: Row,
+        text: Tensor | None = None,
+        text_mask: Tensor | None = None,
+        features: Tensor | None = None,
     ) -> tuple[Tensor, Cache]:
         """Run one row without masked columns (B = 1). Returns logits of its last column [1, K, V] and the cache.
 
-        text: [1, L, D] projected, or None. The cache's cross-attention is computed once, here.
+        text: [1, L, D] projected, or None; features: [1, T, F] of ``enter``. The cache's cross-attention is computed
+        once, here.
         """
         length = sequence.columns.shape[-1]
         cache = Cache(self.config, length, self.embed)
@@ -296,7 +345,7 @@ class Decoder(nn.Module):
             text = (text[:, text_mask[0]] if text_mask is not None else text).to(self.embed.dtype)
             keys, values = zip(*(layer.text(text) for layer in self.layers))
             cache.text = torch.stack(keys), torch.stack(values)
-        x, cache.moment = self.enter(sequence)
+        x, cache.moment = self.enter(sequence, features)
         turn = self.turn(sequence.positions)
         for i, layer in enumerate(self.layers):
             q, k, v = (part.transpose(1, 2) for part in layer.project(x, turn))
@@ -326,7 +375,7 @@ class Decoder(nn.Module):
             return self.embed_columns(columns[:, :, None], at[:, None], segment.expand(count, 1))[:, 0]
 
         x = apart(enter, columns.flatten(0, 1), rows)
-        if self.config.context_layers:
+        if self.config.context_layers or self.config.features:
             x = x + torch.cat([self._moment(cache, at).expand(rows, -1) for cache, at in zip(caches, position)])
         turn = self.step_turn(position)
         if turn is not None and rows > 1 and not separately(x, rows):
@@ -343,7 +392,7 @@ class Decoder(nn.Module):
         return flat.view(branches, rows, self.config.codebooks, -1)
 
     def _moment(self, cache: Cache, at: Tensor) -> Tensor:
-        """What the context encoder adds to a column at this position (0-d int64): [D], zero behind the context's
+        """What context encoder and features add to a column at this position (0-d int64): [D], zero behind their
         end."""
         if cache.moment is None:
             return self.embed.new_zeros(self.config.dim)
