@@ -54,6 +54,20 @@ def test_one_that_comes_in_between_is_kept(way, tmp_path):
     assert path.read_text() == "first" and hidden(tmp_path) == []
 
 
+def test_a_link_to_nothing_is_in_the_way_before_any_work(way, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    for check in (files.check_folder, files.check_free):
+        with pytest.raises(StageError, match="link"):
+            check(link)
+    with pytest.raises(StageError, match="not a folder"):
+        files.check_folder(link / "deeper")
+    with pytest.raises(StageError, match="exists"), files.whole_folder(link):
+        pytest.fail("the work began")
+    files.write_text(link, "x", force=True)
+    assert link.read_text() == "x" and not link.is_symlink() and hidden(tmp_path) == []
+
+
 def test_permissions_are_what_the_umask_leaves(way, tmp_path):
     before = os.umask(0o027)
     try:

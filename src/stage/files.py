@@ -39,7 +39,7 @@ def check_free(path: str | os.PathLike, force: bool = False) -> None:
     _check_name(path)
     if path.is_dir():
         raise StageError(f"{path} is a folder: cannot write a file of that name")
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:  # a link to nothing is in the way too
         raise StageError(f"{path} exists: add --force to replace it, or choose another folder or seed")
 
 
@@ -66,7 +66,7 @@ def check_folder(folder: str | os.PathLike) -> None:
     place = Path(folder)
     _check_name(place)
     try:
-        while not place.exists() and place != place.parent:
+        while not os.path.lexists(place) and place != place.parent:
             place = place.parent
         if not place.is_dir():
             raise StageError(f"cannot write into {folder}: {place} is not a folder")
@@ -137,7 +137,7 @@ def whole_folder(path: str | os.PathLike, force: bool = False) -> Iterator[Path]
     With force a folder that is there is replaced, by two renames. Raises StageError where it cannot be written.
     """
     path = Path(path)
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise StageError(f"{path} exists; choose another folder")
     partial = None
     try:
@@ -151,7 +151,7 @@ def whole_folder(path: str | os.PathLike, force: bool = False) -> Iterator[Path]
             if file.is_file():
                 _synchronise(file)
                 file.chmod(allowed)
-        if path.exists():
+        if os.path.lexists(path):
             os.rename(path, old := path.parent / _hidden())
             os.rename(partial, path)
             shutil.rmtree(old, ignore_errors=True)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from stage.audio import mp3
+from stage.audio.callbacks import Guarded
 from stage.audio.ffmpeg import Ffmpeg
 from stage.audio.headers import Part, check_announced, inspect, truncated
 from stage.errors import StageError
@@ -173,8 +174,8 @@ def _mpeg(file: BinaryIO, name: str, offset: int, size: int) -> mp3.Layout | Non
 class Sndfile:
     """See `Decoder`: WAV, FLAC, AIFF, Ogg and what else libsndfile reads, but not MP3."""
 
-    def __init__(self, sound: Any, name: str):
-        self.sound, self.name = sound, name
+    def __init__(self, sound: Any, name: str, guarded: Guarded):
+        self.sound, self.name, self.guarded = sound, name, guarded
         self.rate, self.channels, self.samples = sound.samplerate, sound.channels, sound.frames
         self.length = self.samples / self.rate if self.rate else 0.0
 
@@ -185,16 +186,20 @@ class Sndfile:
 
         file.seek(0)
         # Sound Designer II keeps its header in a second file, which libsndfile finds by the name
-        source = os.fsencode(name) if name.lower().endswith(".sd2") else file
+        guarded = Guarded(file)
+        source = os.fsencode(name) if name.lower().endswith(".sd2") else guarded
         try:
             sound = soundfile.SoundFile(source)
         except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError):
+            guarded.check(errors=False)
             return None
+        guarded.check(errors=False)
+        guarded.error = None  # a damaged header may have sent the library beyond the end, which it survived
         # a FLAC that was written into a pipe has no length, for libsndfile 2^63 - 1
         if not sound.seekable() or not 0 <= sound.frames < 2**62 or sound.format in ("MP3", "MPEG"):
             sound.close()
             return None
-        return cls(sound, name)
+        return cls(sound, name, guarded)
 
     def read(self, first: int, last: int | None) -> np.ndarray:
         """See `Decoder`."""
@@ -208,11 +213,13 @@ class Sndfile:
                 block = self.sound.read(min(BLOCK, last - at), dtype="float32", always_2d=True)
                 blocks.append(np.ascontiguousarray(block.T))
                 at += len(block)
+                self.guarded.check(errors=False)
                 if len(block) == 0:
                     break
         except soundfile.SoundFileError:
             pass
         if at < last:
+            self.guarded.check()
             raise truncated(self.name, at / self.rate)
         return np.concatenate(blocks, axis=1)
 

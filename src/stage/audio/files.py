@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike
 
+from stage.audio.callbacks import Guarded
 from stage.audio.decoders import CHANNELS_MOST, Decoder, Ffmpeg, check_rate, libraries, open_decoder
 from stage.audio.headers import Part
 from stage.audio.level import BLOCK, rms
@@ -126,16 +127,18 @@ def write(path: str | os.PathLike, audio: np.ndarray, rate: int, force: bool = F
     if kind is None:
         raise StageError(f"cannot write {path.name}: the name must end in {' or '.join(FORMATS)}")
     with whole_file(path, force) as partial:
-        try:
-            samples = np.atleast_2d(audio)
-            with (
-                open(partial, "r+b") as raw,
-                soundfile.SoundFile(raw, "w", rate, len(samples), "PCM_24", format=kind) as file,
-            ):
-                for first in range(0, samples.shape[1], BLOCK):
-                    file.write(np.clip(samples[:, first : first + BLOCK], -1, 1).T)
-        except soundfile.LibsndfileError as error:
-            raise StageError(f"cannot write {path}: {error.error_string}") from None
+        samples = np.atleast_2d(audio)
+        with open(partial, "r+b") as raw:
+            guarded = Guarded(raw)
+            try:
+                with soundfile.SoundFile(guarded, "w", rate, len(samples), "PCM_24", format=kind) as file:
+                    for first in range(0, samples.shape[1], BLOCK):
+                        file.write(np.clip(samples[:, first : first + BLOCK], -1, 1).T)
+                        guarded.check()
+            except soundfile.LibsndfileError as error:
+                guarded.check()
+                raise StageError(f"cannot write {path}: {error.error_string}") from None
+            guarded.check()
 
 
 # ---------------------------------------------------------------- form

@@ -5,6 +5,7 @@ Nothing heavy is imported at the top: `stage --help` answers at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from stage.models import malloc
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a device that takes no more, be it a disk or standard output."""
 NO_READER = 141
 """Exit code when the program that reads our output has ended, as shells have it for a broken pipe."""
 
@@ -84,14 +87,12 @@ def run(args: list[str] | None = None) -> int:
         return NO_READER
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            return _unexpected(error)
+        return _complain(f"cannot write the output: {error.strerror}")
     except Exception as error:
-        if os.environ.get("STAGE_DEBUG"):
-            raise
-        return _complain(
-            f"unexpected error, please report it ({type(error).__name__}: {error}). STAGE_DEBUG=1 shows where it"
-            " happened",
-            1,
-        )
+        return _unexpected(error)
     if code == STOPPED:  # also typer's own answer to Ctrl-C
         return _complain("stopped; unfinished results were not kept", STOPPED)
     return code if isinstance(code, int) else 0
@@ -104,6 +105,16 @@ def _settle() -> None:
     # numpy's threads sleep at once when a product is done: their usual busy waiting takes the cores from torch's
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
     malloc.keep()
+
+
+def _unexpected(error: Exception) -> int:
+    """A line on an error that nobody foresaw; returns the code. Raises it where STAGE_DEBUG is set."""
+    if os.environ.get("STAGE_DEBUG"):
+        raise error
+    return _complain(
+        f"unexpected error, please report it ({type(error).__name__}: {error}). STAGE_DEBUG=1 shows where it happened",
+        1,
+    )
 
 
 def _complain(message: str, code: int = 2) -> int:

@@ -6,6 +6,7 @@ that plays. The stems add up to the mix.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -204,7 +205,9 @@ class _Songs:
         meta, audio = render_song(self.folder.name, self.seed, index, self.seconds, self.renderer)
         with whole_folder(self.folder / meta["id"]) as new:
             for stem, signal in audio.items():
-                soundfile.write(new / f"{stem}.flac", signal, RATE, subtype="PCM_16")
+                coded = io.BytesIO()  # libsndfile does not report a full disk
+                soundfile.write(coded, signal, RATE, format="FLAC", subtype="PCM_16")
+                (new / f"{stem}.flac").write_bytes(coded.getvalue())
             (new / "song.json").write_text(json.dumps(meta), encoding="utf-8")
 
     def close(self) -> None:
