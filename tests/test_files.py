@@ -40,7 +40,7 @@ def test_a_file_is_there_whole_or_not_at_all(way, tmp_path):
 def test_an_existing_file_is_replaced_with_force_alone(way, tmp_path):
     path = tmp_path / "a.json"
     files.write_json(path, {"ä": 1})
-    with pytest.raises(StageError, match="--force"), files.whole_file(path):
+    with pytest.raises(StageError, match="exists: choose another name$"), files.whole_file(path):
         pass
     files.write_json(path, {"ä": 2}, force=True)
     assert json.loads(path.read_text(encoding="utf-8")) == {"ä": 2} and hidden(tmp_path) == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.fakes import drawn_stage, listening_stage, song
+from helpers.fakes import drawn_stage, echo_stage, song
 from stage import BeatGrid, Stage, StageError
 from stage import audio as sound
 from stage.audio.level import CEILING, loudness
@@ -35,7 +35,7 @@ def drawn():
     "rate, channels, seconds", [(44100, 2, 5.3), (48000, 1, 2.0), (192000, 6, 1.7), (32000, 2, 1.0), (22050, 1, 7.77)]
 )
 def test_the_stem_is_in_step_to_the_sample(monkeypatch, rate, channels, seconds):
-    stage, _ = listening_stage(monkeypatch)
+    stage, _ = echo_stage(monkeypatch)
     recording = song(seconds, rate, channels)
     made = stage.accompany(recording, rate, "drums")
     assert made.rate == rate and made.stems.shape == (1, recording.shape[1]) and made.stems.dtype == np.float32
@@ -48,13 +48,13 @@ def test_the_stem_is_in_step_to_the_sample(monkeypatch, rate, channels, seconds)
 
 
 def test_a_chosen_stretch(monkeypatch):
-    stage, listener = listening_stage(monkeypatch)
+    stage, echo = echo_stage(monkeypatch)
     recording = song(8.0)
     made = stage.accompany(recording, 44100, "bass", start=2.5, seconds=3.25)
     chosen = recording[:, round(2.5 * 44100) : round(5.75 * 44100)]
     assert np.array_equal(made.song, chosen) and made.stems.shape == (1, chosen.shape[1])
     assert lag(sound.to_mono(chosen), made.stems[0]) == 0
-    assert {call["stem"] for call in listener.calls} == {1}
+    assert {call["stem"] for call in echo.calls} == {1}
 
 
 def test_windows_cover_without_gaps_and_overlap_by_half():
@@ -68,9 +68,9 @@ def test_windows_cover_without_gaps_and_overlap_by_half():
 
 
 def test_long_pieces_go_on_from_their_own_codes(monkeypatch):
-    stage, listener = listening_stage(monkeypatch, window_seconds=2.0)
+    stage, echo = echo_stage(monkeypatch, window_seconds=2.0)
     made = stage.accompany(song(5.0, 32000), 32000, "drums", variations=2, seed=5)
-    first, *later = listener.calls
+    first, *later = echo.calls
     assert first["seeds"] == [5, 6] and first["prompt"] is None and first["frames"] == 1000
     assert len(later) == 2 * (len(windows(2500, 1000)) - 1)
     assert all(call["prompt"].shape == (64, 500) and len(call["seeds"]) == 1 for call in later)
@@ -85,17 +85,17 @@ def test_long_pieces_go_on_from_their_own_codes(monkeypatch):
 
 
 def test_the_grid_stands_before_the_mix(monkeypatch):
-    stage, listener = listening_stage(monkeypatch, ("grid", "mix"), window_seconds=10)
+    stage, echo = echo_stage(monkeypatch, ("grid", "mix"), window_seconds=10)
     grid = BeatGrid.regular(100, 4, 60, start=0.25)
     made = stage.accompany(song(6.0, 32000), 32000, "drums", start=1.0, seconds=4.0, grid=grid)
     assert np.allclose(made.grid.times, np.arange(0.45, 4.0, 0.6)) and made.grid.numbers[0] == 3
     clicks = stage.codec.encode(torch.from_numpy(click_track(made.grid, 4.0))[None])[0]
-    assert torch.equal(listener.calls[0]["contexts"][0], clicks)
-    assert listener.calls[0]["contexts"][1].shape == clicks.shape
+    assert torch.equal(echo.calls[0]["contexts"][0], clicks)
+    assert echo.calls[0]["contexts"][1].shape == clicks.shape
 
 
 def test_beats_are_tracked_once_where_the_model_wants_them(monkeypatch):
-    stage, listener = listening_stage(monkeypatch, ("grid", "mix"), grid=True)
+    stage, echo = echo_stage(monkeypatch, ("grid", "mix"), grid=True)
     asked = []
     monkeypatch.setattr(
         "stage.generation.prepare.find",
@@ -103,13 +103,13 @@ def test_beats_are_tracked_once_where_the_model_wants_them(monkeypatch):
     )
     made = stage.accompany(song(5.0), 44100, "drums")
     assert asked == [(2, 5 * 44100)] and made.grid.bpm == pytest.approx(120) and made.notes == ()
-    assert all(call["contexts"][0] is not None for call in listener.calls)
+    assert all(call["contexts"][0] is not None for call in echo.calls)
     assert stage.accompany(song(5.0), 44100, "drums", grid="off").grid is None and len(asked) == 1
-    assert listener.calls[-1]["contexts"][0] is None
+    assert echo.calls[-1]["contexts"][0] is None
 
 
 def test_how_the_beats_are_tracked_can_be_chosen(monkeypatch):
-    stage, _ = listening_stage(monkeypatch, ("grid", "mix"), grid=True)
+    stage, _ = echo_stage(monkeypatch, ("grid", "mix"), grid=True)
     asked = []
     found = Found(BeatGrid.regular(120, 4, 2), 0.2, ("doubtful",))
     monkeypatch.setattr("stage.generation.prepare.find", lambda audio, rate, how: asked.append(how) or found)
@@ -122,32 +122,32 @@ def test_how_the_beats_are_tracked_can_be_chosen(monkeypatch):
 
 
 def test_a_metronome_of_a_compound_metre_clicks_its_eighths(monkeypatch):
-    stage, listener = listening_stage(monkeypatch, ("grid", "mix"), window_seconds=10)
+    stage, echo = echo_stage(monkeypatch, ("grid", "mix"), window_seconds=10)
     made = stage.click(60, "drums", meter="6/8", bars=2)
     clicks = click_track(BeatGrid.regular(60, 2, 4.0, division=3), 4.0)
     assert len(made.grid) == 4 and made.grid.division == 3
     fast = stage.click(130, "drums", meter="12/8", bars=2)
     assert [any("simple time" in note for note in one.notes) for one in (made, fast)] == [False, True]
-    assert torch.equal(listener.calls[0]["contexts"][0], stage.codec.encode(torch.from_numpy(clicks)[None])[0])
+    assert torch.equal(echo.calls[0]["contexts"][0], stage.codec.encode(torch.from_numpy(clicks)[None])[0])
 
 
 def test_no_beats_is_said_and_not_fatal(monkeypatch):
-    stage, listener = listening_stage(monkeypatch, ("grid", "mix"), grid=True)
+    stage, echo = echo_stage(monkeypatch, ("grid", "mix"), grid=True)
     monkeypatch.setattr("stage.generation.prepare.find", lambda *_: Found(None, 0.0, (NONE,)))
     made = stage.accompany(song(1.5), 44100, "drums")
     assert made.grid is None and "no beats were found" in made.notes[0]
-    assert listener.calls[0]["contexts"][0] is None
+    assert echo.calls[0]["contexts"][0] is None
 
 
 def test_the_metronome(monkeypatch):
-    stage, listener = listening_stage(monkeypatch, ("grid", "mix"), window_seconds=30)
+    stage, echo = echo_stage(monkeypatch, ("grid", "mix"), window_seconds=30)
     made = stage.click(90, "drums", meter="3/4", bars=4, rate=48000)
     assert made.stems.shape == (1, 8 * 48000) and made.song.shape == (1, 8 * 48000)
     assert np.allclose(made.grid.times, np.arange(12) * 60 / 90) and list(made.grid.numbers[:4]) == [1, 2, 3, 1]
-    assert listener.calls[0]["contexts"][1] is None  # the clicks are the grid, there is no mix
+    assert echo.calls[0]["contexts"][1] is None  # the clicks are the grid, there is no mix
     assert lag(made.song[0], made.stems[0]) == 0
-    alone, heard = listening_stage(monkeypatch, ("mix",), window_seconds=30)
-    assert alone.click(90, "drums", bars=2).rate == 32000 and heard.calls[0]["contexts"][0] is not None
+    alone, other = echo_stage(monkeypatch, ("mix",), window_seconds=30)
+    assert alone.click(90, "drums", bars=2).rate == 32000 and other.calls[0]["contexts"][0] is not None
 
 
 # ---------------------------------------------------------------- level
@@ -156,7 +156,7 @@ def test_the_metronome(monkeypatch):
 @pytest.mark.parametrize("gain", [0.02, 1.0, 4.0])
 @pytest.mark.parametrize("channels", [1, 2, 6])
 def test_the_stem_joins_at_the_songs_level_and_nothing_clips(monkeypatch, gain, channels):
-    stage, _ = listening_stage(monkeypatch)
+    stage, _ = echo_stage(monkeypatch)
     recording = np.clip(gain * song(4.0, channels=channels), -1, 1)
     made = stage.accompany(recording, 44100, "drums")
     mixed = made.mix()
@@ -171,7 +171,7 @@ def test_the_stem_joins_at_the_songs_level_and_nothing_clips(monkeypatch, gain, 
 
 
 def test_mono_and_dual_mono_give_the_same_stem(monkeypatch):
-    stage, _ = listening_stage(monkeypatch)
+    stage, _ = echo_stage(monkeypatch)
     mono = 0.3 * song(3.0, channels=1)
     one, two = (stage.accompany(recording, 44100, "drums") for recording in (mono, np.repeat(mono, 2, axis=0)))
     assert np.allclose(one.stems, two.stems, atol=1e-6)
@@ -180,7 +180,7 @@ def test_mono_and_dual_mono_give_the_same_stem(monkeypatch):
 
 
 def test_a_stem_that_misses_its_level_says_so(monkeypatch):
-    stage, _ = listening_stage(monkeypatch)
+    stage, _ = echo_stage(monkeypatch)
     time = np.arange(3 * 44100) / 44100
     wave = np.sign(np.sin(2 * np.pi * 200 * time)).astype(np.float32)  # at 0 LUFS and more
     monkeypatch.setattr(stage, "generate_audio", lambda contexts, *rest: spikes(len(contexts["mix"])))
@@ -216,7 +216,7 @@ def loudest_hz(audio: np.ndarray, rate: int) -> float:
 
 @pytest.mark.parametrize("tuning, cents", [(452.0, 46.58), (-30.0, -30), ("442", 7.85), ("off", 0), (415.3, 0)])
 def test_the_model_gets_the_song_at_440_and_the_stem_is_in_the_songs_time_and_tuning(monkeypatch, tuning, cents):
-    stage, _ = listening_stage(monkeypatch, ("grid", "mix"), window_seconds=30)
+    stage, _ = echo_stage(monkeypatch, ("grid", "mix"), window_seconds=30)
     given = {}
     generate = stage.generate_audio
     monkeypatch.setattr(
@@ -239,7 +239,7 @@ def test_the_model_gets_the_song_at_440_and_the_stem_is_in_the_songs_time_and_tu
 
 
 def test_the_tuning_is_estimated_and_a_song_at_440_stays_as_it_is(monkeypatch):
-    stage, listener = listening_stage(monkeypatch)
+    stage, echo = echo_stage(monkeypatch)
     sharp = stage.accompany(chord(30), 44100, "bass")
     assert sharp.tuning == pytest.approx(30, abs=5) and "A = 447." in sharp.notes[0]
     plain, forced = (stage.accompany(chord(0), 44100, "bass", tuning=tuning) for tuning in (None, "off"))
@@ -277,7 +277,7 @@ def test_the_stem_rests_where_the_song_is_silent_for_a_bar(drawn):
 
 
 def test_a_stem_that_ends_within_a_bar_fades(monkeypatch):
-    stage, _ = listening_stage(monkeypatch, ("grid", "mix"), window_seconds=30)
+    stage, _ = echo_stage(monkeypatch, ("grid", "mix"), window_seconds=30)
     tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(5 * 32000) / 32000)).astype(np.float32)
 
     def ends(seconds: float, grid: BeatGrid | str) -> tuple[float, float]:
@@ -403,6 +403,6 @@ def test_impossible_metronomes(drawn, change, message):
 
 
 def test_a_model_without_grid_says_so(monkeypatch):
-    stage, _ = listening_stage(monkeypatch)
+    stage, _ = echo_stage(monkeypatch)
     with pytest.raises(StageError, match="takes no beat grid"):
         stage.accompany(song(), 44100, "drums", grid="on")

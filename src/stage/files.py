@@ -33,14 +33,17 @@ LOCK = ".lock"
 # ---------------------------------------------------------------- checks before work
 
 
-def check_free(path: str | os.PathLike, force: bool = False) -> None:
-    """Raise StageError if writing `path` would replace something without force, or cannot be done."""
+def check_free(path: str | os.PathLike, force: bool = False, remedy: str = "choose another name") -> None:
+    """Raise StageError if writing `path` would replace something without force, or cannot be done.
+
+    remedy: what to do about a file that exists, for the message.
+    """
     path = Path(path)
     _check_name(path)
     if path.is_dir():
         raise StageError(f"{path} is a folder: cannot write a file of that name")
     if os.path.lexists(path) and not force:  # a link to nothing is in the way too
-        raise StageError(f"{path} exists: add --force to replace it, or choose another folder or seed")
+        raise StageError(f"{path} exists: {remedy}")
 
 
 def _check_name(path: Path) -> None:

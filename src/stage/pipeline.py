@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from stage.generation.result import Accompaniment, finish
 from stage.generation.streaming import CHUNK_SECONDS, Stream, chunks, gain, sizes, usual_gain
 from stage.generation.windows import play, stream
 from stage.models.codec import Codec, decode_long, frame_rate
+from stage.models.decoder import Decoder
 from stage.models.processor import device_for
 from stage.models.text import TextEncoder
 
@@ -39,7 +40,7 @@ Precision = Literal["auto", "float32", "float16", "bf16", "int8", "int4"]
 class Stage:
     """A model that is ready to play: `Stage.from_pretrained().accompany(audio, rate, "drums")`."""
 
-    decoder: torch.nn.Module
+    decoder: Decoder
     codec: Codec
     text: TextEncoder
     config: StageConfig
@@ -66,8 +67,7 @@ class Stage:
         """
         from stage.checkpoints.format import load
 
-        device = device_for(device)
-        config, decoder, codec, text = load(name_or_path, device, precision, on_share)
+        config, decoder, codec, text = load(name_or_path, device_for(device), precision, on_share)
         return cls(decoder, codec, text, config)
 
     def save_pretrained(self, path: str | Path) -> None:
@@ -81,12 +81,24 @@ class Stage:
         """Names of the instruments that the model and its adapters play."""
         return tuple(dict.fromkeys((*self.decoder.config.stems, *self.voices)))
 
-    def sampling(self, **values: float | None) -> Sampling:
-        """How the model is sampled: its own values, but for those given (None: its own)."""
-        check_sampling(**values)
-        names = ("guidance", "text_guidance", "top_k", "top_p", "temperature")
-        given = {name: value for name, value in values.items() if value is not None}
-        return Sampling(**{name: getattr(self.config, name) for name in names} | given)
+    def sampling(
+        self,
+        guidance: float | None = None,
+        text_guidance: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        temperature: float | None = None,
+    ) -> Sampling:
+        """How the model is sampled: its own values, but for those given (None: its own). See `Sampling`."""
+        check_sampling(guidance, text_guidance, top_k, top_p, temperature)
+        own = self.config
+        return Sampling(
+            guidance=own.guidance if guidance is None else guidance,
+            text_guidance=own.text_guidance if text_guidance is None else text_guidance,
+            top_k=own.top_k if top_k is None else top_k,
+            top_p=own.top_p if top_p is None else top_p,
+            temperature=own.temperature if temperature is None else temperature,
+        )
 
     # ------------------------------------------------------------ for musicians
 
@@ -101,7 +113,7 @@ class Stage:
         variations: int = 1,
         seed: int = 0,
         grid: Grid = None,
-        sampling: Sampling | None = None,
+        sampling: Sampling | Mapping[str, Any] | None = None,
         on_progress: Progress | None = None,
         level: bool = True,
         tuning: float | str | None = None,
@@ -150,7 +162,7 @@ class Stage:
         variations: int = 1,
         seed: int = 0,
         grid: Grid = None,
-        sampling: Sampling | None = None,
+        sampling: Sampling | Mapping[str, Any] | None = None,
         on_progress: Progress | None = None,
         chunk_seconds: float = CHUNK_SECONDS,
         gain_db: float | None = 0.0,
@@ -181,7 +193,7 @@ class Stage:
         variations: int = 1,
         seed: int = 0,
         rate: int | None = None,
-        sampling: Sampling | None = None,
+        sampling: Sampling | Mapping[str, Any] | None = None,
         on_progress: Progress | None = None,
         level: bool = True,
     ) -> Accompaniment:
@@ -206,7 +218,7 @@ class Stage:
         variations: int = 1,
         seed: int = 0,
         rate: int | None = None,
-        sampling: Sampling | None = None,
+        sampling: Sampling | Mapping[str, Any] | None = None,
         on_progress: Progress | None = None,
         chunk_seconds: float = CHUNK_SECONDS,
         gain_db: float | None = 0.0,
@@ -221,7 +233,7 @@ class Stage:
         seconds: float = 10.0,
         variations: int = 1,
         seed: int = 0,
-        sampling: Sampling | None = None,
+        sampling: Sampling | Mapping[str, Any] | None = None,
         on_progress: Progress | None = None,
     ) -> np.ndarray:
         """Whole music from text, with MusicGen itself (a base that was converted without stems).
@@ -289,7 +301,7 @@ class Stage:
         config = replace(self.config, name=f"{self.config.name}+{adapter.config.name}", licence=licence)
         return Stage(merge(self.decoder, adapter), self.codec, self.text, config)
 
-    def player(self, stem: str) -> tuple[torch.nn.Module, int]:
+    def player(self, stem: str) -> tuple[Decoder, int]:
         """The decoder that plays a stem, and the stem's index in it."""
         if stem in self.voices:
             return self.voices[stem], 0
@@ -310,7 +322,7 @@ class Stage:
         prompt: str = "",
         seconds: float = 10.0,
         seeds: Sequence[int] = (0,),
-        sampling: Sampling | None = None,
+        sampling: Sampling | Mapping[str, Any] | None = None,
         on_progress: Progress | None = None,
         prompt_codes: torch.Tensor | None = None,
     ) -> np.ndarray:
@@ -342,7 +354,7 @@ class Stage:
             request.sampling,
             on_progress,
         )
-        stems = sound.fit(sound.resample(made, prepared.rate, source.rate), source.audio.shape[1])
+        stems = sound.fit(sound.resample(made, prepared.rate, request.rate), source.audio.shape[1])
         return finish(request, prepared, prepared.envelope.apply(stems))
 
     def make_stream(
@@ -373,9 +385,9 @@ class Stage:
     def complete(self, request: Request) -> Request:
         """The request with everything that it leaves to the model. Raises StageError for what the model cannot do."""
         self.check(request.stem)
-        changes = {}
+        changes: dict[str, Any] = {}
         if not isinstance(request.sampling, Sampling):
-            changes["sampling"] = self.sampling(**request.sampling or {})
+            changes["sampling"] = self._sampling(request.sampling)
         if request.source.rate is None:
             changes["source"] = replace(request.source, rate=self.codec.sample_rate)
         grid = ("on" if self.config.grid else "off") if request.grid is None else request.grid
@@ -384,6 +396,9 @@ class Stage:
         return replace(request, grid=grid, **changes)
 
     # ------------------------------------------------------------ steps
+
+    def _sampling(self, given: Sampling | Mapping[str, Any] | None) -> Sampling:
+        return given if isinstance(given, Sampling) else self.sampling(**given or {})
 
     def _prepare(self, request: Request) -> Prepared:
         return prepare(request, self.decoder.config.contexts, self.codec.sample_rate)
@@ -408,7 +423,7 @@ class Stage:
             on_progress,
         )
         parts, done, samples = stream(**piece, pieces=sizes(self.codec, most)), 0, source.audio.shape[1]
-        for chunk in chunks(parts, self.codec, self.decoder.device, prepared.rate, source.rate, samples):
+        for chunk in chunks(parts, self.codec, self.decoder.device, prepared.rate, request.rate, samples):
             yield gain(gain_db) * prepared.envelope.apply(chunk, done)
             done += chunk.shape[1]
 
@@ -419,7 +434,7 @@ class Stage:
         prompt: str,
         seconds: float,
         seeds: Sequence[int],
-        sampling: Sampling | None,
+        sampling: Sampling | Mapping[str, Any] | None,
         on_progress: Progress | None,
     ) -> dict:
         """What is played, as `stage.generation.windows` takes it."""
@@ -438,7 +453,7 @@ class Stage:
             frames=seconds_to_frames(seconds, frame_rate(self.codec)),
             size=round(self.config.window_seconds * frame_rate(self.codec)),
             seeds=list(seeds),
-            sampling=sampling or self.sampling(),
+            sampling=self._sampling(sampling),
             on_progress=on_progress,
         )
 

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from helpers.fakes import listening_stage, song
+from helpers.fakes import echo_stage, song
 from stage import Accompaniment, BeatGrid, StageError, audio
 from stage.generation import picture
 from stage.generation.outputs import Outputs
@@ -14,7 +14,7 @@ from stage.generation.outputs import Outputs
 
 @pytest.fixture
 def made(monkeypatch):
-    stage, _ = listening_stage(monkeypatch, ("grid", "mix"))
+    stage, _ = echo_stage(monkeypatch, ("grid", "mix"))
     return stage.accompany(
         song(2.0, 32000), 32000, "drums", variations=2, seed=3, grid=BeatGrid.regular(120, 4, 3, 0.25)
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.fakes import drawn_stage, listening_stage, song
+from helpers.fakes import drawn_stage, echo_stage, song
 from stage import BeatGrid, Stage, StageError
 from stage import audio as sound
 from stage.generation import prepare
@@ -217,11 +217,11 @@ def test_the_first_chunk_comes_early_and_nothing_before_it_is_asked_for(monkeypa
 
 
 def test_long_streams_go_on_from_their_own_codes(monkeypatch):
-    stage, listener = listening_stage(monkeypatch, window_seconds=2.0)
+    stage, echo = echo_stage(monkeypatch, window_seconds=2.0)
     recording = song(5.0, 32000)
     streamed = np.concatenate(list(stage.stream(recording, 32000, "drums", variations=2)), axis=1)
     assert np.abs(streamed - sound.to_mono(recording))[:, : -round(0.06 * 32000)].max() < 2e-3  # 10 bits; a fade
-    assert len(listener.calls) == 1 + 2 * 3 and all(len(call["seeds"]) == 1 for call in listener.calls[1:])
+    assert len(echo.calls) == 1 + 2 * 3 and all(len(call["seeds"]) == 1 for call in echo.calls[1:])
 
 
 def test_the_plain_result_is_the_matched_one_but_for_its_level(drawn):

@@ -37,8 +37,8 @@ class PcmCodec:
         return SlidingDecode(self)
 
 
-class Listener:
-    """What `echo` needs of a decoder, and a record of how it was called."""
+class EchoDecoder:
+    """A decoder that is only called by its own `steps`, and a record of those calls."""
 
     def __init__(self, contexts: tuple[str, ...]):
         self.config = DecoderConfig(
@@ -54,7 +54,7 @@ class Listener:
         self.device = torch.device("cpu")
         self.calls: list[dict] = []
 
-    def echo(
+    def steps(
         self, decoder, *, stem, contexts, text, frames, seeds, prompt=None, sampling=Sampling(), hurry=True
     ) -> Iterator[SimpleNamespace]:
         """Stands for `stage.generation.decoding.steps`: the stem is its last context, after the prompt."""
@@ -68,10 +68,10 @@ class Listener:
                 "stem": stem,
             }
         )
-        heard = next(c for c in reversed(contexts) if c is not None)
+        context = next(c for c in reversed(contexts) if c is not None)
         known = 0 if prompt is None else prompt.shape[1]
         codes = torch.full((len(seeds), 64, frames), 512)
-        codes[:, :, : heard.shape[1]] = heard[:, :frames]
+        codes[:, :, : context.shape[1]] = context[:, :frames]
         if known:
             codes[:, :, :known] = prompt
         for step in range(1, 5):
@@ -79,12 +79,12 @@ class Listener:
             yield SimpleNamespace(columns=interleave(codes, 1024), at=at, done=step, steps=4)
 
 
-def listening_stage(monkeypatch, contexts=("mix",), window_seconds=2.0, grid=False) -> tuple[Stage, Listener]:
-    """A Stage whose model gives back what it hears."""
-    listener = Listener(contexts)
-    monkeypatch.setattr("stage.generation.windows.steps", listener.echo)
+def echo_stage(monkeypatch, contexts=("mix",), window_seconds=2.0, grid=False) -> tuple[Stage, EchoDecoder]:
+    """A Stage whose model gives back its last context."""
+    echo = EchoDecoder(contexts)
+    monkeypatch.setattr("stage.generation.windows.steps", echo.steps)
     config = StageConfig(window_seconds=window_seconds, grid=grid)
-    return Stage(listener, PcmCodec(), HashedText(HashedConfig(dim=8, buckets=16)), config), listener
+    return Stage(echo, PcmCodec(), HashedText(HashedConfig(dim=8, buckets=16)), config), echo
 
 
 def drawn_stage(window_seconds: float = 2.0, positions: str = "rotary") -> Stage:

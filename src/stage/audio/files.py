@@ -173,7 +173,7 @@ def check(audio: ArrayLike, rate: float) -> tuple[np.ndarray, int]:
     return audio, check_rate(rate)
 
 
-def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+def resample(audio: np.ndarray, from_rate: float, to_rate: float) -> np.ndarray:
     """Audio [C, N] or [N] at another rate (soxr, high quality, no shift in time). Returns float32."""
     if from_rate == to_rate:
         return np.asarray(audio, np.float32)

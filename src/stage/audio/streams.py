@@ -16,7 +16,7 @@ from stage.audio.level import limit
 class Resampler:
     """`stage.audio.resample` of a sound [C, N] that comes in parts: all parts together are the one-shot result."""
 
-    def __init__(self, from_rate: int, to_rate: int, channels: int):
+    def __init__(self, from_rate: float, to_rate: float, channels: int):
         import soxr
 
         self._stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality="HQ")

@@ -33,7 +33,7 @@ from stage.models.text import HashedConfig, HashedText, TextEncoder
 
 def load(
     name_or_path: str | Path,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     precision: str = "auto",
     on_share: Callable[[float], None] | None = None,
 ) -> tuple[StageConfig, Decoder, Codec, TextEncoder]:

@@ -40,7 +40,8 @@ PlayOption = Annotated[
     bool,
     typer.Option(
         "--play",
-        help="Hear song and stem while it is made, by ffplay, sox, aplay or $STAGE_PLAYER.",
+        help="Play song and stem while it is made: on the sound device (extra play), or by ffplay, sox, aplay or"
+        " $STAGE_PLAYER.",
         rich_help_panel="Output",
     ),
 ]

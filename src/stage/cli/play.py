@@ -114,7 +114,7 @@ def accompany(
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
     check_sampling(**choice)
     tuning_cents(tuning)
-    ear = playing.choose(out, play, raw, gain, variations)
+    live = playing.choose(out, play, raw, gain, variations)
     files = results.plan(out, song.stem, stem, seed, variations, force, save_grid)
     beats = results.read_grid(grid, start, meter, tempo_range)
     part, rate = results.read_part(song, start, seconds, stream)
@@ -130,7 +130,7 @@ def accompany(
         sampling=choice,
         rest=rest,
     )
-    results.make(results.Player(model, precision, adapter or [], device), request, files, force, start, ear, gain)
+    results.make(results.Player(model, precision, adapter or [], device), request, files, force, start, live, gain)
 
 
 def click(
@@ -177,6 +177,8 @@ def click(
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
     request = Request.metronome(bpm, stem, meter, bars, prompt, variations, seed, rate, sampling=choice)
-    ear = playing.choose(out, play, raw, gain, variations)
+    live = playing.choose(out, play, raw, gain, variations)
     files = results.plan(out, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations, force)
-    results.make(results.Player(model, precision, adapter or [], device), request, files, force, ear=ear, gain_db=gain)
+    results.make(
+        results.Player(model, precision, adapter or [], device), request, files, force, live=live, gain_db=gain
+    )

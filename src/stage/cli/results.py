@@ -108,11 +108,11 @@ def make(
     files: Outputs,
     force: bool,
     start: float = 0.0,
-    ear: Output | None = None,
+    live: Output | None = None,
     gain_db: float | None = None,
 ) -> None:
-    """Load the model, make the music and write the results; `ear`, if there is one, gets them while they are made."""
-    with ear or contextlib.nullcontext():
+    """Load the model, make the music and write the results; `live`, if there is one, gets them while they are made."""
+    with live or contextlib.nullcontext():
         from stage.checkpoints.licences import notice
 
         with bar("loading the model", 1.0, count=False) as shown:
@@ -124,13 +124,13 @@ def make(
             def on_progress(share: float) -> None:
                 shown.update(share, what="playing")
 
-            if ear:
-                made = ear.take(stage.make_stream(request, on_progress, gain_db=gain_db))
+            if live:
+                made = live.take(stage.make_stream(request, on_progress, gain_db=gain_db))
             else:
                 made = stage.make(request, on_progress)
         write(files, made, force, start)
-        if ear:
-            ear.wait()
+        if live:
+            live.wait()
 
 
 def write(files: Outputs, made: Accompaniment, force: bool, start: float = 0.0) -> None:

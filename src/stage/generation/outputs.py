@@ -43,7 +43,7 @@ class Outputs:
     def check(self, force: bool = False) -> None:
         """Raise StageError if one cannot be written, or exists and is not to be replaced."""
         for path in self.all:
-            check_free(path, force)
+            check_free(path, force, "add --force to replace it, or choose another folder or seed")
         for place in dict.fromkeys(path.parent for path in self.all):
             check_folder(place)
 

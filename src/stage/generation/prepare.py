@@ -72,7 +72,7 @@ def target_level(request: Request) -> float:
     """Loudness in LUFS that the stem of a request is to have, as it sounds in the song's channels."""
     if isinstance(request.source, Metronome):
         return CLICK_STEM_LUFS
-    return loudness(request.source.audio, request.source.rate) + STEM_LEVEL
+    return loudness(request.source.audio, request.rate) + STEM_LEVEL
 
 
 def _beats(grid: Grid, song: np.ndarray, rate: int) -> tuple[BeatGrid | None, tuple[str, ...]]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -69,6 +69,8 @@ class Metronome:
     @cached_property
     def audio(self) -> np.ndarray:
         """Its clicks, softly: float32 [1, N] at `rate` Hz, which must be chosen."""
+        if self.rate is None:
+            raise StageError("the clicks of a metronome need a rate: choose one, like Metronome(120, rate=48000)")
         clicks = click_track(self.grid, self.seconds, self.rate)
         return CLICK_GAIN * sound.fit(clicks, round(self.seconds * self.rate))[None]
 
@@ -90,7 +92,7 @@ class Request:
     prompt: str = ""
     seeds: tuple[int, ...] = (0,)
     grid: Grid = None
-    sampling: Sampling | Mapping[str, float | None] | None = None
+    sampling: Sampling | Mapping[str, Any] | None = None
     level: bool = True
     tuning: float | None = None
     rest: bool = True
@@ -100,6 +102,14 @@ class Request:
             check_sampling(**self.sampling)
         if isinstance(self.grid, str) and self.grid not in ("on", "off", "half", "double"):
             raise StageError(f'the grid is "on", "off", "half", "double", a BeatGrid or a Tracking, not "{self.grid}"')
+
+    @property
+    def rate(self) -> int:
+        """Hz of the source and of the results. Raises StageError where it is left to the model, until it is completed
+        (`stage.pipeline.Stage.complete`)."""
+        if self.source.rate is None:
+            raise StageError("the rate of this metronome is the model's: complete the request with Stage.complete")
+        return self.source.rate
 
     @classmethod
     def recording(

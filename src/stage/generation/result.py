@@ -74,18 +74,18 @@ def finish(request: Request, prepared: Prepared, stems: np.ndarray) -> Accompani
 
     They are as the model made them, with the envelope of `prepared`.
     """
-    source, notes = request.source, list(prepared.notes)
+    song, rate, notes = request.source.audio, request.rate, list(prepared.notes)
     if request.level:
-        target, channels = target_level(request), len(source.audio)
-        matched = [match_level(stem, source.rate, target, channels=channels) for stem in stems]
-        stems = np.stack([limit(stem, source.rate) for stem in matched])
+        target, channels = target_level(request), len(song)
+        matched = [match_level(stem, rate, target, channels=channels) for stem in stems]
+        stems = np.stack([limit(stem, rate) for stem in matched])
         for seed, stem in zip(request.seeds, stems):
-            notes += _missed(request.stem, seed, loudness(spread(stem, channels), source.rate) - target)
+            notes += _missed(request.stem, seed, loudness(spread(stem, channels), rate) - target)
     made = Accompaniment(
         request.stem,
         stems,
-        source.audio,
-        source.rate,
+        song,
+        rate,
         request.seeds,
         prepared.grid,
         tuning=prepared.tuning,

@@ -43,7 +43,7 @@ class Stream(Iterator[np.ndarray]):
     @property
     def rate(self) -> int:
         """Hz of the chunks."""
-        return self.request.source.rate
+        return self.request.rate
 
     @property
     def samples(self) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stage.generation.decoding import OnStep, Sampling, Stopped, finished, made, steps
 from stage.models.codec import Codec, encode_long
+from stage.models.decoder import Decoder
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def window_seed(seed: int, index: int) -> int:
     return seed if index == 0 else int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def play(decoder: torch.nn.Module, codec: Codec, **piece) -> Tensor:
+def play(decoder: Decoder, codec: Codec, **piece) -> Tensor:
     """Codes of a stem for contexts of any length, all at once: see `stream` for the arguments.
 
     Returns int64 [V, K, frames], V = len(seeds).
@@ -58,7 +59,7 @@ def play(decoder: torch.nn.Module, codec: Codec, **piece) -> Tensor:
 
 
 def stream(
-    decoder: torch.nn.Module,
+    decoder: Decoder,
     codec: Codec,
     *,
     stem: int,
