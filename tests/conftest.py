@@ -2,6 +2,9 @@
 
 import os
 import signal
+from pathlib import Path
+
+import pytest
 
 import stage
 
@@ -20,3 +23,25 @@ def pytest_collection_modifyitems(items):
     items.sort(
         key=lambda item: item.path.name != "test_reproduce.py"
     )  # two minutes; last, it would keep one core waiting
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A checkpoint folder of a small model with drawn weights."""
+    from helpers.fakes import drawn_stage
+
+    path = tmp_path_factory.mktemp("models") / "drawn"
+    drawn_stage().save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def tune(tmp_path, monkeypatch) -> Path:
+    """A song of three seconds in an empty current folder."""
+    import soundfile
+
+    from helpers.fakes import song
+
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("tune.wav", song(3.0).T, 44100)
+    return Path("tune.wav")

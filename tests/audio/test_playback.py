@@ -14,28 +14,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from helpers.fakes import drawn_stage, song
+from helpers.fakes import song
 from stage import StageError, audio
 from stage.audio import playback as playing
 from stage.audio.level import CEILING, limit
 from stage.cli import app as cli
 from stage.errors import ReaderGone
 from stage.pipeline import Stage
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "drawn"
-    drawn_stage().save_pretrained(path)
-    return path
-
-
-@pytest.fixture
-def tune(tmp_path, monkeypatch):
-    """A song of three seconds in an empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    soundfile.write("tune.wav", song(3.0).T, 44100)
-    return Path("tune.wav")
 
 
 def program(path: str, code: str) -> str:

@@ -13,28 +13,12 @@ import pytest
 import soundfile
 
 from helpers.commands import commands
-from helpers.fakes import drawn_stage, song
+from helpers.fakes import song
 from stage import audio
 from stage.beats.grid import BeatGrid
 from stage.cli import app as cli
 from stage.cli.lazy import Entry, load
 from stage.errors import MissingExtra
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A checkpoint folder of a small model with drawn weights."""
-    path = tmp_path_factory.mktemp("models") / "drawn"
-    drawn_stage().save_pretrained(path)
-    return path
-
-
-@pytest.fixture
-def tune(tmp_path, monkeypatch):
-    """A song of three seconds in an empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    soundfile.write("tune.wav", song(3.0).T, 44100)
-    return Path("tune.wav")
 
 
 def everything(folder: Path = Path(".")) -> dict[str, bytes]:

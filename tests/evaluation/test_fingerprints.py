@@ -1,28 +1,10 @@
 import numpy as np
-import pytest
 
 from helpers.fakes import drawn_stage
 from stage.beats.grid import BeatGrid
-from stage.errors import StageError
 from stage.evaluation import fingerprints
 from stage.evaluation.figures.harmony import Chord
 from stage.evaluation.truth import Truth
-
-
-def test_a_folder_is_its_files(tmp_path):
-    (tmp_path / "text").mkdir()
-    for name in ("config.json", "text/model.safetensors"):
-        (tmp_path / name).write_text("1")
-    first = fingerprints.of_files(tmp_path)
-    (tmp_path / "README.md").write_text("a card")
-    (tmp_path / ".lock").touch()
-    assert fingerprints.of_files(tmp_path) == first
-    (tmp_path / "text" / "model.safetensors").write_text("2")
-    second = fingerprints.of_files(tmp_path)
-    (tmp_path / "text" / "model.safetensors").rename(tmp_path / "text" / "other.safetensors")
-    assert len({first, second, fingerprints.of_files(tmp_path)}) == 3
-    with pytest.raises(StageError, match="is not there"):
-        fingerprints.of_files(tmp_path / "config.json" / "nowhere")
 
 
 def test_a_model_is_its_weights(tmp_path):

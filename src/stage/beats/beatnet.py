@@ -71,21 +71,24 @@ def published(spectra: np.ndarray) -> np.ndarray:
     return torch.stack(found).double().mean(dim=0).numpy()
 
 
+def packaged(path: Path) -> dict[str, Tensor]:
+    """Weights that come with the package, in float32. Raises StageError where they are missing."""
+    try:
+        return {name: tensor.float() for name, tensor in load_file(path).items()}
+    except FileNotFoundError:
+        raise StageError(f"the weights of the beat tracker are missing ({path}): install the package again") from None
+
+
 @lru_cache(maxsize=1)
 def beat_networks() -> tuple[BeatNetwork, ...]:
     """The networks with their weights, loaded once."""
-    try:
-        weights = load_file(WEIGHTS)
-    except FileNotFoundError:
-        raise StageError(
-            f"the weights of the beat tracker are missing ({WEIGHTS}): install the package again"
-        ) from None
+    weights = packaged(WEIGHTS)
     networks = []
     for index in range(NETWORKS):
         prefix = f"{index}."
         network = BeatNetwork()
         network.load_state_dict(
-            {name[len(prefix) :]: tensor.float() for name, tensor in weights.items() if name.startswith(prefix)}
+            {name[len(prefix) :]: tensor for name, tensor in weights.items() if name.startswith(prefix)}
         )
         networks.append(network.eval())
     return tuple(networks)

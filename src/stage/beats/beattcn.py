@@ -13,12 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stage.beats.beatnet import BANDS
-from stage.errors import StageError
+from stage.beats.beatnet import BANDS, packaged
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "beattcn.safetensors"
 
@@ -66,12 +64,6 @@ def own(spectra: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def beat_tcn() -> BeatTcn:
     """The network with its weights, loaded once."""
-    try:
-        weights = load_file(WEIGHTS)
-    except FileNotFoundError:
-        raise StageError(
-            f"the weights of the beat tracker are missing ({WEIGHTS}): install the package again"
-        ) from None
     network = BeatTcn()
-    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    network.load_state_dict(packaged(WEIGHTS))
     return network.eval()

@@ -11,7 +11,6 @@ order, or a voice be dropped while it is played elsewhere.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +20,7 @@ from torch.nn import functional as F
 
 from stage.config import DecoderConfig
 from stage.errors import StageError
+from stage.fingerprint import of_bytes
 from stage.models.alike import apart, kind_of, together
 from stage.models.decoder import Decoder, sinusoids
 from stage.models.precision import MATRICES, plain_weights
@@ -76,7 +76,7 @@ def fingerprint(decoder: Decoder) -> str:
     norms = [norm.weight for layer in decoder.layers for norm in (layer.self_norm, layer.cross_norm, layer.ffn_norm)]
     with torch.no_grad():
         rounded = torch.cat([w.reshape(-1) for w in (*norms, decoder.norm.weight)]).to("cpu", torch.bfloat16)
-    return hashlib.sha256(rounded.view(torch.int16).numpy().tobytes()).hexdigest()[:16]
+    return of_bytes(rounded.view(torch.int16).numpy().tobytes())
 
 
 def sizes(shape: DecoderConfig) -> dict[str, tuple[int, int]]:

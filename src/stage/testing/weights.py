@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from stage.checkpoints.importers.seanet import MUSICGEN as CODEC
+
 WORDS = "a and bass beat busy calm drums fast funk jazz rock slow soft sparse the with".split()
 DECODERS = {
     "small": dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, ffn_dim=4096),
@@ -17,22 +19,6 @@ DECODERS = {
 }
 """Decoders by the names of MusicGen's bases; tiny ones are for tests."""
 T5_BASE = dict(vocab_size=32128, d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12)
-CODEC = dict(
-    sampling_rate=32000,
-    audio_channels=1,
-    num_filters=64,
-    upsampling_ratios=[8, 5, 4, 4],
-    codebook_size=2048,
-    codebook_dim=128,
-    hidden_size=128,
-    target_bandwidths=[2.2],
-    norm_type="weight_norm",
-    use_causal_conv=False,
-    num_lstm_layers=2,
-    normalize=False,
-    chunk_length_s=None,
-    use_conv_shortcut=False,
-)
 TINY_T5 = dict(vocab_size=32, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
 TINY_CODEC = CODEC | dict(num_filters=4, codebook_size=32, codebook_dim=16, hidden_size=16, target_bandwidths=[1.0])
 

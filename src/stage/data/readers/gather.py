@@ -47,6 +47,13 @@ def inside(folder: Path, *names: Any) -> Path:
     return folder
 
 
+def bad_metadata(song: str, path: Path, kind: str, error: Exception) -> Problem:
+    """What is reported of a song whose metadata file is not that of a data set of this kind."""
+    known = isinstance(error, StageError)
+    detail = str(error) if known else f"{path} is not of {kind} ({type(error).__name__}: {error})"
+    return Problem(song, "bad metadata", detail)
+
+
 def reason(path: Path, error: StageError) -> str:
     """One of few words for what is wrong with a file."""
     text = str(error)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stage.data import roles
 from stage.data.facts import truth
-from stage.data.readers.gather import Source, inside, make, parse, text_of, tracks_of
+from stage.data.readers.gather import Source, bad_metadata, inside, make, parse, text_of, tracks_of
 from stage.data.readers.places import Place
 from stage.data.song import Problem, Song
 from stage.errors import MissingExtra, StageError
@@ -69,12 +69,7 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
     except MissingExtra:
         raise
     except (StageError, KeyError, TypeError, AttributeError) as error:
-        detail = (
-            str(error)
-            if isinstance(error, StageError)
-            else f"{path} is not of MoisesDB v0.1 ({type(error).__name__}: {error})"
-        )
-        problems.append(Problem(name, "bad metadata", detail))
+        problems.append(bad_metadata(name, path, "MoisesDB v0.1", error))
         return None
     for stem in dict.fromkeys(unknown):
         problems.append(

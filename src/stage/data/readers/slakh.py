@@ -9,7 +9,7 @@ import numpy as np
 from stage.data import roles
 from stage.data.facts import truth
 from stage.data.midi import beats
-from stage.data.readers.gather import Source, inside, make, parse, text_of, tracks_of
+from stage.data.readers.gather import Source, bad_metadata, inside, make, parse, text_of, tracks_of
 from stage.data.readers.places import Place, in_splits
 from stage.data.song import Problem, Song
 from stage.errors import MissingExtra, StageError
@@ -61,12 +61,7 @@ def read(place: Place, problems: list[Problem]) -> Song | None:
     except MissingExtra:
         raise
     except (StageError, KeyError, TypeError, AttributeError) as error:
-        detail = (
-            str(error)
-            if isinstance(error, StageError)
-            else f"{path} is not of Slakh2100 ({type(error).__name__}: {error})"
-        )
-        problems.append(Problem(name, "bad metadata", detail))
+        problems.append(bad_metadata(name, path, "Slakh2100", error))
         return None
     stems = tracks_of(name, sources, problems)
     seconds = max((track.samples / track.rate for tracks in stems.values() for track in tracks), default=0.0)

@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+from stage import fingerprint
 from stage.audio.files import resample
 from stage.beats.grid import BeatGrid, click_track
 from stage.corpus.read import CorpusSong
 from stage.errors import StageError
-from stage.evaluation import fingerprints
 from stage.evaluation.truth import Truth, chords_within, tempo_distance
 
 AUDIBLE = 0.01
@@ -133,7 +133,7 @@ class Material:
     def fingerprint(self, stems: Sequence[str]) -> str:
         """Digest of the sound and the truth of all clips of mixes for these stems."""
         clips = [*(self.drums if "drums" in stems else ()), *(self.bass if "bass" in stems else ())]
-        return fingerprints.of_bytes(*(clip.fingerprint.encode() for clip in clips))
+        return fingerprint.of_bytes(*(clip.fingerprint.encode() for clip in clips))
 
     def truths(self, task: str) -> list[Truth]:
         """The truths of the clips of a task, in their order."""
@@ -176,7 +176,7 @@ def _place(song: CorpusSong, stem: str, key: str, seconds: float, rng: np.random
             continue
         target, context = clip.target(song.rate), clip.context(song.rate)
         if min(np.abs(target).max(), np.abs(context).max()) > AUDIBLE:
-            made = fingerprints.of_bytes(target.tobytes(), context.tobytes(), clip.truth.to_bytes())
+            made = fingerprint.of_bytes(target.tobytes(), context.tobytes(), clip.truth.to_bytes())
             return replace(clip, fingerprint=made)
     return None
 

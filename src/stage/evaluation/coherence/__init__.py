@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stage.evaluation import fingerprints
+from stage import fingerprint
 
 Score = Callable[[np.ndarray, np.ndarray, int], float]
 """(stem float32 [N], context float32 [N], rate in Hz) -> higher is better."""
@@ -37,7 +37,7 @@ def identities() -> dict[str, str]:
     """Fingerprints of the weights of the scorers that are here."""
     from stage.evaluation.coherence import cocola, scorer
 
-    found = {"ours": fingerprints.of_files(scorer.WEIGHTS)}
+    found = {"ours": fingerprint.of_files(scorer.WEIGHTS)}
     if (place := cocola.place()) is not None:
-        found["cocola"] = fingerprints.of_files(place)
+        found["cocola"] = fingerprint.of_files(place)
     return found

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stage import fingerprint
 from stage.errors import StageError
-from stage.evaluation import fingerprints
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Place:
     def identity(self) -> str:
         """Fingerprint of the folder, or name and commit in the hub's cache."""
         if os.environ.get(self.variable):
-            return fingerprints.of_files(named(self.variable))
+            return fingerprint.of_files(named(self.variable))
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(self.name, "config.json")

@@ -16,10 +16,10 @@ from functools import cache, partial
 
 import numpy as np
 
+from stage import fingerprint
 from stage.audio.files import resample
 from stage.checkpoints.installed import find
 from stage.errors import StageError
-from stage.evaluation import fingerprints
 from stage.evaluation.embeddings import clap, musicnn
 from stage.evaluation.embeddings.hub import Place, first_line, named
 
@@ -85,12 +85,12 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "musicnn": Kind(lambda: musicnn.embed, lambda: fingerprints.of_files(musicnn.WEIGHTS)),
-    "codec": Kind(_codec, lambda: fingerprints.of_files(find("embedded") / "codec.safetensors")),
+    "musicnn": Kind(lambda: musicnn.embed, lambda: fingerprint.of_files(musicnn.WEIGHTS)),
+    "codec": Kind(_codec, lambda: fingerprint.of_files(find("embedded") / "codec.safetensors")),
     "encodec": Kind(_encodec, ENCODEC.identity),
     "clap": Kind(lambda: clap.load().audio, clap.identity),
-    "vggish": Kind(partial(_script, "STAGE_VGGISH", 16000), lambda: fingerprints.of_files(named("STAGE_VGGISH"))),
-    "panns": Kind(partial(_script, "STAGE_PANNS", 32000), lambda: fingerprints.of_files(named("STAGE_PANNS"))),
+    "vggish": Kind(partial(_script, "STAGE_VGGISH", 16000), lambda: fingerprint.of_files(named("STAGE_VGGISH"))),
+    "panns": Kind(partial(_script, "STAGE_PANNS", 32000), lambda: fingerprint.of_files(named("STAGE_PANNS"))),
 }
 ALWAYS = ("musicnn", "codec")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stage import fingerprint
 from stage.audio.files import resample
 from stage.beats.grid import BeatGrid, click_track
 from stage.data.song import Song
 from stage.errors import StageError
-from stage.evaluation import fingerprints
 from stage.evaluation.truth import Truth, chords_within, tempo_distance
 
 HELD = ("test", "heldout", "validation")
@@ -155,7 +155,7 @@ def _placed(clip: Clip, rng: np.random.Generator) -> Clip | None:
         if min(float(np.abs(part).max(initial=0)) for part in parts) > SILENCE:
             placed = replace(clip, start=start / song.rate)
             about = (*(part.tobytes() for part in parts), placed.truth.to_bytes(), placed.text.encode())
-            return replace(placed, fingerprint=fingerprints.of_bytes(*about))
+            return replace(placed, fingerprint=fingerprint.of_bytes(*about))
     return None
 
 

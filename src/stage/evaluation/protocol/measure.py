@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from stage import fingerprint
 from stage.beats.grid import BeatGrid
-from stage.evaluation import fingerprints
 from stage.evaluation.coherence import identities, scorers
 from stage.evaluation.embeddings import clap
 from stage.evaluation.figures import harmony
@@ -51,7 +51,7 @@ class Measures:
             self.tracker, self._track = "BeatNet", lambda audio, rate: decode(listen(audio, rate, published_only=True))
         self.scorers, self.clap = scorers(task.device or "cpu"), clap.here()
         parts = (self.tracker, *identities().items(), clap.identity() if self.clap else None)
-        self.fingerprint = fingerprints.of_bytes(repr(parts).encode())
+        self.fingerprint = fingerprint.of_bytes(repr(parts).encode())
 
     def beats(self, audio: np.ndarray, rate: int) -> BeatGrid:
         """The tracked beats of a stem."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from stage import fingerprint
 from stage.audio.files import read
-from stage.evaluation import fingerprints
 from stage.evaluation.embeddings import load as embeddings
 from stage.evaluation.figures import distances
 from stage.evaluation.protocol.task import TRUE, audio_path, folder
@@ -29,7 +29,7 @@ def embedded(out: Path, name: str, condition: str, ids: Sequence[str]) -> list[n
     """
     place = out / "embeddings" / name / f"{folder(condition)}.npz"
     weights = embeddings.identity(name)
-    keys = [f"{one}@{fingerprints.of_files(audio_path(out, condition, one))}@{weights}" for one in ids]
+    keys = [f"{one}@{fingerprint.of_files(audio_path(out, condition, one))}@{weights}" for one in ids]
     kept = _kept(place)
     missing = [(one, key) for one, key in zip(ids, keys) if key not in kept]
     if missing:

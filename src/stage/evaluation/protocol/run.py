@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from stage import fingerprint
 from stage.audio.files import fit, read, write
 from stage.errors import StageError
 from stage.evaluation import fingerprints, results
@@ -191,7 +192,7 @@ def _identity(task: Task, made: Sequence[Clip]) -> dict[str, Any]:
         for name, place in task.models.items()
     }
     systems = {
-        name: {clip.id: fingerprints.of_files(file) for clip in made if (file := _file(Path(place), clip))}
+        name: {clip.id: fingerprint.of_files(file) for clip in made if (file := _file(Path(place), clip))}
         for name, place in task.systems.items()
     }
     return results.as_json(

@@ -19,7 +19,7 @@ from stage.errors import StageError
 from stage.evaluation.coherence import spectra
 from stage.evaluation.coherence.scorer import SECONDS, Scorer
 from stage.evaluation.figures.harmony import UNPITCHED
-from stage.training import fingerprint, state
+from stage.training import song_fingerprints, state
 from stage.training.embedded.loop import Training, started
 from stage.training.embedded.recipe import ScorerBatch, ScorerRecipe
 from stage.training.state import save_weights
@@ -37,7 +37,7 @@ def song_bands(
     usable songs.
     """
     found = []
-    for count, (song, key) in enumerate(zip(songs, fingerprint.songs(songs))):
+    for count, (song, key) in enumerate(zip(songs, song_fingerprints.songs(songs))):
         stems = _bands(song, cache / f"{song.id.replace('/', '_')}.pt", key)
         if len(stems) > 1 and min(len(part) for part in stems.values()) > FRAMES + 1:
             beat = 60 / song.tempo if song.tempo else 0.5

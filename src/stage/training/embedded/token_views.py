@@ -17,12 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from stage import fingerprint
 from stage.beats.grid import BeatGrid, click_track
 from stage.corpus.read import CorpusSong, songs
 from stage.data.examples import stretch
 from stage.errors import StageError
 from stage.models.codec import Codec, encode_long
-from stage.training import fingerprint
+from stage.training import song_fingerprints
 from stage.training.embedded.augment import add_noise, add_room, random_eq, random_gain, uniform
 from stage.training.embedded.recipe import DecoderRecipe, TrackerErrors, ViewOptions
 from stage.training.state import save_weights
@@ -133,12 +134,14 @@ def prepare(
     """
     if not 0 <= worker < workers:
         raise StageError(f"--worker is a number from 0 to {workers - 1} (--workers {workers}), not {worker}")
-    codec_key = fingerprint.weights(codec)
+    codec_key = fingerprint.of_weights(codec)
     found = songs(corpus, split)[:limit]
     for index, song in enumerate(found):
         target = Path(out) / split / f"{song.folder.name}.safetensors"
-        key = fingerprint.digest([recipe.views, recipe.stems, recipe.seed, codec_key, fingerprint.folder(song.folder)])
-        if index % workers == worker and not fingerprint.is_made(target, key):
+        key = fingerprint.of_values(
+            [recipe.views, recipe.stems, recipe.seed, codec_key, song_fingerprints.folder(song.folder)]
+        )
+        if index % workers == worker and not song_fingerprints.is_made(target, key):
             try:
                 tensors, meta = view(song, codec, recipe, recipe.seed * 1_000_003 + index)
             except (KeyError, TypeError, ValueError) as error:
@@ -156,7 +159,7 @@ def load_views(folder: Path, codec: Codec | None = None) -> list[dict]:
 
     Raises StageError where there is none, one is damaged, or one was encoded by another codec than the one given.
     """
-    views, codec_key = [], None if codec is None else fingerprint.weights(codec)
+    views, codec_key = [], None if codec is None else fingerprint.of_weights(codec)
     for path in sorted(Path(folder).glob("*.safetensors")):
         try:
             with safe_open(str(path), "pt") as file:

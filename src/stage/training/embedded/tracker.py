@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from stage import fingerprint
 from stage.audio.files import resample
 from stage.beats.beatnet import FRAME_RATE, RATE, features
 from stage.beats.beattcn import BeatTcn
@@ -23,7 +24,7 @@ from stage.beats.grid import BeatGrid, click_track
 from stage.beats.tracker import PEAK
 from stage.corpus.read import CorpusSong, songs
 from stage.errors import StageError
-from stage.training import fingerprint
+from stage.training import song_fingerprints
 from stage.training.embedded import loop
 from stage.training.embedded.augment import add_noise, add_room, random_eq, uniform
 from stage.training.embedded.loop import Training, started
@@ -78,8 +79,8 @@ def prepare(recipe: TrackerRecipe, corpus: Path, split: str, out: Path, worker: 
     found = songs(corpus, split)
     for index, song in enumerate(found):
         target = place / f"{song.folder.name}.safetensors"
-        key = fingerprint.digest([recipe.data, recipe.seed, fingerprint.folder(song.folder)])
-        if index % workers != worker or fingerprint.is_made(target, key):
+        key = fingerprint.of_values([recipe.data, recipe.seed, song_fingerprints.folder(song.folder)])
+        if index % workers != worker or song_fingerprints.is_made(target, key):
             continue
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + index)
         views, classes = [], []

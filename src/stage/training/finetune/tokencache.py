@@ -23,11 +23,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
+from stage import fingerprint
 from stage.data.examples import CutOptions, Cutter, Example
 from stage.data.song import Song
 from stage.errors import StageError
 from stage.models.codec import Codec, frame_rate
-from stage.training import fingerprint, state
+from stage.training import song_fingerprints, state
 from stage.training.finetune.batches import UNDROPPED, Cuts, Loaded, collate, encode
 from stage.training.finetune.recipe import Recipe
 
@@ -44,8 +45,15 @@ def undropped(options: CutOptions) -> CutOptions:
 def key(options: CutOptions, seed: int, songs: Sequence[Song], codec: Codec) -> str:
     """Names what the examples are made of: options, seed, the songs' audio and metadata, the codec's weights. How many
     there are does not count: a cache can grow."""
-    return fingerprint.digest(
-        [VERSION, undropped(options), seed, fingerprint.songs(songs), codec.sample_rate, fingerprint.weights(codec)]
+    return fingerprint.of_values(
+        [
+            VERSION,
+            undropped(options),
+            seed,
+            song_fingerprints.songs(songs),
+            codec.sample_rate,
+            fingerprint.of_weights(codec),
+        ]
     )
 
 

@@ -4,14 +4,13 @@ import dataclasses
 import json
 import os
 
-import numpy as np
 import pytest
 import torch
 
 from helpers.fake_songs import small_base, write_songs
 from stage.data import open_songs
 from stage.data.examples import CutOptions
-from stage.training import fingerprint, state
+from stage.training import song_fingerprints, state
 from stage.training.finetune import tokencache
 
 
@@ -21,15 +20,15 @@ def place(tmp_path):
 
 
 def test_songs_are_recognised_by_audio_and_beats(place):
-    first = fingerprint.songs(open_songs(place))
-    assert fingerprint.songs(open_songs(place)) == first and first[0] != first[1]
+    first = song_fingerprints.songs(open_songs(place))
+    assert song_fingerprints.songs(open_songs(place)) == first and first[0] != first[1]
     bass = place / "train" / "train-00" / "bass.flac"
     os.utime(bass, ns=(1, 1))
-    touched = fingerprint.songs(open_songs(place))
+    touched = song_fingerprints.songs(open_songs(place))
     assert touched[0] != first[0] and touched[1] == first[1]
     song = open_songs(place)[1]
     for change in ({"beats": song.beats + 0.01}, {"genres": ("jazz",)}, {"tempo": 3.0}, {"stems": {}}):
-        assert fingerprint.song(dataclasses.replace(song, **change)) != first[1]
+        assert song_fingerprints.song(dataclasses.replace(song, **change)) != first[1]
 
 
 def test_shards_are_recognised_by_the_checksum_in_their_index(tmp_path):
@@ -39,7 +38,7 @@ def test_shards_are_recognised_by_the_checksum_in_their_index(tmp_path):
         index = {"format": 1, "shards": [{"name": "shard-00000.tar", "sha256": f"of {name}", "songs": []}]}
         (tmp_path / name / "index.json").write_text(json.dumps(index), encoding="utf-8")
         os.utime(tmp_path / name / "shard-00000.tar", ns=(5, 5))
-    assert [fingerprint.file(str(tmp_path / name / "shard-00000.tar")) for name in "ab"] == ["of a", "of b"]
+    assert [song_fingerprints.file(str(tmp_path / name / "shard-00000.tar")) for name in "ab"] == ["of a", "of b"]
 
 
 def test_the_key_of_a_token_cache(place):
@@ -60,21 +59,10 @@ def test_the_key_of_a_token_cache(place):
 
 def test_a_cached_file_of_another_key_is_not_taken(tmp_path):
     path = tmp_path / "a.safetensors"
-    assert not fingerprint.is_made(path, "1")
+    assert not song_fingerprints.is_made(path, "1")
     state.save_weights(path, {"x": torch.ones(1)}, {"key": "1"})
-    assert fingerprint.is_made(path, "1") and not fingerprint.is_made(path, "2")
+    assert song_fingerprints.is_made(path, "1") and not song_fingerprints.is_made(path, "2")
     state.save_weights(path, {"x": torch.ones(1)})
-    assert fingerprint.is_made(path, "2")  # of an earlier version
+    assert song_fingerprints.is_made(path, "2")  # of an earlier version
     path.write_bytes(path.read_bytes()[:20])
-    assert not fingerprint.is_made(path, "2")
-
-
-def test_weights_of_all_kinds_count():
-    class Held:
-        model = torch.nn.BatchNorm1d(2)  # with a 0-d integer
-
-    first = fingerprint.weights(Held())
-    assert fingerprint.weights(Held.model) == first
-    Held.model.num_batches_tracked += 1
-    assert fingerprint.weights(Held()) != first
-    assert fingerprint.digest({"a": np.float32(1)}) != fingerprint.digest({"a": np.float32(2)})
+    assert not song_fingerprints.is_made(path, "2")

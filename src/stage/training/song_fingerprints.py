@@ -1,35 +1,19 @@
-"""Fingerprints of what training reads, so that a cache is used only for the audio and the codec that it was made of."""
+"""Fingerprints of songs, so that a cache is used only for the audio that it was made of (`stage.fingerprint`)."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
+from stage import fingerprint
 from stage.data import prepared
 from stage.data.song import Song
 from stage.errors import StageError
-
-
-def digest(values: Any) -> str:
-    """16 hexadecimal digits of plain values (and arrays, dataclasses and paths among them)."""
-
-    def simple(value: Any) -> Any:
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return dataclasses.asdict(value)
-        return value.tolist() if isinstance(value, np.ndarray) else str(value)
-
-    return hashlib.sha256(json.dumps(values, default=simple, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def song(one: Song) -> str:
@@ -43,7 +27,7 @@ def song(one: Song) -> str:
         for role, group in known.pop("stems").items()
     }
     known["sounding"] = None  # follows from the audio
-    return digest([tracks, known])
+    return fingerprint.of_values([tracks, known])
 
 
 def songs(many: Iterable[Song]) -> list[str]:
@@ -77,23 +61,12 @@ def _shards(folder: str) -> dict[str, str]:
         return {}
 
 
-@torch.no_grad()
-def weights(module: Any) -> str:
-    """Of the weights of a model's part, a module or one that holds its module as ``model``."""
-    module = module if isinstance(module, nn.Module) else module.model
-    found = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.ndim else b"")
-        if not tensor.ndim:
-            found.update(repr(tensor.item()).encode())
-    return found.hexdigest()[:16]
-
-
 def folder(path: Path) -> str:
     """Of the files in a song's folder of the corpus."""
     file.cache_clear()
-    return digest([[one.name, file(str(one))] for one in sorted(path.iterdir()) if not one.name.startswith(".")])
+    return fingerprint.of_values(
+        [[one.name, file(str(one))] for one in sorted(path.iterdir()) if not one.name.startswith(".")]
+    )
 
 
 def is_made(path: Path, key: str) -> bool:
