@@ -104,5 +104,6 @@ def test_weights_that_are_not_numbers_are_refused(models, tmp_path):
     weights = load_file(tmp_path / "model/decoder.safetensors")
     weights["norm.weight"][3] = torch.nan
     save_file(weights, tmp_path / "model/decoder.safetensors")
-    with pytest.raises(StageError, match="norm.weight holds numbers that are not finite"):
+    # an error of ours is a ValueError too, and is not reported as a file that cannot be read
+    with pytest.raises(StageError, match="^[^:]* is damaged: norm.weight holds numbers that are not finite"):
         load(tmp_path / "model")

@@ -36,6 +36,8 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(str(path), "pt") as file:
             yield file
+    except StageError:
+        raise
     except FileNotFoundError:
         raise StageError(f"{path} is missing") from None
     except (SafetensorError, OSError, ValueError) as error:

@@ -188,6 +188,11 @@ def test_songs_that_are_not_ours_are_one_line(corpus, recipes, tmp_path):
         path.write_text(json.dumps(broken), encoding="utf-8")
         with pytest.raises(StageError, match="song.json"):
             views_and_codec(tmp_path / "corpus", recipe, tmp_path / "views", ("train",))
+    path.write_text(json.dumps(meta), encoding="utf-8")
+    (path.parent / "drums.flac").write_bytes(b"fLaC")
+    with pytest.raises(StageError, match="drums.flac") as error:  # its own error, not one of the metadata
+        views_and_codec(tmp_path / "corpus", recipe, tmp_path / "views", ("train",))
+    assert "song.json" not in str(error.value)
     with pytest.raises(StageError, match="--worker is a number from 0 to 1"):
         token_views.prepare(recipe, tmp_path / "corpus", "train", tmp_path / "views", None, 2, 2)
 

@@ -176,6 +176,8 @@ def _claim(out: Path, task: Task, made: Sequence[Clip]) -> None:
     if known is not None:
         try:
             about = _joined(out, known, about)
+        except StageError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError):
             raise StageError(
                 f"{out} was begun by an earlier version, which did not write down the weights that its stems come from:"

@@ -144,6 +144,8 @@ def prepare(
         if index % workers == worker and not song_fingerprints.is_made(target, key):
             try:
                 tensors, meta = view(song, codec, recipe, recipe.seed * 1_000_003 + index)
+            except StageError:
+                raise
             except (KeyError, TypeError, ValueError) as error:
                 raise StageError(
                     f"{song.folder / 'song.json'} is not as stage corpus writes it ({type(error).__name__}: {error})"

@@ -89,6 +89,8 @@ def prepare(recipe: TrackerRecipe, corpus: Path, split: str, out: Path, worker: 
                 audio, grid = version(song, recipe.data, generator)
                 views.append(features(audio * (PEAK / max(float(np.abs(audio).max()), 1e-4))))
                 classes.append(labels(grid, len(views[-1])))
+        except StageError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise StageError(
                 f"{song.folder / 'song.json'} is not as stage corpus writes it ({type(error).__name__}: {error})"
