@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stage.cli.lazy import PLAIN, Entry, lazy_group
+
+if TYPE_CHECKING:
+    from stage.models.spectral import SpectralCodec
 
 COMMANDS = {
     "finetune": Entry("stage.cli.train:finetune", "Fine-tune a model on your stems.", "Your stems", "train"),
     "codec": Entry("stage.cli.train:codec", "The spectral codec, from nothing.", "The shipped models", "train"),
     "views": Entry("stage.cli.train:views", "Cut and encode songs for a decoder.", "The shipped models", "train"),
     "decoder": Entry("stage.cli.train:decoder", "The decoder, from nothing.", "The shipped models", "train"),
+    "player-views": Entry(
+        "stage.cli.train:player_views", "Encode songs for a player of events.", "The shipped models", "train"
+    ),
+    "player": Entry("stage.cli.train:player", "A player of events, from nothing.", "The shipped models", "train"),
     "tracker": Entry(
         "stage.cli.train:tracker", "The beat network for songs without drums.", "The shipped models", "train"
     ),
@@ -39,6 +46,11 @@ Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Change a value of the recipe: key.sub=value. May be repeated.")
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+CorpusPath = Annotated[Path, typer.Option(help="Folder that stage corpus made.")]
+Splits = Annotated[str, typer.Option(help="Splits, separated by commas.")]
+Worker = Annotated[int, typer.Option(help="This process takes every workers-th song, from this one on.")]
+Workers = Annotated[int, typer.Option(help="How many such processes run at once.")]
+Limit = Annotated[int | None, typer.Option(help="At most this many songs of each split.")]
 CodecPath = Annotated[Path, typer.Option("--codec", help="codec.safetensors of a codec run.")]
 
 
@@ -51,7 +63,7 @@ def _threads(count: int) -> None:
 
 def codec(
     recipe: Recipe,
-    corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")],
+    corpus: CorpusPath,
     out: Out,
     minutes: Minutes = None,
     threads: Threads = 0,
@@ -71,13 +83,13 @@ def codec(
 
 def views(
     recipe: Recipe,
-    corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")],
+    corpus: CorpusPath,
     codec: CodecPath,
     out: Out,
-    splits: Annotated[str, typer.Option(help="Splits, separated by commas.")] = "heldout,train",
-    worker: Annotated[int, typer.Option(help="This process takes every workers-th song, from this one on.")] = 0,
-    workers: Annotated[int, typer.Option(help="How many such processes run at once.")] = 1,
-    limit: Annotated[int | None, typer.Option(help="At most this many songs of each split.")] = None,
+    splits: Splits = "heldout,train",
+    worker: Worker = 0,
+    workers: Workers = 1,
+    limit: Limit = None,
     threads: Threads = 0,
     changes: Changes = None,
 ) -> None:
@@ -97,9 +109,75 @@ def views(
             prepare(settings, corpus, split, out, trained, worker, workers, limit, on_song=progress.update)
 
 
+PlayerRecipePath = Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/player.yaml.")]
+ContextCodec = Annotated[
+    str, typer.Option("--codec", help="Model whose codec encodes the mixes: embedded, an installed one, or a folder.")
+]
+
+
+def player_views(
+    recipe: PlayerRecipePath,
+    corpus: CorpusPath,
+    out: Out,
+    codec: ContextCodec = "embedded",
+    splits: Splits = "heldout,train",
+    worker: Worker = 0,
+    workers: Workers = 1,
+    limit: Limit = None,
+    threads: Threads = 0,
+    changes: Changes = None,
+) -> None:
+    """Make views of the songs: notes as they are, mixes encoded (resumable; run several at once with --worker)."""
+    from stage.progress import bar
+    from stage.training.embedded.event_views import prepare
+    from stage.training.embedded.player_recipe import PlayerRecipe
+    from stage.training.recipe import read
+
+    _threads(threads)
+    settings, encoder = read(PlayerRecipe, recipe, changes), _context_codec(codec)
+    with bar() as progress:
+        for split in splits.split(","):
+            progress.begin(split)
+            prepare(settings, corpus, split, out, encoder, worker, workers, limit, on_song=progress.update)
+
+
+def player(
+    recipe: PlayerRecipePath,
+    views: Annotated[Path, typer.Option(help="Folder that stage train player-views made.")],
+    out: Out,
+    codec: ContextCodec = "embedded",
+    minutes: Minutes = None,
+    threads: Threads = 0,
+    device: Device = "cpu",
+    changes: Changes = None,
+) -> None:
+    """Train the player on views of notes. It is not wired into stage accompany yet: docs/player.md."""
+    from stage.cli.finetune import saying
+    from stage.training.embedded.player import train
+    from stage.training.embedded.player_recipe import PlayerRecipe
+    from stage.training.recipe import read
+
+    _threads(threads)
+    with saying():
+        settings = read(PlayerRecipe, recipe, changes)
+        typer.echo(f"weights: {train(settings, views, _context_codec(codec), out, minutes, device)}")
+
+
+def _context_codec(name: str) -> SpectralCodec:
+    """The codec of a model, which has to be of the kind whose codes start embeddings."""
+    from stage import Stage
+    from stage.errors import StageError
+    from stage.models.spectral import SpectralCodec
+
+    codec = Stage.from_pretrained(name).codec
+    if not isinstance(codec, SpectralCodec):
+        raise StageError(f"the codec of {name} is not a spectral one: choose a model with one, as embedded")
+    return codec
+
+
 def tracker(
     recipe: Recipe,
-    corpus: Annotated[Path, typer.Option(help="Folder that stage corpus made.")],
+    corpus: CorpusPath,
     out: Out,
     minutes: Minutes = None,
     threads: Threads = 0,

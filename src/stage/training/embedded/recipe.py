@@ -196,22 +196,28 @@ class TrackerErrors:
 
 
 @dataclass(frozen=True)
-class ViewOptions:
-    """How songs are varied before they are encoded. speed, pitch, room, noise: chances. keep: chance of each other stem
-    to be in the mix. eq_db, gain_db: of the mix; target_db: levels of the target."""
+class MixOptions:
+    """How songs and the mixes of their stems are varied before they are encoded. speed, pitch, room, noise: chances.
+    keep: chance of each other stem to be in the mix. eq_db, gain_db: of the mix."""
 
     speed: float = 0.1
     pitch: float = 0.1
     keep: float = 0.75
     eq_db: float = 6.0
     gain_db: tuple[float, float] = (-8.0, 4.0)
-    target_db: tuple[float, float] = (-3.0, 3.0)
     room: float = 0.25
     noise: float = 0.2
-    tracker: TrackerErrors = field(default_factory=TrackerErrors)
 
     def __post_init__(self) -> None:
         shares(speed=self.speed, pitch=self.pitch, keep=self.keep, room=self.room, noise=self.noise)
+
+
+@dataclass(frozen=True)
+class ViewOptions(MixOptions):
+    """Views of tokens. target_db: levels of the target. tracker: errors of the grid."""
+
+    target_db: tuple[float, float] = (-3.0, 3.0)
+    tracker: TrackerErrors = field(default_factory=TrackerErrors)
 
 
 @dataclass(frozen=True)

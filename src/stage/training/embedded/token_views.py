@@ -8,7 +8,8 @@ pitch are changed for a share of the views, alike for every part (arXiv 2504.056
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,11 @@ from stage.errors import StageError
 from stage.models.codec import Codec, encode_long
 from stage.training import song_fingerprints
 from stage.training.embedded.augment import add_noise, add_room, random_eq, random_gain, uniform
-from stage.training.embedded.recipe import DecoderRecipe, TrackerErrors, ViewOptions
+from stage.training.embedded.recipe import DecoderRecipe, MixOptions, TrackerErrors
 from stage.training.state import save_weights
 
 
-def recorded(mix: Tensor, generator: torch.Generator, options: ViewOptions, rate: int) -> Tensor:
+def recorded(mix: Tensor, generator: torch.Generator, options: MixOptions, rate: int) -> Tensor:
     """What a real recording may have gone through. mix: [1, N] -> [1, N]."""
     mix = random_eq(mix, generator, options.eq_db, rate)
     if float(torch.rand(1, generator=generator)) < options.room:
@@ -95,19 +96,21 @@ def view(song: CorpusSong, codec: Codec, recipe: DecoderRecipe, seed: int) -> tu
         parts[name] = torch.from_numpy(np.pad(clicks, (0, length - len(clicks))))[None]
     codes = encode_long(codec, torch.cat(list(parts.values())).float())
     tensors = {name: code.to(torch.uint16) for name, code in zip(parts, codes)}
-    tensors["beats"] = torch.tensor(np.stack([beats.times, beats.numbers], 1), dtype=torch.float32).reshape(-1, 2)
-    tensors["chords"] = torch.tensor(
-        [_chord(chord, speed, pitch) for chord in song.meta["chords"]], dtype=torch.float32
-    ).reshape(-1, 15)
-    meta = {
-        "id": song.id,
-        "captions": song.meta["captions"],
-        "stem_captions": song.meta["stem_captions"],
-        "density": song.meta["density"],
-        "genre": song.meta["genre"],
-        "moods": song.meta["moods"],
+    return tensors | labels(song, speed, pitch), {"id": song.id} | {name: song.meta[name] for name in WORDS}
+
+
+WORDS = ("captions", "stem_captions", "density", "genre", "moods")
+"""What a view keeps of song.json for prompts."""
+
+
+def labels(song: CorpusSong, speed: float, pitch: int) -> dict[str, Tensor]:
+    """``beats`` [n, 2] (seconds, number) and ``chords`` [m, 15] (start, end, root or -1, twelve pitch classes)."""
+    beats = np.stack([np.asarray(song.beats) / speed, np.asarray(song.numbers)], 1)
+    chords = [_chord(chord, speed, pitch) for chord in song.meta["chords"]]
+    return {
+        "beats": torch.tensor(beats, dtype=torch.float32).reshape(-1, 2),
+        "chords": torch.tensor(chords, dtype=torch.float32).reshape(-1, 15),
     }
-    return tensors, meta
 
 
 def _chord(chord: dict, speed: float, pitch: int) -> list[float]:
@@ -132,32 +135,56 @@ def prepare(
     Run by several processes at once, each takes every ``workers``-th song. One file a song: resumable, written whole or
     not at all. on_song: called with the songs done and in all. Returns how many songs there are.
     """
-    if not 0 <= worker < workers:
-        raise StageError(f"--worker is a number from 0 to {workers - 1} (--workers {workers}), not {worker}")
-    codec_key = fingerprint.of_weights(codec)
     found = songs(corpus, split)[:limit]
-    for index, song in enumerate(found):
+    own = share(found, worker, workers, on_song)
+    codec_key = fingerprint.of_weights(codec)
+    for index, song in own:
         target = Path(out) / split / f"{song.folder.name}.safetensors"
         key = fingerprint.of_values(
             [recipe.views, recipe.stems, recipe.seed, codec_key, song_fingerprints.folder(song.folder)]
         )
-        if index % workers == worker and not song_fingerprints.is_made(target, key):
-            try:
-                tensors, meta = view(song, codec, recipe, recipe.seed * 1_000_003 + index)
-            except StageError:
-                raise
-            except (KeyError, TypeError, ValueError) as error:
-                raise StageError(
-                    f"{song.folder / 'song.json'} is not as stage corpus writes it ({type(error).__name__}: {error})"
-                ) from None
-            save_weights(target, tensors, {"meta": json.dumps(meta), "key": key, "codec": codec_key})
-        if on_song is not None:
-            on_song(index + 1, len(found))
+        if not song_fingerprints.is_made(target, key):
+            make = partial(view, song, codec, recipe, recipe.seed * 1_000_003 + index)
+            write_view(target, make, song, {"key": key, "codec": codec_key})
     return len(found)
 
 
-def load_views(folder: Path, codec: Codec | None = None) -> list[dict]:
-    """All views of a folder, in memory: tensors and ``meta``.
+def share(
+    found: Sequence[CorpusSong], worker: int, workers: int, on_song: Callable[[int, int], None] | None = None
+) -> Iterator[tuple[int, CorpusSong]]:
+    """Every ``workers``-th song, from the ``worker``-th on, with its index. on_song: called with the songs done and in
+    all. Raises StageError for a worker that there is not, at once."""
+    if not 0 <= worker < workers:
+        raise StageError(f"--worker is a number from 0 to {workers - 1} (--workers {workers}), not {worker}")
+
+    def own() -> Iterator[tuple[int, CorpusSong]]:
+        for index, song in enumerate(found):
+            if index % workers == worker:
+                yield index, song
+            if on_song is not None:
+                on_song(index + 1, len(found))
+
+    return own()
+
+
+def write_view(
+    target: Path, make: Callable[[], tuple[dict[str, Tensor], dict]], song: CorpusSong, keys: dict[str, str]
+) -> None:
+    """Write what ``make`` makes of a song: tensors, and ``meta`` and the keys as metadata. Raises StageError where
+    song.json lacks or garbles something."""
+    try:
+        tensors, meta = make()
+    except StageError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise StageError(
+            f"{song.folder / 'song.json'} is not as stage corpus writes it ({type(error).__name__}: {error})"
+        ) from None
+    save_weights(target, tensors, {"meta": json.dumps(meta), **keys})
+
+
+def load_views(folder: Path, codec: Codec | None = None, command: str = "stage train views") -> list[dict]:
+    """All views of a folder, in memory: tensors and ``meta``. command: the one that makes them.
 
     Raises StageError where there is none, one is damaged, or one was encoded by another codec than the one given.
     """
@@ -168,9 +195,9 @@ def load_views(folder: Path, codec: Codec | None = None) -> list[dict]:
                 known = file.metadata() or {}
             views.append({**load_file(path), "meta": json.loads(known["meta"])})
         except (OSError, SafetensorError, KeyError, ValueError):
-            raise StageError(f"{path} is damaged: delete it, and stage train views makes it again") from None
+            raise StageError(f"{path} is damaged: delete it, and {command} makes it again") from None
         if codec_key and known.get("codec", codec_key) != codec_key:
             raise StageError(f"{path} was encoded by another codec: give its --codec, or make the views again")
     if not views:
-        raise StageError(f"no views in {folder}: stage train views makes them")
+        raise StageError(f"no views in {folder}: {command} makes them")
     return views
