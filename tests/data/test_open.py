@@ -176,6 +176,9 @@ def test_the_command_complains_in_one_line(tmp_path, capsys):
         ("songs", Path("songs")),
         ("C:/songs", Path("C:/songs")),
         (Path("/data/songs"), Path("/data/songs")),
+        ("file:///data/my%20songs", Path("/data/my songs")),
+        (Path("file:///data/songs"), Path("/data/songs")),
+        ("file://songs", "file://songs"),
     ],
 )
 def test_a_url_that_went_through_a_path_is_one_again(path, right):

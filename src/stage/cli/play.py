@@ -74,7 +74,10 @@ def accompany(
     ] = 0,
     tuning: Annotated[
         str,
-        typer.Option(help="The song's A in Hz, like 442. auto: estimated. off: 440.", rich_help_panel="Song"),
+        typer.Option(
+            help="The song's A in Hz, like 442, or cents from 440, like -20. auto: estimated. off: 440.",
+            rich_help_panel="Song",
+        ),
     ] = "auto",
     rest: Annotated[
         bool,

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import url2pathname
 
 from stage.data import facts, prepared
 from stage.data.readers import corpus, folder, moises, musdb, slakh
@@ -84,8 +85,11 @@ def open_songs(
 
 
 def location(path: str | Path) -> str | Path:
-    """A folder as a Path, a URL as text: also one that has become a Path on its way, and lost a slash by that."""
+    """A folder as a Path, a URL as text: also one that has become a Path on its way, and lost a slash by that. A URL of
+    this machine's own files is a Path."""
     text = str(path)
+    if re.match(r"file:/(//|(?!/))", text, re.IGNORECASE):
+        return Path(url2pathname(text[5:].replace("///", "/", 1)))
     if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", text):  # a Windows drive has one letter
         if "://" in text or not os.path.exists(text):
             return f"{found[1]}://{text[found.end() :]}"

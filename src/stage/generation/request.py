@@ -204,7 +204,7 @@ def check_seconds(seconds: float) -> None:
         raise StageError(f"{seconds:.3g} seconds are too short to follow: at least {low:g} is needed")
     if seconds > high:
         raise StageError(
-            f"{seconds:.0f} seconds are too long for one go: choose at most {high:g} with --start and --seconds"
+            f"{seconds:.6g} seconds are too long for one go: choose at most {high:g} with --start and --seconds"
         )
 
 
@@ -218,7 +218,7 @@ def click_seconds(bpm: float, meter: str, bars: int) -> float:
     seconds = bars * beats_per_bar(meter) * 60 / bpm
     if seconds > SECONDS_RANGE[1]:
         raise StageError(
-            f"{bars} bars at {bpm:g} BPM last {seconds:.0f} seconds: choose fewer, for at most {SECONDS_RANGE[1]:g}"
+            f"{bars} bars at {bpm:g} BPM last {seconds:.6g} seconds: choose fewer, for at most {SECONDS_RANGE[1]:g}"
             " seconds"
         )
     check_seconds(seconds)
