@@ -256,7 +256,7 @@ def test_a_usual_gain_is_for_the_ear(drawn):
     [
         (dict(stem="banjo"), "plays no"),
         (dict(start=9), "cannot start"),
-        (dict(grid="maybe"), '"on", "off" or a BeatGrid'),
+        (dict(grid="maybe"), '"half", "double", a BeatGrid or a Tracking, not "maybe"'),
         (dict(chunk_seconds=0), "a chunk cannot hold 0 seconds"),
         (dict(chunk_seconds=float("nan")), "a chunk cannot hold nan"),
         (dict(gain_db=float("inf")), "a gain of inf dB is out of range"),

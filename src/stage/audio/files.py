@@ -11,7 +11,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -131,7 +131,9 @@ def write(path: str | os.PathLike, audio: np.ndarray, rate: int, force: bool = F
         with open(partial, "r+b") as raw:
             guarded = Guarded(raw)
             try:
-                with soundfile.SoundFile(guarded, "w", rate, len(samples), "PCM_24", format=kind) as file:
+                with soundfile.SoundFile(
+                    cast(BinaryIO, guarded), "w", rate, len(samples), "PCM_24", format=kind
+                ) as file:
                     for first in range(0, samples.shape[1], BLOCK):
                         file.write(np.clip(samples[:, first : first + BLOCK], -1, 1).T)
                         guarded.check()
