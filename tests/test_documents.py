@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from helpers import data_sets, foreign_files, miniatures
+from helpers import data_sets, foreign_files, midi_files, miniatures
 from helpers.documents import PAGES, ROOT, Command, of_help, of_pages
 from helpers.fake_songs import small_base
 from helpers.fakes import song
@@ -99,6 +99,10 @@ def world(tmp_path_factory) -> Path:
             adapters.save(root / place, new_adapter(stage.decoder, stem, base=stage.config.name))
     for name in ("song.wav", "song.flac"):
         audio.write(root / name, song(3.0, 8000, 1), 8000)
+    midi_files.band(root / "song.mid")
+    (root / "my-kit").mkdir()
+    audio.write(root / "my-kit/hit.wav", song(0.5, 8000, 1), 8000)
+    (root / "my-kit/kit.sfz").write_text("<region> sample=hit.wav pitch_keytrack=0", encoding="utf-8")
     (root / "beats.txt").write_text("".join(f"{i / 2} {i % 4 + 1}\n" for i in range(12)), encoding="utf-8")
     data_sets.moises(root / "moisesdb")
     miniatures.band(root / "data", songs=4, seconds=6.0)
@@ -128,6 +132,8 @@ def typed(args: list[str], world: Path) -> list[str]:
         name = word.removeprefix("./")
         if name.startswith(("song.mp3",)):
             shutil.copy(world / "song.wav", "song.mp3")
+        elif name.endswith(".sfz"):  # with its samples
+            shutil.copytree((world / name).parent, Path(name).parent)
         elif re.fullmatch(r"[\w./-]+", name) and name != "small" and (world / name).exists():
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if (world / name).is_dir() else shutil.copy)(world / name, name)
