@@ -131,7 +131,7 @@ def test_a_metronome_of_a_compound_metre_clicks_its_eighths(monkeypatch):
     assert torch.equal(echo.calls[0]["contexts"][0], stage.codec.encode(torch.from_numpy(clicks)[None])[0])
 
 
-def test_no_beats_is_said_and_not_fatal(monkeypatch):
+def test_no_beats_is_noted_and_not_fatal(monkeypatch):
     stage, echo = echo_stage(monkeypatch, ("grid", "mix"), grid=True)
     monkeypatch.setattr("stage.generation.prepare.find", lambda *_: Found(None, 0.0, (NONE,)))
     made = stage.accompany(song(1.5), 44100, "drums")
@@ -179,7 +179,7 @@ def test_mono_and_dual_mono_give_the_same_stem(monkeypatch):
     assert gains[0] == pytest.approx(gains[1], abs=1e-6)
 
 
-def test_a_stem_that_misses_its_level_says_so(monkeypatch):
+def test_a_stem_that_misses_its_level_is_noted(monkeypatch):
     stage, _ = echo_stage(monkeypatch)
     time = np.arange(3 * 44100) / 44100
     wave = np.sign(np.sin(2 * np.pi * 200 * time)).astype(np.float32)  # at 0 LUFS and more
@@ -402,7 +402,7 @@ def test_impossible_metronomes(drawn, change, message):
         drawn.click(**(dict(bpm=120, stem="drums", bars=1) | change))
 
 
-def test_a_model_without_grid_says_so(monkeypatch):
+def test_a_model_without_grid_refuses_one(monkeypatch):
     stage, _ = echo_stage(monkeypatch)
     with pytest.raises(StageError, match="takes no beat grid"):
         stage.accompany(song(), 44100, "drums", grid="on")

@@ -7,7 +7,7 @@ from stage.beats.beattcn import BeatTcn, own
 from stage.beats.grid import BeatGrid, click_track
 
 
-def test_it_hears_past_and_future():
+def test_it_depends_on_past_and_future():
     torch.manual_seed(0)
     network, spectra = BeatTcn(width=8, layers=6).eval(), torch.rand(1, 300, 272, requires_grad=True)
     network(spectra)[0, 150].sum().backward()

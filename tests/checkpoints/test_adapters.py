@@ -126,7 +126,7 @@ def _settings(change):
         (_settings(lambda s: s["base"]["shape"].update(colour="red")), "colour"),
     ],
 )
-def test_a_spoilt_adapter_says_what_is_wrong(place, spoil, message):
+def test_a_spoilt_adapter_is_refused_in_one_line(place, spoil, message):
     adapters.save(place / "blues", make(drawn_stage(), "guitar"))
     spoil(place / "blues")
     with pytest.raises(StageError, match=message) as error:

@@ -81,7 +81,7 @@ def _config(change):
         (_config(lambda c: c["decoder"].update(colour="red")), "colour"),
     ],
 )
-def test_a_spoilt_checkpoint_says_what_is_wrong(model, spoil, message):
+def test_a_spoilt_checkpoint_is_refused_in_one_line(model, spoil, message):
     path, _ = model
     spoil(path)
     with pytest.raises(StageError, match=message) as error:

@@ -76,7 +76,7 @@ def test_names(name, fits):
     assert ours.is_name(name) == fits
 
 
-def test_what_the_environment_says(hub, tmp_path):
+def test_the_environment_decides(hub, tmp_path):
     code = "from stage.checkpoints.hub import fetch; print(fetch('some/small').path)"
     settings = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "elsewhere"), "HF_HUB_OFFLINE": "0"}
     settings.pop("HF_HUB_CACHE", None)
@@ -227,7 +227,7 @@ def test_other_internals_of_huggingface_hub_only_cost_the_continuation(hub, monk
     assert (ours.fetch("some/small").path / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_no_room_is_said_before(hub, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_a_download(hub, tmp_path, monkeypatch):
     usage = ours.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(ours.shutil, "disk_usage", lambda place: usage._replace(free=50_000))
     fails("0.0 GB more, and 0.0 GB are free.*set HF_HOME")

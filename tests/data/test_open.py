@@ -38,7 +38,7 @@ def test_a_mixture_beside_other_stems_is_a_folder_of_stems(tmp_path):
     assert set(song.stems) == {"drums", "bass", "guitar", "other", "vocals"} and song.split == "train"
 
 
-def test_a_folder_that_holds_nothing_known_says_what_was_looked_for_and_found(tmp_path):
+def test_a_folder_of_no_known_layout_is_refused_with_what_it_holds(tmp_path):
     for name in "abcdefgh":
         (tmp_path / f"{name}.txt").touch()
     with pytest.raises(
@@ -82,7 +82,7 @@ def test_files_that_cannot_be_used_take_their_stem_with_them(tmp_path):
     assert all(problem.detail for problem in problems)
 
 
-def test_a_missing_file_of_a_set_is_told(tmp_path):
+def test_a_missing_file_of_a_set_is_reported(tmp_path):
     folder = sets.musdb_hq(tmp_path, "train", "A - B")
     (folder / "vocals.wav").unlink()
     problems = []
@@ -123,7 +123,7 @@ def test_a_song_in_two_splits_is_there_once(tmp_path):
     assert "in train and in test" in problems[0].detail
 
 
-def test_a_set_of_which_nothing_can_be_used_says_why(tmp_path):
+def test_a_set_of_which_nothing_can_be_used_is_refused_with_reasons(tmp_path):
     (tmp_path / "song").mkdir()
     (tmp_path / "song" / "drums.wav").touch()
     with pytest.raises(StageError, match="no song that can be used, and 2 that cannot: song: .*drums.wav"):

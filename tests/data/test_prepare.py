@@ -193,7 +193,7 @@ def test_no_artist_is_in_two_splits(made):
         splits.assign(songs, {}, "own")
 
 
-def test_a_damaged_index_is_told(tmp_path):
+def test_a_damaged_index_is_reported(tmp_path):
     (tmp_path / "index.json").write_text("{")
     with pytest.raises(StageError, match="index.json"):
         open_songs(tmp_path)

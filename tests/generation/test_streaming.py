@@ -132,7 +132,7 @@ def test_encodec_in_chunks_is_exact():
 
 @pytest.mark.parametrize("name", [name for name in CODECS if name.startswith("encodec")])
 @pytest.mark.parametrize("frames", [1, 16, 17, 100])
-def test_encodec_hears_in_parts_what_it_hears_at_once(name, frames, monkeypatch):
+def test_encodec_encodes_in_parts_as_at_once(name, frames, monkeypatch):
     monkeypatch.setattr("stage.models.encodec.ENCODED", 16)
     codec = CODECS[name]()
     audio = 0.3 * torch.randn(2, frames * codec.hop, generator=torch.Generator().manual_seed(4))
@@ -153,7 +153,7 @@ def test_musicgens_encodec_looks_80_ms_ahead():
     assert (torch.cat(parts, dim=-1) - codec.decode(codes)).abs().max() < 1e-5
 
 
-def test_an_encodec_that_hears_all_at_once_cannot_be_streamed():
+def test_an_encodec_that_normalises_over_the_whole_cannot_be_streamed():
     with pytest.raises(StageError, match="normalises over the whole"):
         encodec(4, 16, norm_type="time_group_norm").stream()
 
@@ -244,7 +244,7 @@ def test_the_embedded_model_streams():
     assert streamed.shape == whole.stems.shape and np.abs(streamed - whole.stems).max() < 1e-4
 
 
-def test_a_usual_gain_is_for_the_ear(drawn):
+def test_a_usual_gain_is_a_playback_level(drawn):
     loud, soft = (
         drawn.stream(gain * song(1.5), 44100, "drums", grid="off", gain_db=None).gain_db for gain in (1.0, 0.1)
     )
@@ -263,7 +263,7 @@ def test_a_usual_gain_is_for_the_ear(drawn):
         (dict(audio=np.zeros(44100 * 2)), "silent"),
     ],
 )
-def test_what_cannot_be_streamed_is_said_before_it_begins(drawn, change, message):
+def test_what_cannot_be_streamed_is_refused_before_it_begins(drawn, change, message):
     with pytest.raises(StageError, match=message):
         drawn.stream(**dict(audio=song(3.0), rate=44100, stem="drums", grid="off") | change)
 

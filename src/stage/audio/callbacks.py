@@ -17,7 +17,7 @@ class Guarded(io.RawIOBase):
         self._place = 0
 
     def check(self, errors: bool = True) -> None:
-        """Raise what was kept. errors=False: only what is no error, like Ctrl-C."""
+        """Raise what was kept. errors=False: only what is not an Exception, like Ctrl-C."""
         if self.error is not None and (errors or not isinstance(self.error, Exception)):
             raise self.error
 

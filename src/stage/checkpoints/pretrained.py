@@ -15,7 +15,7 @@ import torch
 from stage.checkpoints import header
 from stage.errors import StageError
 from stage.models.encodec import EncodecCodec
-from stage.models.text import T5Text, quiet
+from stage.models.text import T5Text, errors_only
 from stage.typed import read_json
 
 LAYERS = 512
@@ -64,7 +64,7 @@ def tokenizer_at(place: str) -> Any:
     """A tokenizer of ``transformers`` from a folder or the hub. Raises StageError where there is none."""
     from transformers import AutoTokenizer
 
-    with plainly(f"no tokenizer in {place}", ": give a folder that holds T5's with --t5"), quiet():
+    with plainly(f"no tokenizer in {place}", ": give a folder that holds T5's with --t5"), errors_only():
         return AutoTokenizer.from_pretrained(place)
 
 
@@ -109,7 +109,7 @@ def _check(folder: Path, kind: str, config: Any, model: Any) -> None:
     if values.get("model_type") != kind:
         raise StageError(f"{where} is not that of a model of the kind {kind}")
     check_sizes(values, where)
-    with plainly(f"{where} does not describe a model"), quiet(), torch.device("meta"):
+    with plainly(f"{where} does not describe a model"), errors_only(), torch.device("meta"):
         own = _renamed({name: tuple(t.shape) for name, t in model(config.from_dict(values)).state_dict().items()})
     theirs = _renamed({n: entry.shape for file in header.files_of(folder) for n, entry in header.read(file).items()})
     wrong = [f"{name} is missing" for name in own if name not in theirs]

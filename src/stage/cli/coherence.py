@@ -23,7 +23,7 @@ def scorer(
     ] = None,
 ) -> None:
     """Train the offline coherence scorer; songs of a split "train", where there are splits."""
-    from stage.cli.finetune import saying
+    from stage.cli.finetune import resumable
     from stage.data import open_songs
     from stage.progress import bar
     from stage.training.embedded.recipe import ScorerRecipe
@@ -32,7 +32,7 @@ def scorer(
 
     settings, songs = read(ScorerRecipe, recipe, changes), open_songs(data)
     songs = ([song for song in songs if song.split == "train"] or songs)[:limit]
-    with saying(), bar("features", len(songs), keep=True) as progress:
+    with resumable(), bar("features", len(songs), keep=True) as progress:
 
         def on_step(step: int, figures: dict) -> None:
             progress.update(step, settings.schedule.steps, f"loss {figures['loss']:.2f}")

@@ -46,7 +46,7 @@ def watch(recipe: Recipe, base: str, data: str, out: Path) -> int:
 
 
 @contextlib.contextmanager
-def saying() -> Iterator[None]:
+def resumable() -> Iterator[None]:
     """Print how to go on where a signal stops a training from scratch, which is then saved."""
     try:
         yield

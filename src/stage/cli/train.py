@@ -71,13 +71,13 @@ def codec(
     changes: Changes = None,
 ) -> None:
     """Train the spectral codec on the stems and mixes of a corpus."""
-    from stage.cli.finetune import saying
+    from stage.cli.finetune import resumable
     from stage.training.embedded.codec import train
     from stage.training.embedded.recipe import CodecRecipe
     from stage.training.recipe import read
 
     _threads(threads)
-    with saying():
+    with resumable():
         typer.echo(f"weights: {train(read(CodecRecipe, recipe, changes), corpus, out, minutes, device)}")
 
 
@@ -152,13 +152,13 @@ def player(
     changes: Changes = None,
 ) -> None:
     """Train the player on views of notes. It is not wired into stage accompany yet: docs/player.md."""
-    from stage.cli.finetune import saying
+    from stage.cli.finetune import resumable
     from stage.training.embedded.player import train
     from stage.training.embedded.player_recipe import PlayerRecipe
     from stage.training.recipe import read
 
     _threads(threads)
-    with saying():
+    with resumable():
         settings = read(PlayerRecipe, recipe, changes)
         typer.echo(f"weights: {train(settings, views, _context_codec(codec), out, minutes, device)}")
 
@@ -185,13 +185,13 @@ def tracker(
     changes: Changes = None,
 ) -> None:
     """Train the beat network for music without drums; its features are computed first."""
-    from stage.cli.finetune import saying
+    from stage.cli.finetune import resumable
     from stage.training.embedded.recipe import TrackerRecipe
     from stage.training.embedded.tracker import train
     from stage.training.recipe import read
 
     _threads(threads)
-    with saying():
+    with resumable():
         typer.echo(f"weights: {train(read(TrackerRecipe, recipe, changes), corpus, out, minutes, device)}")
 
 
@@ -208,7 +208,7 @@ def decoder(
     export: Annotated[Path | None, typer.Option(help="Write the finished model to this new folder.")] = None,
 ) -> None:
     """Train the decoder on token views, and export the finished model."""
-    from stage.cli.finetune import saying
+    from stage.cli.finetune import resumable
     from stage.training.embedded.codec import load
     from stage.training.embedded.decoder import finish, train
     from stage.training.embedded.recipe import DecoderRecipe
@@ -217,7 +217,7 @@ def decoder(
     _threads(threads)
     settings = read(DecoderRecipe, recipe, changes)
     trained = load(settings.codec, codec)
-    with saying():
+    with resumable():
         train(settings, views, trained, out, minutes, base, device)
     if export:
         finish(settings, out, trained, export)

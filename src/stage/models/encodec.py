@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from stage.audio.streams import Sliding
 from stage.errors import StageError
-from stage.models.text import quiet
+from stage.models.text import errors_only
 
 ENCODED = 100
 """Frames whose samples are encoded at a time."""
@@ -40,12 +40,12 @@ class EncodecCodec:
         """Load from a local folder or the hub."""
         from transformers import EncodecModel
 
-        with quiet():
+        with errors_only():
             return cls(EncodecModel.from_pretrained(path, use_safetensors=True))
 
     def save_pretrained(self, path: str) -> None:
         """Write the model to a folder."""
-        with quiet():
+        with errors_only():
             self.model.save_pretrained(path)
 
     @torch.inference_mode()

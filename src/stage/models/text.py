@@ -94,7 +94,7 @@ class T5Text:
         from transformers import AutoTokenizer, T5EncoderModel
 
         file = Path(path, "model.safetensors")
-        with quiet():
+        with errors_only():
             model, tokenizer = (
                 T5EncoderModel.from_pretrained(path, use_safetensors=True),
                 AutoTokenizer.from_pretrained(path),
@@ -103,7 +103,7 @@ class T5Text:
 
     def save_pretrained(self, path: str) -> None:
         """Write model and tokenizer to a folder."""
-        with quiet():
+        with errors_only():
             self.model.save_pretrained(path)
         self.tokenizer.save_pretrained(path)
 
@@ -141,8 +141,8 @@ def _version(file: Path) -> tuple[int, int, int] | None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars of ``transformers`` within, and nothing below an error."""
+def errors_only() -> Iterator[None]:
+    """Within, ``transformers`` shows no progress bars, and logs errors only."""
     from transformers.utils import logging
 
     were_on, level = logging.is_progress_bar_enabled(), logging.get_verbosity()

@@ -107,7 +107,7 @@ def lacking(folder):
         (lambda f: torch.save({"pretrained": "/nowhere/at/all"}, f / audiocraft.CODEC), "names the codec"),
     ],
 )
-def test_a_spoilt_folder_says_what_is_wrong(tmp_path, t5, spoil, message):
+def test_a_spoilt_folder_is_refused_in_one_line(tmp_path, t5, spoil, message):
     audiocraft_folder(tmp_path / "craft")
     spoil(tmp_path / "craft")
     with pytest.raises(StageError, match=message) as error:

@@ -64,7 +64,7 @@ def test_text_only_music_is_that_of_transformers(theirs, plain, prompt, guidance
     assert (sound - audio[0, 0, : len(sound)]).abs().max() < 1e-4
 
 
-def test_plain_musicgen_composes_and_accompanies_nobody(plain):
+def test_plain_musicgen_composes_and_does_not_accompany(plain):
     made = plain.compose("busy funk", seconds=1.0, variations=2, seed=3)
     assert made.shape == (2, 32000) and made.std() > 0
     assert (made[1] == plain.compose("busy funk", seconds=1.0, seed=4)[0]).all()
@@ -173,7 +173,7 @@ LAYER = "decoder.model.decoder.layers.1."
         (lambda f: (f / "config.json").write_text("{"), "not a checkpoint of a known format"),
     ],
 )
-def test_what_does_not_fit_is_told_in_a_line_and_nothing_is_left(theirs, tmp_path, spoil, message):
+def test_what_does_not_fit_is_refused_in_one_line_and_nothing_is_left(theirs, tmp_path, spoil, message):
     folder = changed(theirs, tmp_path, spoil)
     with pytest.raises(StageError, match=message) as error:
         convert(folder, tmp_path / "out")
@@ -229,7 +229,7 @@ def test_the_larger_bases_fit_by_shape(size, parameters):
     assert sum(torch.Size(shape).numel() for shape in foreign.shapes().values()) > 0.95 * parameters
 
 
-def test_reading_needs_no_more_than_it_says(theirs):
+def test_reading_recognises_kind_and_stems(theirs):
     foreign = detect.read(theirs, ["drums"])
     assert foreign.kind == "MusicGen of transformers" and foreign.decoder.stems == ("drums",)
 

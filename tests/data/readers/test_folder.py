@@ -137,7 +137,7 @@ def test_tracks_at_unequal_rates_play_in_time(tmp_path):
     assert slower.read("keys", 15000, 4000)[0].argmax() == 1000
 
 
-def test_unknown_names_are_told_and_can_be_added(tmp_path):
+def test_unknown_names_are_reported_and_can_be_added(tmp_path):
     write(tmp_path / "song" / "Schlagzeug.wav", 1)
     write(tmp_path / "song" / "bass.wav", 2)
     write(tmp_path / "song" / "rough bass.wav", 3)
@@ -201,7 +201,7 @@ def test_what_the_user_tells_of_a_song(tmp_path):
         ("[", "not YAML"),
     ],
 )
-def test_what_makes_no_sense_is_told_and_the_song_stays(tmp_path, text, message):
+def test_what_makes_no_sense_is_reported_and_the_song_stays(tmp_path, text, message):
     write(tmp_path / "song" / "drums.wav", 1)
     (tmp_path / "song" / "song.yaml").write_text(text)
     (tmp_path / "song" / "beats.txt").write_text("0.5 1\n0.4 2\n")

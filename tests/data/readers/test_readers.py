@@ -99,7 +99,7 @@ def test_moisesdb_metadata_that_do_not_fit_leave_the_song_out(tmp_path):
     assert "not of MoisesDB v0.1" in problems[0].detail and str(broken) in problems[0].detail
 
 
-def test_an_unknown_moisesdb_stem_is_told_and_the_rest_read(tmp_path):
+def test_an_unknown_moisesdb_stem_is_reported_and_the_rest_read(tmp_path):
     sets.moises(tmp_path, stems=(("drums", [("toms", False)]), ("theremin", [("theremin", False)])))
     song, (problem,) = one(tmp_path)
     assert set(song.stems) == {"drums"} and (problem.reason, problem.stem) == ("stem name unknown", "theremin")
@@ -293,7 +293,7 @@ def test_the_tempo_map_is_what_another_reader_finds(tmp_path):
         assert own_metres == [(tick, *rest) for tick, rest in sorted(found["time_signature"].items())]
 
 
-def test_a_tempo_that_nobody_plays_is_an_error(tmp_path):
+def test_an_impossible_tempo_is_an_error(tmp_path):
     with pytest.raises(StageError, match="more than 20 a second"):
         beats(sets.midi(tmp_path / "a.mid", [(0, 6e7)], [(0, 4, 4)]), 10.0)
 
@@ -312,7 +312,7 @@ def test_a_midi_file_that_is_cut_off_is_an_error(tmp_path, cut):
 # ---------------------------------------------------------------- the corpus
 
 
-def test_the_corpus_tells_all_that_it_knows(tmp_path):
+def test_the_corpus_gives_all_its_metadata(tmp_path):
     folder = sets.corpus(tmp_path, "heldout", "heldout-0001-000000")
     sets.corpus(tmp_path, "train", "train-0001-000000")
     held, train = open_songs(tmp_path)

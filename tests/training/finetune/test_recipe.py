@@ -64,7 +64,7 @@ def test_the_papers_constants_stand_in_its_recipes():
         ("a: [", "is not a YAML recipe"),
     ],
 )
-def test_what_is_wrong_is_said_with_what_was_meant(tmp_path, text, message):
+def test_a_mistake_is_reported_with_the_nearest_key(tmp_path, text, message):
     with pytest.raises(StageError, match=message):
         read(
             write(

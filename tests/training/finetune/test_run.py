@@ -68,7 +68,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 # ---------------------------------------------------------------- learning
 
 
-def test_one_example_is_learnt_by_heart(place, tmp_path):
+def test_one_example_is_memorised(place, tmp_path):
     train(
         place,
         tmp_path / "run",

@@ -18,7 +18,7 @@ from stage.checkpoints.tensors import Files
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models.encodec import EncodecCodec
-from stage.models.text import quiet
+from stage.models.text import errors_only
 from stage.typed import read_json
 
 
@@ -63,7 +63,7 @@ def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
     where = source / "config.json"
     values = read_json(where)
     check_sizes(values, where)
-    with plainly(f"{where} is not that of a whole MusicGen"), quiet():
+    with plainly(f"{where} is not that of a whole MusicGen"), errors_only():
         config = MusicgenConfig.from_dict(values)
         theirs, codec = config.decoder, config.audio_encoder
         if theirs.audio_channels != 1:
@@ -90,7 +90,7 @@ def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
     }
     parts, title = weights.below("audio_encoder."), f"{source} (audio_encoder)"
     check_shapes(wanted, {name_in_transformers(name): parts.shape(name) for name in parts}, title)
-    with plainly(f"{where} is not that of a MusicGen"), quiet():
+    with plainly(f"{where} is not that of a MusicGen"), errors_only():
         sound = EncodecModel(codec)
     load(sound, {name_in_transformers(name): parts[name] for name in parts}, title)
     tokenizer = str(source) if has_tokenizer(source) else t5
