@@ -69,6 +69,7 @@ class EchoDecoder:
             }
         )
         context = next(c for c in reversed(contexts) if c is not None)
+        pattern = self.config.pattern
         known = 0 if prompt is None else prompt.shape[1]
         codes = torch.full((len(seeds), 64, frames), 512)
         codes[:, :, : context.shape[1]] = context[:, :frames]
@@ -76,7 +77,9 @@ class EchoDecoder:
             codes[:, :, :known] = prompt
         for step in range(1, 5):
             at = 63 + known + (frames - known) * step // 4
-            yield SimpleNamespace(columns=interleave(codes, 1024), at=at, done=step, steps=4)
+            yield SimpleNamespace(
+                columns=interleave(codes, 1024, pattern), at=at, done=step, steps=4, pattern=pattern, target_start=0
+            )
 
 
 def echo_stage(monkeypatch, contexts=("mix",), window_seconds=2.0, grid=False) -> tuple[Stage, EchoDecoder]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -50,6 +52,17 @@ class CorpusSong:
         if not 0 < meta["rate"] <= 1_000_000 or not 0 <= meta["samples"] <= 100_000 * meta["rate"]:
             raise StageError(f"{path} has a rate or a length that no song has: build the song again")
         return meta
+
+    @contextlib.contextmanager
+    def checked(self) -> Iterator[None]:
+        """Within, whatever song.json lacks or garbles raises StageError."""
+        try:
+            yield
+        except StageError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            path = self.folder / "song.json"
+            raise StageError(f"{path} is not as stage corpus writes it ({type(error).__name__}: {error})") from None
 
     @property
     def id(self) -> str:

@@ -172,14 +172,8 @@ def write_view(
 ) -> None:
     """Write what ``make`` makes of a song: tensors, and ``meta`` and the keys as metadata. Raises StageError where
     song.json lacks or garbles something."""
-    try:
+    with song.checked():
         tensors, meta = make()
-    except StageError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise StageError(
-            f"{song.folder / 'song.json'} is not as stage corpus writes it ({type(error).__name__}: {error})"
-        ) from None
     save_weights(target, tensors, {"meta": json.dumps(meta), **keys})
 
 

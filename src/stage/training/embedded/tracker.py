@@ -84,17 +84,11 @@ def prepare(recipe: TrackerRecipe, corpus: Path, split: str, out: Path, worker: 
             continue
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + index)
         views, classes = [], []
-        try:
+        with song.checked():
             for _ in range(recipe.data.views):
                 audio, grid = version(song, recipe.data, generator)
                 views.append(features(audio * (PEAK / max(float(np.abs(audio).max()), 1e-4))))
                 classes.append(labels(grid, len(views[-1])))
-        except StageError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise StageError(
-                f"{song.folder / 'song.json'} is not as stage corpus writes it ({type(error).__name__}: {error})"
-            ) from None
         tensors = {"features": torch.from_numpy(np.stack(views)).half(), "classes": torch.stack(classes)}
         save_weights(target, tensors, {"key": key})
     return len(found)
