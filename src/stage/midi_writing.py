@@ -1,0 +1,119 @@
+"""Parts to MIDI files of type 1, with the tempo map and the bars of tracked beats, aligned to a recording's first
+sample."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stage import files
+from stage.midi import DRUM_CHANNEL, VOLUME, Part
+from stage.notes import Note
+
+TICKS = 960
+"""Of a beat."""
+SLOWEST, FASTEST = 0xFFFFFF, 1
+"""Microseconds of a beat that a file can hold, at most and at least."""
+
+
+class TempoMap:
+    """Ticks of seconds, so that every beat falls on a whole number of beats.
+
+    times: beats in seconds, rising, two at least. numbers: of each in its bar, 1 = downbeat. Before the first beat and
+    after the last the beats go on; the beats before second 0, if any, are left out, and the file begins at second 0.
+    """
+
+    def __init__(self, times: np.ndarray, numbers: np.ndarray):
+        times, numbers = np.asarray(times, np.float64), np.asarray(numbers, np.int64)
+        if len(times) < 2 or len(times) != len(numbers) or (np.diff(times) <= 0).any():
+            raise ValueError("a tempo map needs two beats or more that rise, and a number for each")
+        bar = max(1, int(numbers.max()))
+        times, numbers = times[times > -1e-9].clip(0), numbers[times > -1e-9]
+        if len(times) < 2:
+            raise ValueError("a tempo map needs two beats from second 0 on")
+        before = max(0, round(times[0] / (times[1] - times[0]))) or int(times[0] > 0)
+        lead = times[0] * np.arange(before) / max(before, 1)  # beats that fill what lies before the first
+        self.numbers = np.concatenate([(numbers[0] - 1 - np.arange(before, 0, -1)) % bar + 1, numbers])
+        self.bar = bar
+        paces, now = [], 0.0
+        for end in np.concatenate([lead, times])[1:]:  # rounding to microseconds is made good by the next beat
+            paces.append(int(np.clip(round((end - now) * 1e6), FASTEST, SLOWEST)))
+            now += paces[-1] / 1e6
+        self.paces = paces
+        self.beats = np.concatenate([[0.0], np.cumsum(paces) / 1e6])
+
+    def tick(self, seconds: float) -> int:
+        """The nearest tick of a time, from 0 on."""
+        last = self.beats[-1]
+        if seconds > last:
+            return round((len(self.beats) - 1 + (seconds - last) / (self.paces[-1] / 1e6)) * TICKS)
+        return round(float(np.interp(max(seconds, 0.0), self.beats, np.arange(len(self.beats)))) * TICKS)
+
+    def events(self) -> Iterator[tuple[int, str, dict[str, int]]]:
+        """(tick, kind, values) of tempi and time signatures. Beats before the first downbeat are a bar of their own."""
+        downbeats = np.flatnonzero(self.numbers == 1)
+        pickup = int(downbeats[0]) if len(downbeats) else 0
+        for beats, at in ((pickup, 0), (self.bar, pickup)):
+            if beats:
+                yield at * TICKS, "time_signature", {"numerator": min(beats, 255), "denominator": 4}
+        known = None
+        for beat, pace in enumerate(self.paces):
+            if pace != known:
+                yield beat * TICKS, "set_tempo", {"tempo": pace}
+            known = pace
+
+
+def write(path: str | Path, parts: Sequence[Part], times: np.ndarray, numbers: np.ndarray, force: bool = False) -> None:
+    """Write parts to a MIDI file: tempi and bars in a first track, then a track for each part.
+
+    times, numbers: the beats, see `TempoMap`. Raises StageError where the file is there (but with force) or cannot be
+    written.
+    """
+    import mido
+
+    clock = TempoMap(times, numbers)
+    file = mido.MidiFile(type=1, ticks_per_beat=TICKS)
+    file.tracks.append(
+        _track(mido, [(tick, mido.MetaMessage(kind, **values)) for tick, kind, values in clock.events()])
+    )
+    for part in parts:
+        about = [(0, mido.MetaMessage("track_name", name=part.name.encode("latin-1", "replace").decode("latin-1")))]
+        about.append((0, mido.Message("program_change", channel=part.channel, program=part.program)))
+        about.append((0, mido.Message("control_change", channel=part.channel, control=VOLUME, value=part.volume)))
+        for start, end, pitch, velocity in _strokes(part, clock):
+            shared = {"channel": part.channel, "note": pitch}
+            about.append((start, mido.Message("note_on", velocity=velocity, **shared)))
+            about.append((end, mido.Message("note_off", **shared)))
+        file.tracks.append(_track(mido, about))
+    made = io.BytesIO()
+    file.save(file=made)
+    files.write_bytes(path, made.getvalue(), force)
+
+
+def _strokes(part: Part, clock: TempoMap) -> list[tuple[int, int, int, int]]:
+    """(first tick, last tick, pitch, velocity) of the notes. A note ends where its key is struck again; hits of drums,
+    which may have no length, last a 32nd at least."""
+    least = TICKS // 8 if part.channel == DRUM_CHANNEL else 1
+    found: list[tuple[int, int, int, int]] = []
+    open_keys: dict[int, int] = {}
+    for note in sorted(Note(*note) for note in part.notes):
+        start = clock.tick(note.start)
+        if (before := open_keys.get(note.pitch)) is not None:
+            first, last, pitch, velocity = found[before]
+            start = max(start, first + 1)
+            found[before] = first, min(last, start), pitch, velocity
+        open_keys[note.pitch] = len(found)
+        found.append((start, max(clock.tick(note.end), start + least), note.pitch, max(1, min(127, note.velocity))))
+    return found
+
+
+def _track(mido, events: list) -> list:
+    """A track of (tick, message). At one tick what ends comes before what begins."""
+    track, now = mido.MidiTrack(), 0
+    for tick, message in sorted(events, key=lambda e: (e[0], e[1].type == "note_on", e[1].type != "note_off")):
+        track.append(message.copy(time=tick - now))
+        now = tick
+    return track
