@@ -7,6 +7,7 @@ from stage import instruments
 from stage.audio.level import loudness
 from stage.errors import StageError
 from stage.instruments.sampler import Sampler
+from stage.models.events import GROUPS
 from stage.notes import Note
 
 RATE = 22050
@@ -41,7 +42,7 @@ def test_each_is_read_whole_and_sounds(name):
 
 def test_every_piece_of_a_kit_is_sounding():
     sampler = Sampler(instruments.load("studio"), RATE)
-    for key in (36, 35, 38, 40, 37, 39, 31, 42, 44, 46, 50, 48, 47, 45, 43, 41, 51, 53, 59, 49, 55, 52, 57, 54, 56):
+    for key in (key for pieces in GROUPS.values() for _, key in pieces):
         assert np.abs(sampler.render([Note(0, 0, key, 90)], 0.3)).max() > 0.01, key
 
 

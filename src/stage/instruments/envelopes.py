@@ -115,6 +115,10 @@ def low_pass(audio: np.ndarray, rate: int, cutoffs: np.ndarray, resonance: float
         if not last and abs(cutoffs[i + 1] / cutoffs[used] - 1) < 2e-3:
             continue
         end = audio.shape[1] if last else (i + 1) * step
-        out[:, at:end], state = lfilter(b[used], a[used], audio[:, at:end], axis=1, zi=state)
+        out[:, at:end], _ = lfilter(b[used], a[used], audio[:, at:end], axis=1, zi=state)
         at, used = end, i + 1
+        if not last:  # the state of the next filter, had it made the output up to here: no step where they meet
+            x, y, (_, b1, b2), (_, a1, a2) = audio[:, at - 2 : at], out[:, at - 2 : at], b[used], a[used]
+            state[:, 0] = b1 * x[:, 1] + b2 * x[:, 0] - a1 * y[:, 1] - a2 * y[:, 0]
+            state[:, 1] = b2 * x[:, 1] - a2 * y[:, 1]
     return out

@@ -189,7 +189,7 @@ def pairs(font: SoundFont, zones: list[Zone]) -> list[tuple[Zone, ...]]:
 
 def _likeness(header: Header, zone: Zone, side: int) -> tuple:
     """What two zones of a stereo sample have in common, and the side."""
-    same = tuple(sorted((n, v) for n, v in zone.generators.items() if n not in (17, 45, 50, *range(5))))
+    same = tuple(sorted((n, v) for n, v in zone.generators.items() if n not in (17, 45, 50, SAMPLE, *range(5))))
     loop = (header.loop[0] - header.start, header.loop[1] - header.start)
     return side, zone.keys, zone.velocities, same, loop, header.rate, header.root, header.correction
 
@@ -258,7 +258,12 @@ def _filter(zone: Zone, drums: bool) -> dict[str, float]:
 
 def instrument(path: str | Path, program: int = 0, bank: int = 0) -> Instrument:
     """A preset of a SoundFont as an instrument. Raises StageError where it has none of that number."""
-    font = _read_once(Path(path))
+    path = Path(path)
+    try:
+        now = path.stat()
+    except OSError as error:
+        raise StageError(f"cannot read {path}: {error.strerror or error}") from None
+    font = _read_once(path, now.st_mtime_ns, now.st_size)
     if not font.presets.get((bank, program)):
         there = ", ".join(f"{b}:{p}" for b, p in sorted(font.presets)[:12])
         raise StageError(f"{path} has no preset {bank}:{program} (bank:program); it has {there} ...")
@@ -267,7 +272,8 @@ def instrument(path: str | Path, program: int = 0, bank: int = 0) -> Instrument:
 
 
 @lru_cache(2)
-def _read_once(path: Path) -> SoundFont:
+def _read_once(path: Path, changed: int, size: int) -> SoundFont:
+    """The file as it is now: several parts of a song read it once."""
     return read(path)
 
 
