@@ -146,6 +146,7 @@ def broken_files(folder: Path) -> dict[str, tuple[Path, str]]:
     (folder / "slow.wav").write_bytes(slow)
     return {
         "missing": (folder / "missing.wav", "does not exist"),
+        "a URL": (Path("https://host/song.mp3"), "is a URL, not a file: download it first"),
         "folder": (folder, "is a folder"),
         "empty": (folder / "empty.wav", "is empty"),
         "text": (folder / "text.wav", "not audio"),
@@ -159,7 +160,8 @@ def broken_files(folder: Path) -> dict[str, tuple[Path, str]]:
     }
 
 
-KINDS = ["missing", "folder", "empty", "text", "noise", "header only", "nan", "cut wav", "cut flac", "cut m4a", "rate"]
+KINDS = ["missing", "a URL", "folder", "empty", "text", "noise", "header only", "nan"]
+KINDS += ["cut wav", "cut flac", "cut m4a", "rate"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -87,6 +88,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         file = open(path, "rb")
     except FileNotFoundError:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:[\\/]", str(path)):  # a Windows drive has one letter
+            raise MissingFile(f"{path} is a URL, not a file: download it first") from None
         raise MissingFile(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
         raise StageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
