@@ -4,7 +4,9 @@ Frames are laid out as ``context | separator | target``. The separator (one toke
 codebooks) closes the context and names the stem. The *whole* row is then delay-interleaved:
 codebook k is shifted right by k steps behind one leading column of padding, so that
 
-    frame f of codebook k stands in column f + 1 + k and is predicted from column f + k.
+    frame f of codebook k stands in column f + 1 + k and is predicted from column f + k
+
+(or by the delays of ``DecoderConfig.delays``, where a model has its own).
 
 Contexts are a list, each of a kind (``DecoderConfig.contexts``), each closed by a token of its
 own; the last is closed by the separator:  ``grid | end of grid | mix | separator | target``.
