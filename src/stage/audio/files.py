@@ -22,7 +22,7 @@ from stage.audio.decoders import CHANNELS_MOST, Decoder, Ffmpeg, check_rate, lib
 from stage.audio.headers import Part
 from stage.audio.level import BLOCK, rms
 from stage.errors import MissingFile, StageError
-from stage.files import whole_file
+from stage.files import check_free, whole_file
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 """What can be written; both with 24 bits."""
@@ -129,6 +129,7 @@ def write(path: str | os.PathLike, audio: np.ndarray, rate: int, force: bool = F
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise StageError(f"cannot write {path.name}: the name must end in {' or '.join(FORMATS)}")
+    check_free(path, force, "pass force=True (--force on the command line) to replace it, or choose another name")
     with whole_file(path, force) as partial:
         samples = np.atleast_2d(audio)
         with open(partial, "r+b") as raw:
