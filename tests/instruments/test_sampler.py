@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import soundfile
@@ -89,6 +91,23 @@ def test_a_sample_that_is_not_sound(write, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF nothing")
     with pytest.raises(StageError, match="cannot be read"):
         plain(read).render([Note(0, 1, 60, 100)], 1.0)
+
+
+def test_any_value_is_one_line_or_sound(write):
+    draws = np.random.default_rng(0)
+    names = [field.name for field in dataclasses.fields(sfz.Region) if field.name != "sample"]
+    values = "-1 0 1 3 127 -9600 1e9 -1e9 1e-9 0.5 5000 99999999999999 loop_continuous one_shot".split()
+    refused = 0
+    for _ in range(150):
+        words = [f"{name}={draws.choice(values)}" for name in draws.choice(names, draws.integers(1, 4), replace=False)]
+        try:
+            read = write("<region> sample=a.wav " + " ".join(words), a=tone(seconds=0.1))
+            out = Sampler(read, 22050).render([Note(-0.1, 0.1, 64, 127), Note(0, 0.1, 60, 100)], 0.3)
+            assert np.isfinite(out).all(), words
+        except StageError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert 20 < refused < 130
 
 
 # ---------------------------------------------------------------- playing

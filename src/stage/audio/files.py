@@ -117,6 +117,14 @@ def _read_ffmpeg(path: Path, start: float, seconds: float | None, stream: int) -
 # ---------------------------------------------------------------- writing
 
 
+def format_of(path: str | os.PathLike) -> str:
+    """The format that a name stands for, as libsndfile calls it. Raises StageError for other names."""
+    kind = FORMATS.get(Path(path).suffix.lower())
+    if kind is None:
+        raise StageError(f"cannot write {Path(path).name}: the name must end in {' or '.join(FORMATS)}")
+    return kind
+
+
 def write(path: str | os.PathLike, audio: np.ndarray, rate: int, force: bool = False) -> None:
     """Write audio [C, N] or [N] with 24 bits, as WAV or FLAC by the name's suffix; whole or not at all.
 
@@ -126,9 +134,7 @@ def write(path: str | os.PathLike, audio: np.ndarray, rate: int, force: bool = F
     import soundfile
 
     path = Path(path)
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise StageError(f"cannot write {path.name}: the name must end in {' or '.join(FORMATS)}")
+    kind = format_of(path)
     check_free(path, force, "pass force=True (--force on the command line) to replace it, or choose another name")
     with whole_file(path, force) as partial:
         samples = np.atleast_2d(audio)

@@ -54,9 +54,9 @@ def sound(
     supported is printed.
     """
     from stage import instruments
-    from stage.audio.files import write
+    from stage.audio.files import format_of, write
     from stage.errors import StageError
-    from stage.files import check_free
+    from stage.files import check_folder, check_free
     from stage.instruments import scores
 
     if show:
@@ -65,7 +65,9 @@ def sound(
     if midi is None:
         raise StageError("name a MIDI file, or --list the instruments")
     out = out or Path(f"{midi.stem}.wav")
-    check_free(out, force)
+    format_of(out)
+    check_free(out, force, "add --force to replace it, or name another file with -o")
+    check_folder(out.parent)
     made = scores.render(midi, instrument, kit, stem, rate=rate, seed=seed, room=room, tuning=tuning)
     write(out, made.audio, rate, force)
     for note in made.notes:
