@@ -101,5 +101,5 @@ def _missed(stem: str, seed: int, difference: float) -> list[str]:
     if difference == -np.inf:
         return [f"seed {seed}: the {stem} are silent, try another seed"]
     if difference < -MISSED:
-        return [f"seed {seed}: the {stem} stay {-difference:.1f} LU below their level, or their peaks would clip"]
+        return [f"seed {seed}: the {stem} stem stays {-difference:.1f} LU below its level, or its peaks would clip"]
     return []
