@@ -99,7 +99,7 @@ def finish(request: Request, prepared: Prepared, stems: np.ndarray) -> Accompani
 def _missed(stem: str, seed: int, difference: float) -> list[str]:
     """What there is to say about a stem that differs from its level by so many LU."""
     if difference == -np.inf:
-        return [f"seed {seed}: the {stem} are silent, try another seed"]
+        return [f"seed {seed}: the {stem} stem is silent: try another seed"]
     if difference < -MISSED:
         return [f"seed {seed}: the {stem} stem stays {-difference:.1f} LU below its level, or its peaks would clip"]
     return []
