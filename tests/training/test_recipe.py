@@ -7,6 +7,7 @@ import yaml
 
 from stage.cli import app as cli
 from stage.errors import StageError
+from stage.training.embedded.player_recipe import PlayerRecipe
 from stage.training.embedded.recipe import CodecRecipe, DecoderRecipe, ScorerRecipe, TrackerRecipe
 from stage.training.finetune.recipe import Recipe
 from stage.training.recipe import plain, read
@@ -17,6 +18,7 @@ KINDS = {
     "embedded-codec": CodecRecipe,
     "embedded-decoder": DecoderRecipe,
     "ablation-embedded": DecoderRecipe,
+    "player": PlayerRecipe,
     "tracker": TrackerRecipe,
     "scorer": ScorerRecipe,
 }
