@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import typer
 
 from helpers.commands import tree
 from stage.cli import app, models, train
@@ -44,3 +45,33 @@ def test_an_option_has_one_spelling():
             known.setdefault(name, {}).setdefault(short, []).append(path)
     assert {name: uses for name, uses in known.items() if len(uses) > 1} == {}
     assert not {"--accelerator", "--folder", "--output", "--checkpoint"} & set(known)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["data", "--data", "SONGS"],
+        ["prepare", "--out=OUT", "--data", "SONGS"],
+        ["prepare", "SONGS", "-o", "OUT", "--rate", "16000"],
+        ["acceptance", "--data", "SONGS", "--out", "OUT"],
+        ["corpus", "--out", "OUT", "--songs", "3"],
+        ["convert", "WEIGHTS", "--out", "OUT"],
+        ["evaluate", "--model", "MODEL", "--data", "SONGS", "--out", "OUT"],
+        ["adapters", "merge", "--model", "MODEL", "ADAPTER", "--out", "OUT"],
+        ["train", "codec", "RECIPE", "--data", "SONGS", "--out", "OUT"],
+        ["train", "finetune", "RECIPE", "--base", "MODEL", "--data", "SONGS", "--out", "OUT"],
+        ["coherence", "--data", "SONGS"],
+    ],
+    ids=lambda words: " ".join(words[:3]),
+)
+def test_songs_results_and_models_have_one_option_everywhere(command):
+    """--data, --out and --model are understood, whatever stands as an argument too."""
+    inner = typer.main.get_command(app.app)
+    context = inner.make_context("stage", list(command))
+    while hasattr(inner, "commands"):
+        rest = [*context._protected_args, *context.args] if hasattr(context, "_protected_args") else context.args
+        name, inner, rest = inner.resolve_command(context, rest)
+        context = inner.make_context(name, rest, parent=context)
+    values = [str(value) for value in context.params.values()] + [str(context.params.get("data"))]
+    for word in ("SONGS", "OUT", "MODEL", "WEIGHTS", "ADAPTER"):
+        assert (word in command or f"--out={word}" in command) == any(word in value for value in values), word

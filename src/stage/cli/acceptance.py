@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from stage.cli.lazy import spelled
+
 QUICK = {"mixes": 12, "clicks": 16, "prompts": 6, "codec": 8, "speed": 3}
 
 
+@spelled(first=("--data",))
 def acceptance(
     corpus: Annotated[Path, typer.Argument(help="Folder of a corpus with a heldout split (stage corpus).")],
     out: Annotated[

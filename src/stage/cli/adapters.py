@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stage.cli.lazy import PLAIN
+from stage.cli.lazy import PLAIN, Sections
 
 HELP = """
 Adapters: small files that teach a model one more instrument or style.
@@ -71,7 +71,13 @@ def info(adapter: AdapterArgument) -> None:
         typer.echo(f"{key + ':':<9} {value}")
 
 
-@app.command()
+class Merge(Sections):
+    """`--model` and `--out` may stand in place of the first and the last argument."""
+
+    first, last = ("--model",), ("--out", "-o")
+
+
+@app.command(cls=Merge)
 def merge(
     model: Annotated[str, typer.Argument(help="The base: a model in the package, or a checkpoint folder.")],
     adapter: AdapterArgument,

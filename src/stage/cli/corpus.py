@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from stage.cli.lazy import spelled
 from stage.corpus.build import build
 from stage.progress import bar
 
 
+@spelled(last=("--out", "-o"))
 def corpus(
     out: Annotated[Path, typer.Argument(help="Folder that gets <split>/<song>/song.json and the stems.")],
     split: Annotated[

@@ -9,7 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from stage.cli.lazy import spelled
 
+
+@spelled(first=("--data",))
 def data(
     path: Annotated[
         str,

@@ -7,9 +7,12 @@ from typing import Annotated, Optional
 
 import typer
 
+from stage.cli.lazy import spelled
+
 Pairs = Optional[list[str]]
 
 
+@spelled(first=("--model",))
 def evaluate(
     model: Annotated[str, typer.Argument(help="embedded, a model folder, or an installed name.")],
     data: Annotated[

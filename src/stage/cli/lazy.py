@@ -33,13 +33,40 @@ class Entry:
     extra: str | None = None
 
 
+def spelled(first: tuple[str, ...] = (), last: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
+    """A decorator of commands: options that may be written in place of the first and the last argument.
+
+    So `--data`, `--out` and `--model` are understood wherever there are songs, results and a model.
+    """
+
+    def mark(function: Callable) -> Callable:
+        function.first, function.last = first, last  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
 class Sections(TyperCommand):
     """A command whose options stand in sections: those named by ``rich_help_panel``, then the rest."""
 
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        args, before = _taken(args, self.first)
+        args, after = _taken(args, self.last)
+        return super().parse_args(ctx, before + args + after)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
+        arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
         for parameter in self.get_params(ctx):
             if record := parameter.get_help_record(ctx):
+                names = self.first if arguments and parameter is arguments[0] else ()
+                names = self.last if arguments[1:] and parameter is arguments[-1] else names
+                names = self.last if len(arguments) == 1 and parameter is arguments[0] and self.last else names
+                if names:
+                    record = (record[0], f"{record[1]}  [or {', '.join(names)}]")
                 kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
                 sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
         if len(sections.get("Options", ())) and len(sections) > 2:
@@ -47,6 +74,21 @@ class Sections(TyperCommand):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def _taken(args: list[str], names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Arguments without these options, and the options' values."""
+    kept, values, left = [], [], list(args)
+    while left:
+        word = left.pop(0)
+        name, equals, value = word.partition("=")
+        if word in names and left:
+            values.append(left.pop(0))
+        elif equals and name in names:
+            values.append(value)
+        else:
+            kept.append(word)
+    return kept, values
 
 
 def lazy_group(entries: Mapping[str, Entry]) -> type[TyperGroup]:
@@ -85,7 +127,8 @@ def load(path: str, name: str, entry: Entry) -> Any:
         raise MissingExtra(f"{path} ({error.name})", entry.extra) from None
     if not isinstance(found, typer.Typer):
         app = typer.Typer(**PLAIN)
-        app.command(name, cls=Sections)(found)
+        places = {"first": getattr(found, "first", ()), "last": getattr(found, "last", ())}
+        app.command(name, cls=type("Command", (Sections,), places))(found)
         found = app
     command = typer.main.get_command(found)
     command.name = name

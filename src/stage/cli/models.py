@@ -14,7 +14,7 @@ import typer
 from stage.checkpoints import hub, installed, licences, settings
 from stage.checkpoints.importers import T5
 from stage.checkpoints.paths import models
-from stage.cli.lazy import PLAIN, Entry, lazy_group
+from stage.cli.lazy import PLAIN, Entry, lazy_group, spelled
 from stage.errors import StageError
 from stage.progress import Bar, bar
 
@@ -63,6 +63,7 @@ def _shares(bar: Bar) -> Callable[[float], None]:
     return bar.update
 
 
+@spelled(last=("--out", "-o"))
 def convert(
     source: Annotated[str, typer.Argument(help="A folder or file with weights, or a name on the hub (owner/name).")],
     out: Annotated[Path, typer.Argument(help="The new folder.")],

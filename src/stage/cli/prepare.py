@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from stage.cli.lazy import spelled
 from stage.progress import bar
 
 Kind = Annotated[str, typer.Option(help="auto, moisesdb, musdb18, musdb18-hq, slakh, corpus or folder.")]
 
 
+@spelled(first=("--data",), last=("--out", "-o"))
 def prepare(
     dataset: Annotated[
         str,

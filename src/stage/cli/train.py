@@ -46,7 +46,7 @@ Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Change a value of the recipe: key.sub=value. May be repeated.")
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-CorpusPath = Annotated[Path, typer.Option(help="Folder that stage corpus made.")]
+CorpusPath = Annotated[Path, typer.Option("--data", "--corpus", help="Folder that stage corpus made.")]
 Splits = Annotated[str, typer.Option(help="Splits, separated by commas.")]
 Worker = Annotated[int, typer.Option(help="This process takes every workers-th song, from this one on.")]
 Workers = Annotated[int, typer.Option(help="How many such processes run at once.")]
