@@ -59,13 +59,13 @@ class Sections(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
-        arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        arguments = [one.name for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        spellings = {
+            name: names for name, names in zip((*arguments[-1:], *arguments[:1]), (self.last, self.first)) if names
+        }
         for parameter in self.get_params(ctx):
             if record := parameter.get_help_record(ctx):
-                names = self.first if arguments and parameter is arguments[0] else ()
-                names = self.last if arguments[1:] and parameter is arguments[-1] else names
-                names = self.last if len(arguments) == 1 and parameter is arguments[0] and self.last else names
-                if names:
+                if names := spellings.get(parameter.name):
                     record = (record[0], f"{record[1]}  [or {', '.join(names)}]")
                 kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
                 sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
