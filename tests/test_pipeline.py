@@ -102,7 +102,7 @@ def test_beats_are_tracked_once_where_the_model_wants_them(monkeypatch):
         lambda audio, rate, _: asked.append(audio.shape) or Found(BeatGrid.regular(120, 4, audio.shape[1] / rate)),
     )
     made = stage.accompany(song(5.0), 44100, "drums")
-    assert asked == [(2, 5 * 44100)] and made.grid.bpm == pytest.approx(120) and made.notes == ()
+    assert asked == [(2, 5 * 44100)] and made.grid.bpm == pytest.approx(120) and made.remarks == ()
     assert all(call["contexts"][0] is not None for call in echo.calls)
     assert stage.accompany(song(5.0), 44100, "drums", grid="off").grid is None and len(asked) == 1
     assert echo.calls[-1]["contexts"][0] is None
@@ -115,7 +115,7 @@ def test_how_the_beats_are_tracked_can_be_chosen(monkeypatch):
     monkeypatch.setattr("stage.generation.prepare.find", lambda audio, rate, how: asked.append(how) or found)
     chosen = Tracking("5/4", (60, 90))
     for grid in (None, "on", "half", "double", chosen):
-        assert stage.accompany(song(2.0), 44100, "drums", grid=grid).notes == ("doubtful",)
+        assert stage.accompany(song(2.0), 44100, "drums", grid=grid).remarks == ("doubtful",)
     assert asked == [Tracking(), Tracking(), Tracking(octave="half"), Tracking(octave="double"), chosen]
     with pytest.raises(StageError, match='"half"'):
         stage.accompany(song(2.0), 44100, "drums", grid="third")
@@ -127,7 +127,7 @@ def test_a_metronome_of_a_compound_metre_clicks_its_eighths(monkeypatch):
     clicks = click_track(BeatGrid.regular(60, 2, 4.0, division=3), 4.0)
     assert len(made.grid) == 4 and made.grid.division == 3
     fast = stage.click(130, "drums", meter="12/8", bars=2)
-    assert [any("simple time" in note for note in one.notes) for one in (made, fast)] == [False, True]
+    assert [any("simple time" in note for note in one.remarks) for one in (made, fast)] == [False, True]
     assert torch.equal(echo.calls[0]["contexts"][0], stage.codec.encode(torch.from_numpy(clicks)[None])[0])
 
 
@@ -135,7 +135,7 @@ def test_no_beats_is_noted_and_not_fatal(monkeypatch):
     stage, echo = echo_stage(monkeypatch, ("grid", "mix"), grid=True)
     monkeypatch.setattr("stage.generation.prepare.find", lambda *_: Found(None, 0.0, (NONE,)))
     made = stage.accompany(song(1.5), 44100, "drums")
-    assert made.grid is None and "no beats were found" in made.notes[0]
+    assert made.grid is None and "no beats were found" in made.remarks[0]
     assert echo.calls[0]["contexts"][0] is None
 
 
@@ -167,7 +167,7 @@ def test_the_stem_joins_at_the_songs_level_and_nothing_clips(monkeypatch, gain, 
     if gain <= 1:
         assert loudness(in_song, 44100) - loudness(recording, 44100) == pytest.approx(-4, abs=0.3)
     assert made.mix_gain() < -1 if gain == 4 else made.mix_gain() == 0
-    assert any("turned down" in note and f"{-made.mix_gain():.1f} dB" in note for note in made.notes) == (gain == 4)
+    assert any("turned down" in note and f"{-made.mix_gain():.1f} dB" in note for note in made.remarks) == (gain == 4)
 
 
 def test_mono_and_dual_mono_give_the_same_stem(monkeypatch):
@@ -185,11 +185,11 @@ def test_a_stem_that_misses_its_level_is_noted(monkeypatch):
     wave = np.sign(np.sin(2 * np.pi * 200 * time)).astype(np.float32)  # at 0 LUFS and more
     monkeypatch.setattr(stage, "generate_audio", lambda contexts, *rest: spikes(len(contexts["mix"])))
     made = stage.accompany(wave, 44100, "drums", seed=5)
-    assert any("seed 5: the drums stem stays" in note and "LU below its level" in note for note in made.notes)
+    assert any("seed 5: the drums stem stays" in note and "LU below its level" in note for note in made.remarks)
     assert np.abs(made.stems).max() <= CEILING
     monkeypatch.setattr(stage, "generate_audio", lambda contexts, *rest: 0 * spikes(len(contexts["mix"])))
     silent = stage.accompany(wave, 44100, "drums", seed=5)
-    assert any("seed 5: the drums stem is silent" in note for note in silent.notes)
+    assert any("seed 5: the drums stem is silent" in note for note in silent.remarks)
 
 
 def spikes(samples: int) -> np.ndarray:
@@ -242,9 +242,9 @@ def test_the_model_gets_the_song_at_440_and_the_stem_is_in_the_songs_time_and_tu
 def test_the_tuning_is_estimated_and_a_song_at_440_stays_as_it_is(monkeypatch):
     stage, echo = echo_stage(monkeypatch)
     sharp = stage.accompany(chord(30), 44100, "bass")
-    assert sharp.tuning == pytest.approx(30, abs=5) and "A = 447." in sharp.notes[0]
+    assert sharp.tuning == pytest.approx(30, abs=5) and "A = 447." in sharp.remarks[0]
     plain, forced = (stage.accompany(chord(0), 44100, "bass", tuning=tuning) for tuning in (None, "off"))
-    assert plain.tuning == 0 and plain.notes == () and np.array_equal(plain.stems, forced.stems)
+    assert plain.tuning == 0 and plain.remarks == () and np.array_equal(plain.stems, forced.stems)
     assert stage.accompany(chord(30), 44100, "bass", tuning=440).tuning == 0
 
 
@@ -267,10 +267,10 @@ def test_the_stem_rests_where_the_song_is_silent_for_a_bar(drawn):
     stem = made.stems[0]
     assert not stem[: round(2.26 * rate)].any() and not stem[round(7.57 * rate) :].any()
     assert np.abs(stem[4 * rate : round(5.5 * rate)]).max() > 0.01
-    assert "rests where the song is silent (0.0 to 2.3 s, 7.5 to 10.0 s)" in made.notes[0]
+    assert "rests where the song is silent (0.0 to 2.3 s, 7.5 to 10.0 s)" in made.remarks[0]
     through = drawn.accompany(**arguments, rest=False, level=False)
     plain = drawn.accompany(**arguments, level=False)
-    assert not any("rests" in note for note in through.notes) and np.abs(through.stems[0, :rate]).max() > 0.01
+    assert not any("rests" in note for note in through.remarks) and np.abs(through.stems[0, :rate]).max() > 0.01
     inside = slice(round(2.3 * rate), round(7.5 * rate))
     assert np.array_equal(through.stems[0, inside], plain.stems[0, inside])
     streamed = np.concatenate(list(drawn.stream(**arguments)), axis=1)

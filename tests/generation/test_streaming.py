@@ -211,7 +211,7 @@ def test_the_first_chunk_comes_early_and_nothing_before_it_is_asked_for(monkeypa
     assert asked == [32000] and first.shape == (1, 2 * drawn.codec.hop)
     # two frames, the codec's look-ahead, the delay of the codebooks
     assert len(shares) == 2 + drawn.codec.look_ahead + drawn.codec.codebooks - 1
-    assert (stream.prepared.grid is not None or stream.prepared.notes) and asked == [32000]  # tracked once
+    assert (stream.prepared.grid is not None or stream.prepared.remarks) and asked == [32000]  # tracked once
     second = next(stream)
     assert second.shape == (1, 2 * drawn.codec.hop) and next(stream).shape == (1, 4 * drawn.codec.hop)
 

@@ -6,6 +6,7 @@ from stage.models.events import TimeLine
 from stage.models.features import (
     BARS,
     BEAT,
+    BUSIEST,
     CHORD,
     DIVISION,
     SIZE,
@@ -14,7 +15,9 @@ from stage.models.features import (
     chord_features,
     control_features,
     features,
+    measured,
 )
+from stage.notes import Note
 
 GRID = BeatGrid(np.array([0.0, 0.5, 1.1, 1.6, 2.0]), np.array([3, 1, 2, 3, 1]))
 LINE = TimeLine.musical(GRID, 2.0, 12)
@@ -64,3 +67,22 @@ def test_the_branch_without_conditions_keeps_the_beat():
     bare = beat_alone(made)
     assert made.shape == (48, SIZE) and made.dtype == torch.float32
     assert torch.equal(bare, features(LINE)) and not torch.equal(bare, made)
+
+
+def test_density_and_dynamics_are_measured_in_each_bar():
+    notes = [Note(t, t, 42, 80) for t in (0.5, 0.5, 1.1, 1.6)]  # none in the pickup, three onsets in the bar of three
+    made = measured(notes, LINE)
+    wanted = np.log1p((3 + 0.25) / 3) / np.log1p(BUSIEST)
+    assert not made["density"][:12].any() and np.allclose(made["density"][12:], wanted)
+    assert np.allclose(made["dynamics"], 80 / 127)
+    whole = measured(notes, LINE, by_bar=False)["density"]
+    assert np.allclose(whole, np.log1p(3.25 / 4) / np.log1p(BUSIEST))
+
+
+def test_more_notes_are_denser_and_none_are_of_density_zero():
+    steps = [
+        measured([Note(t, t, 42, 64) for t in np.arange(n) * 2 / n], LINE, False)["density"][0] for n in range(1, 48)
+    ]
+    assert (np.diff(steps) > -1e-6).all() and steps[-1] <= 1
+    assert not measured([], LINE)["density"].any()
+    assert measured([], TimeLine.regular(4.0, 25.0))["dynamics"].shape == (100,)

@@ -135,7 +135,7 @@ def make(
 
 def write(files: Outputs, made: Accompaniment, force: bool, start: float = 0.0) -> None:
     """Write stems, mixes, pictures and beats, and print where they are."""
-    for note in made.notes:
+    for note in made.remarks:
         typer.echo(f"note: {note}", err=True)
     if made.grid is not None and len(made.grid) > 1:
         typer.echo(f"{made.grid.bpm:.1f} BPM, {len(made.grid)} beats", err=True)

@@ -33,7 +33,8 @@ class Prepared:
         its stem sounds at the song's own speed and tuning: time and pitch are both undone exactly.
     envelope: gain of the stem over time, at the song's rate. tuning: of the song, in cents from A = 440 Hz.
     grid: the beats that the model is given, on the song's time line, None if none.
-    notes: sentences about what is done otherwise than asked.
+    remarks: sentences about what is done otherwise than asked.
+    pauses: stretches in which the stem rests, (first, end) in samples of the song.
     """
 
     contexts: dict[str, np.ndarray]
@@ -42,7 +43,8 @@ class Prepared:
     grid: BeatGrid | None = None
     envelope: Envelope = Envelope()
     tuning: float = 0.0
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    pauses: tuple[tuple[int, int], ...] = ()
 
 
 def prepare(request: Request, kinds: Sequence[str], rate: int) -> Prepared:
@@ -55,8 +57,8 @@ def prepare(request: Request, kinds: Sequence[str], rate: int) -> Prepared:
     if isinstance(source, Metronome):
         kind = "grid" if "grid" in kinds else "mix"
         clicks = {kind: click_track(source.grid, seconds, rate)}
-        return Prepared(clicks, seconds, rate, source.grid, notes=_division(source))
-    grid, notes = _beats(request.grid, source.audio, source.rate)
+        return Prepared(clicks, seconds, rate, source.grid, remarks=_division(source))
+    grid, remarks = _beats(request.grid, source.audio, source.rate)
     cents, tuned = _tuning(request.tuning, source)
     ratio = 2 ** (cents / 1200)
     contexts = {"mix": sound.resample(sound.to_mono(source.audio), source.rate, rate * ratio)}
@@ -64,8 +66,8 @@ def prepare(request: Request, kinds: Sequence[str], rate: int) -> Prepared:
         contexts["grid"] = click_track(grid.scale(ratio), seconds * ratio, rate)
     pauses = rests(source.audio, source.rate, grid) if request.rest else []
     shape = envelope(source.audio.shape[1], source.rate, pauses, end_fade(grid, seconds))
-    notes = (*notes, *tuned, *_pauses(pauses, source.rate))
-    return Prepared(contexts, seconds * ratio, rate * ratio, grid, shape, cents, notes)
+    remarks = (*remarks, *tuned, *_pauses(pauses, source.rate))
+    return Prepared(contexts, seconds * ratio, rate * ratio, grid, shape, cents, remarks, tuple(pauses))
 
 
 def target_level(request: Request) -> float:

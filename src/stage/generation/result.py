@@ -12,9 +12,10 @@ from stage.beats.grid import BeatGrid
 from stage.generation.outputs import Outputs, write
 from stage.generation.prepare import Prepared, target_level
 from stage.generation.request import Request
+from stage.notes import Note
 
 MISSED = 0.5
-"""LU by which a stem may miss its level without a note."""
+"""LU by which a stem may miss its level without a remark."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,14 +23,17 @@ class Accompaniment:
     """Stems and what they were made for, all at the same rate and on the same time line.
 
     stem: name of the instrument.
-    stems: float32 [V, N], one mono stem for each seed, level matched to the song and never above full scale
-        unless asked for plain (`level=False`).
+    stems: float32, one stem for each seed, level matched to the song and never above full scale unless asked for plain
+        (`level=False`): [V, N] mono from a model of audio codes, [V, C, N] from one that plays events, stereo where the
+        song is.
     song: float32 [C, N], the chosen stretch of the recording (or the metronome).
     rate: Hz of both.
     seeds: V integers; each makes its stem again, alone or among others.
     grid: the beats that the model was given, None if none.
-    notes: sentences about what was done otherwise than asked.
+    remarks: sentences about what was done otherwise than asked.
     tuning: of the song, in cents from A = 440 Hz; the stem has it too.
+    notes: the played notes of each variation, in seconds of the stretch; empty from a model of audio codes.
+    instruments: of each variation, by the names of `stage.models.event_stems.INSTRUMENTS` or a file's.
     """
 
     stem: str
@@ -38,11 +42,13 @@ class Accompaniment:
     rate: int
     seeds: tuple[int, ...]
     grid: BeatGrid | None = None
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     tuning: float = 0.0
+    notes: tuple[tuple[Note, ...], ...] = ()
+    instruments: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        seconds = self.stems.shape[1] / self.rate
+        seconds = self.stems.shape[-1] / self.rate
         return f"Accompaniment({self.stem!r}, seeds={self.seeds}, {seconds:.2f} s at {self.rate} Hz)"
 
     def mix(self, variation: int = 0) -> np.ndarray:
@@ -74,13 +80,13 @@ def finish(request: Request, prepared: Prepared, stems: np.ndarray) -> Accompani
 
     They are as the model made them, with the envelope of `prepared`.
     """
-    song, rate, notes = request.source.audio, request.rate, list(prepared.notes)
+    song, rate, remarks = request.source.audio, request.rate, list(prepared.remarks)
     if request.level:
         target, channels = target_level(request), len(song)
         matched = [match_level(stem, rate, target, channels=channels) for stem in stems]
         stems = np.stack([limit(stem, rate) for stem in matched])
         for seed, stem in zip(request.seeds, stems):
-            notes += _missed(request.stem, seed, loudness(spread(stem, channels), rate) - target)
+            remarks += _missed(request.stem, seed, loudness(spread(stem, channels), rate) - target)
     made = Accompaniment(
         request.stem,
         stems,
@@ -92,8 +98,8 @@ def finish(request: Request, prepared: Prepared, stems: np.ndarray) -> Accompani
     )
     for i, seed in enumerate(made.seeds):
         if (gain := made.mix_gain(i)) < -0.05:
-            notes.append(f"seed {seed}: the mix is turned down by {-gain:.1f} dB, or song and stem together would clip")
-    return replace(made, notes=tuple(notes))
+            remarks.append(f"seed {seed}: the mix is turned down by {-gain:.1f} dB, or song and stem together would clip")
+    return replace(made, remarks=tuple(remarks))
 
 
 def _missed(stem: str, seed: int, difference: float) -> list[str]:

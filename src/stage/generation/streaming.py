@@ -52,7 +52,7 @@ class Stream(Iterator[np.ndarray]):
 
     @property
     def prepared(self) -> Prepared:
-        """Contexts, beats and notes; found when they, or the first chunk, are asked for."""
+        """Contexts, beats and remarks; found when they, or the first chunk, are asked for."""
         return self._prepare()
 
     def __iter__(self) -> Stream:

@@ -14,12 +14,15 @@ from torch import Tensor
 
 from stage.beats.grid import BeatGrid
 from stage.models.events import TimeLine
+from stage.notes import Note
 
 DIVISION = 12
 BARS = 7
 """Beats of a bar that have a number of their own; longer bars count on from the last."""
 CONTROLS = ("density", "dynamics", "border")
 """density: how much is played, 0..1. dynamics: how loudly, 0..1. border: 1 in the bar before a new section."""
+BUSIEST = 12.0
+"""Events a beat that are a density of 1."""
 BEAT, CHORD = DIVISION + BARS + (BARS + 1) + 3, 1 + 12 + 12
 SIZE = BEAT + CHORD + 2 * len(CONTROLS)
 
@@ -76,6 +79,39 @@ def control_features(line: TimeLine, controls: Mapping[str, np.ndarray | float])
         if name in controls:
             made[:, 2 * i], made[:, 2 * i + 1] = 1, controls[name]
     return made
+
+
+def measured(notes: Sequence[Note], line: TimeLine, by_bar: bool = True) -> dict[str, np.ndarray]:
+    """What "density" and "dynamics" are where these notes are played: [T] float32 each.
+
+    The density of n notes a beat (of a chord's notes, all but one count a quarter) is log(1 + n) / log(1 + BUSIEST).
+    by_bar: for each bar (of four beats where bars are not known; two seconds where no beats are), else for all of them;
+    a bar without notes has the dynamics of all.
+    """
+    edges = _bars(line) if by_bar else np.array([0, line.frames])
+    beats = np.diff(edges) / (line.division or line.frames / max(line.times[-1] - line.times[0], 1e-6) / 2)
+    places = line.place(np.array([note.start for note in notes]))
+    inside = (places > -0.5) & (places < line.frames)
+    bar = (np.searchsorted(edges, places[inside].clip(0), side="right") - 1).clip(0, len(beats) - 1)
+    velocity = np.array([note.velocity for note in notes], np.float64)[inside]
+    new = np.diff(np.round(places[inside]), prepend=-9) > 0.5
+    count = np.bincount(bar, np.where(new, 1.0, 0.25), len(beats))
+    loud, many = np.bincount(bar, velocity, len(beats)), np.bincount(bar, minlength=len(beats))
+    mean = velocity.mean() if len(velocity) else 64.0
+    dynamics = np.where(many > 0, loud / np.maximum(many, 1), mean) / 127
+    density = np.minimum(1.0, np.log1p(count / beats) / np.log1p(BUSIEST))
+    frames = np.diff(edges)
+    return {n: np.repeat(x, frames).astype(np.float32) for n, x in (("density", density), ("dynamics", dynamics))}
+
+
+def _bars(line: TimeLine) -> np.ndarray:
+    """The first frame of each bar, and the number of frames."""
+    if not line.division:
+        step = max(1, round(2 / max(float(np.diff(line.times).mean()), 1e-6)))
+        return np.append(np.arange(0, line.frames, step), line.frames)
+    beats = line.numbers[:: line.division]
+    first = np.flatnonzero(beats == 1) if (beats == 1).any() else np.arange(0, len(beats), 4)
+    return np.unique(np.concatenate([[0], first * line.division, [line.frames]]))
 
 
 def features(

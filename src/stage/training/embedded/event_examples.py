@@ -13,7 +13,7 @@ from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models.event_stems import codecs, instrument_of
 from stage.models.events import TimeLine
-from stage.models.features import features
+from stage.models.features import features, measured
 from stage.notes import Note
 from stage.prefix import Row, row, trim
 from stage.training.embedded.player_recipe import PlayerRecipe
@@ -148,8 +148,7 @@ class Examples:
         picked = np.clip((middle * self.rate).astype(int), 0, mix.shape[1] - 1)
         chords = [(c[0], c[1], int(c[2]), [p for p in range(12) if c[3 + p]]) for c in view["chords"].tolist()]
         with_chords, with_bars, without_grid = draws.random(3) < (options.chords, options.bars, options.no_grid)
-        inside = notes[(notes[:, 1] > low) & (notes[:, 0] < high)]
-        controls = self._controls(draws, view, stem, inside, line, grid) if given.words else {}
+        controls = self._controls(draws, view, played, line, grid) if given.words else {}
         known = features(
             line,
             chords if with_chords and given.words and stem != "drums" else None,
@@ -193,22 +192,18 @@ class Examples:
         return TimeLine(times, np.append(line.numbers, numbers), division)
 
     def _controls(
-        self, draws: np.random.Generator, view: dict, stem: str, inside: Tensor, line: TimeLine, grid: BeatGrid
-    ) -> dict[str, np.ndarray | float]:
-        """Controls that are given, see ``stage.models.features.CONTROLS``. inside: the crop's notes [n, 4]."""
-        chosen = draws.random(3) < self.recipe.batch.controls
-        known: dict[str, np.ndarray | float] = {}
-        if chosen[0]:
-            known["density"] = float(view["meta"]["density"].get(stem, 0.5))
-        if chosen[1] and len(inside):
-            known["dynamics"] = float(inside[:, 3].mean()) / 127
-        if chosen[2]:
-            border = np.zeros(line.frames, np.float32)
+        self, draws: np.random.Generator, view: dict, played: list[Note], line: TimeLine, grid: BeatGrid
+    ) -> dict[str, np.ndarray]:
+        """Controls that are given, see ``stage.models.features.CONTROLS``: of the whole crop or of each bar."""
+        density, dynamics, border, by_bar = draws.random(4) < (*[self.recipe.batch.controls] * 3, 0.5)
+        known = measured(played, line, bool(by_bar))
+        known = {name: known[name] for name, given in (("density", density), ("dynamics", dynamics)) if given}
+        if border:
+            known["border"] = np.zeros(line.frames, np.float32)
             bar = float(np.median(np.diff(grid.times))) * max(1, int(grid.numbers.max()))
             for start, _, _ in view["meta"]["sections"]:
                 first, last = line.place(np.array([start - bar, start])).round().astype(int).clip(0)
-                border[first:last] = 1
-            known["border"] = border
+                known["border"][first:last] = 1
         return known
 
     def _prompt(self, draws: np.random.Generator, meta: dict, stem: str) -> str:

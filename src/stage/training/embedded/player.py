@@ -1,7 +1,7 @@
 """Training of the player: a decoder of played events, from nothing, on views of notes (`event_views`).
 
-Beside the target's loss, a small head reads the sounding chord from the context encoder's output; it is dropped after
-training.
+Beside the target's loss, a small head reads the sounding chord from the context encoder's output: the model's own
+reading of the mix, which is saved beside the decoder.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ChordHead(nn.Module):
 
 
 class Trainable(nn.Module):
-    """Everything that is trained: decoder, text encoder, and the head that is dropped afterwards."""
+    """Everything that is trained: decoder, text encoder, and the head that reads chords."""
 
     def __init__(self, recipe: PlayerRecipe, config: DecoderConfig):
         super().__init__()
@@ -142,8 +142,8 @@ def train(
 ) -> Path:
     """Train the player on views; goes on with what it finds in ``out``. codec: the one that encoded their mixes.
 
-    Returns the folder, which then holds decoder.safetensors and text.safetensors. Raises StageError, and Stopped after
-    a signal.
+    Returns the folder, which then holds decoder.safetensors, text.safetensors and chords.safetensors. Raises
+    StageError, and Stopped after a signal.
     """
     place = loop.device(device)
     with started(out, recipe):
@@ -212,6 +212,7 @@ class PlayerTraining(Training):
         return validate(self.trainable, self.held)
 
     def write_weights(self) -> None:
-        """decoder.safetensors and text.safetensors."""
-        for name, part in (("decoder", self.trainable.decoder), ("text", self.trainable.text)):
+        """decoder.safetensors, text.safetensors and chords.safetensors."""
+        parts = self.trainable
+        for name, part in (("decoder", parts.decoder), ("text", parts.text), ("chords", parts.context_chord)):
             state.save_weights(self.out / f"{name}.safetensors", part.state_dict())
