@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stage.typed import check_range
 
@@ -140,3 +140,26 @@ class StageConfig:
     def __post_init__(self) -> None:
         check_range(self, window_seconds=(0.1, 600), guidance=(0, 30), text_guidance=(0, 30))
         check_range(self, top_k=(0, 1_000_000), top_p=(0, 1), temperature=(0, 10))
+
+
+@dataclass(frozen=True)
+class EventsConfig:
+    """Of a model whose target is played events (`stage.models.events`), not codes of audio.
+
+    division: frames of a beat. frame_rate: frames a second where there are no beats. window_beats: length of a window.
+    presence: weight of the guidance for whether something begins (`stage.generation.event_rules`).
+    instruments: of each stem, in the order of their codes.
+    """
+
+    division: int = 12
+    frame_rate: float = 24.0
+    window_beats: int = 32
+    presence: float = 1.5
+    instruments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        named = {stem: tuple(names) for stem, names in self.instruments.items()}
+        object.__setattr__(self, "instruments", named)
+        check_range(self, division=(1, 96), frame_rate=(1, 400), window_beats=(4, 512), presence=(0, 30))
+        if self.window_beats % 2:
+            raise ValueError("a window has an even number of beats: the next begins in its middle")

@@ -14,14 +14,16 @@ from numpy.typing import ArrayLike
 
 from stage import audio as sound
 from stage.beats.grid import seconds_to_frames
-from stage.config import StageConfig
+from stage.config import EventsConfig, StageConfig
 from stage.errors import StageError
 from stage.generation.decoding import Sampling
+from stage.generation.played import Plan
 from stage.generation.prepare import Prepared, prepare
 from stage.generation.request import Grid, Request, check_many, check_sampling, check_seconds, seeds_of
 from stage.generation.result import Accompaniment, finish
 from stage.generation.streaming import CHUNK_SECONDS, Stream, chunks, gain, sizes, usual_gain
-from stage.generation.windows import play, stream
+from stage.generation.windows import of_audio, play, stream
+from stage.models.chord_head import ChordHead
 from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.decoder import Decoder
 from stage.models.processor import device_for
@@ -46,6 +48,10 @@ class Stage:
     config: StageConfig
     voices: dict[str, Voice] = field(default_factory=dict)
     """Stems that adapters play on the decoder, by name; see `load_adapter`."""
+    events: EventsConfig | None = None
+    """Of a model whose target is played events; its stems are sounded by sampled instruments."""
+    chord_head: ChordHead | None = None
+    """Reads the chords of a mix, in models of events that have it."""
 
     def __repr__(self) -> str:
         return f"Stage({self.config.name!r}, stems={self.stems}, device={str(self.decoder.device)!r})"
@@ -65,16 +71,18 @@ class Stage:
         on_share: called with the share of the decoder's weights that is read, 0..1.
         Raises StageError for what cannot be loaded, or needs more memory than there is.
         """
-        from stage.checkpoints.format import load
+        from stage.checkpoints.format import load, load_events
 
-        config, decoder, codec, text = load(name_or_path, device_for(device), precision, on_share)
-        return cls(decoder, codec, text, config)
+        place = device_for(device)
+        config, decoder, codec, text = load(name_or_path, place, precision, on_share)
+        events, chord_head = load_events(name_or_path, place)
+        return cls(decoder, codec, text, config, events=events, chord_head=chord_head)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write a checkpoint folder that `from_pretrained` reads."""
         from stage.checkpoints.format import save
 
-        save(path, self.config, self.decoder, self.codec, self.text)
+        save(path, self.config, self.decoder, self.codec, self.text, events=self.events, chords=self.chord_head)
 
     @property
     def stems(self) -> tuple[str, ...]:
@@ -332,6 +340,8 @@ class Stage:
         prompt_codes: int64 [K, P] codes that the stem begins with.
         Returns float32 [V, round(seconds * codec.sample_rate)], V = len(seeds).
         """
+        if self.events is not None:
+            return self._plain_played(contexts, stem, prompt, seconds, seeds, sampling, on_progress)
         piece = self._piece(contexts, stem, prompt, seconds, seeds, sampling, on_progress)
         codes = play(**piece, prompt=prompt_codes)
         samples = round(seconds * self.codec.sample_rate)
@@ -345,6 +355,8 @@ class Stage:
         """What a request asks for, all at once. Raises StageError for what cannot be done."""
         request = self.complete(request)
         prepared, source = self._prepare(request), request.source
+        if self.events is not None:
+            return self._make_played(request, prepared, on_progress)
         made = self.generate_audio(
             prepared.contexts,
             request.stem,
@@ -390,10 +402,81 @@ class Stage:
             changes["sampling"] = self._sampling(request.sampling)
         if request.source.rate is None:
             changes["source"] = replace(request.source, rate=self.codec.sample_rate)
-        grid = ("on" if self.config.grid else "off") if request.grid is None else request.grid
-        if grid != "off" and "grid" not in self.decoder.config.contexts:
+        with_grid = self.config.grid or self.events is not None
+        grid = ("on" if with_grid else "off") if request.grid is None else request.grid
+        if grid != "off" and self.events is None and "grid" not in self.decoder.config.contexts:
             raise StageError("this model takes no beat grid: use --grid off")
         return replace(request, grid=grid, **changes)
+
+    # ------------------------------------------------------------ models of events
+
+    def _make_played(self, request: Request, prepared: Prepared, on_progress: Progress | None) -> Accompaniment:
+        """What a complete request asks for, from a model of events."""
+        song, rate = request.source.audio, request.rate
+        seconds, pauses = song.shape[1] / rate, tuple((a / rate, b / rate) for a, b in prepared.pauses)
+        plan = self._plan(request.stem, seconds, prepared)
+        codes = play(**self._played(plan, request.stem, request.prompt, request.seeds, request.sampling, on_progress))
+        takes = [plan.take(one, seconds, pauses) for one in codes]
+        stems = [
+            plan.sound(request.stem, take, rate, song.shape[1], min(2, len(song)), seed, prepared.tuning)
+            for take, seed in zip(takes, request.seeds)
+        ]
+        return finish(request, prepared, prepared.envelope.apply(np.stack(stems)), takes)
+
+    def _plain_played(
+        self,
+        contexts: dict[str, np.ndarray],
+        stem: str,
+        prompt: str,
+        seconds: float,
+        seeds: Sequence[int],
+        sampling: Sampling | Mapping[str, Any] | None,
+        on_progress: Progress | None,
+    ) -> np.ndarray:
+        """`generate_audio` of a model of events: without beats, on one channel."""
+        rate = self.codec.sample_rate
+        self._check_kinds(contexts)
+        plan = self._plan(stem, seconds, Prepared(contexts, seconds, rate))
+        codes = play(**self._played(plan, stem, prompt, seeds, sampling, on_progress))
+        samples = round(seconds * rate)
+        return np.stack(
+            [plan.sound(stem, plan.take(one, seconds), rate, samples, 1, seed)[0] for one, seed in zip(codes, seeds)]
+        )
+
+    def _plan(self, stem: str, seconds: float, prepared: Prepared) -> Plan:
+        assert self.events is not None
+        return Plan.of(stem, seconds, prepared, self.events, self.codec, self.decoder.device)
+
+    def _played(
+        self,
+        plan: Plan,
+        stem: str,
+        prompt: str,
+        seeds: Sequence[int],
+        sampling: Sampling | Mapping[str, Any] | None,
+        on_progress: Progress | None,
+    ) -> dict:
+        """What is played, as `stage.generation.windows` takes it."""
+        assert self.events is not None
+        decoder, index = self.player(stem)
+        return dict(
+            decoder=decoder,
+            stem=index,
+            text=self._words(prompt),
+            seeds=list(seeds),
+            sampling=self._sampling(sampling),
+            on_progress=on_progress,
+            size=self.events.window_beats * self.events.division,
+            **plan.piece(),
+        )
+
+    def _check_kinds(self, contexts: Mapping[str, Any]) -> None:
+        """Raise StageError for a kind of context that the model does not take."""
+        kinds = self.decoder.config.contexts
+        if unknown := set(contexts) - set(kinds):
+            raise StageError(
+                f"this model takes no {' or '.join(sorted(unknown))} as context: it takes {', '.join(kinds)}"
+            )
 
     # ------------------------------------------------------------ steps
 
@@ -401,7 +484,7 @@ class Stage:
         return given if isinstance(given, Sampling) else self.sampling(**given or {})
 
     def _prepare(self, request: Request) -> Prepared:
-        return prepare(request, self.decoder.config.contexts, self.codec.sample_rate)
+        return prepare(request, self.decoder.config.contexts, self.codec.sample_rate, self.events is None)
 
     def _chunks(
         self,
@@ -438,17 +521,13 @@ class Stage:
         on_progress: Progress | None,
     ) -> dict:
         """What is played, as `stage.generation.windows` takes it."""
+        self._check_kinds(contexts)
         kinds = self.decoder.config.contexts
-        if unknown := set(contexts) - set(kinds):
-            raise StageError(
-                f"this model takes no {' or '.join(sorted(unknown))} as context: it takes {', '.join(kinds)}"
-            )
         decoder, index = self.player(stem)
         return dict(
             decoder=decoder,
-            codec=self.codec,
             stem=index,
-            contexts=[contexts.get(kind) for kind in kinds],
+            contexts=of_audio(self.codec, [contexts.get(kind) for kind in kinds], decoder.device),
             text=self._words(prompt),
             frames=seconds_to_frames(seconds, frame_rate(self.codec)),
             size=round(self.config.window_seconds * frame_rate(self.codec)),

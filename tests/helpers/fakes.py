@@ -9,10 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from stage.config import DecoderConfig, StageConfig
+from stage.config import DecoderConfig, EventsConfig, StageConfig
 from stage.generation.decoding import Sampling
+from stage.models.chord_head import ChordHead
 from stage.models.codec import SlidingDecode
 from stage.models.decoder import Decoder
+from stage.models.event_stems import codecs
+from stage.models.events import MANNERS
+from stage.models.features import SIZE
 from stage.models.precision import compute_dtype, matrices, replace
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.models.text import HashedConfig, HashedText
@@ -55,7 +59,7 @@ class EchoDecoder:
         self.calls: list[dict] = []
 
     def steps(
-        self, decoder, *, stem, contexts, text, frames, seeds, prompt=None, sampling=Sampling(), hurry=True
+        self, decoder, *, stem, contexts, text, frames, seeds, prompt=None, sampling=Sampling(), hurry=True, **_
     ) -> Iterator[SimpleNamespace]:
         """Stands for `stage.generation.decoding.steps`: the stem is its last context, after the prompt."""
         self.calls.append(
@@ -115,6 +119,46 @@ def drawn_stage(window_seconds: float = 2.0, positions: str = "rotary") -> Stage
         text = HashedText(HashedConfig(dim=8, buckets=64)).eval().requires_grad_(False)
     config = StageConfig(name="drawn", window_seconds=window_seconds, grid=True, top_k=20)
     return Stage(decoder.eval().requires_grad_(False), codec, text, config)
+
+
+def drawn_player(window_beats: int = 8) -> Stage:
+    """A whole small model of events with drawn weights."""
+    base = drawn_stage()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        known = codecs()
+        lanes = max(codec.lanes for codec in known.values())
+        decoder = Decoder(
+            DecoderConfig(
+                dim=32,
+                layers=2,
+                heads=2,
+                ffn_dim=64,
+                codebooks=1 + 2 * lanes,
+                codebook_size=32,
+                context_codebooks=2,
+                target_size=MANNERS,
+                delays=(0, *(lane + part for lane in range(lanes) for part in (0, 1))),
+                features=SIZE,
+                stems=tuple(known),
+                contexts=("mix",),
+                text_dim=8,
+                positions="rotary",
+                restart=True,
+                context_layers=2,
+                context_width=8,
+            )
+        )
+        head = ChordHead(32)
+    events = EventsConfig(window_beats=window_beats, instruments={s: c.instruments for s, c in known.items()})
+    return Stage(
+        decoder.eval().requires_grad_(False),
+        base.codec,
+        base.text,
+        StageConfig(name="drawn player", top_k=0),
+        events=events,
+        chord_head=head.eval().requires_grad_(False),
+    )
 
 
 def song(seconds: float = 3.0, rate: int = 44100, channels: int = 2, bpm: float = 120.0, seed: int = 0) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Our own format: a folder with ``config.json`` and safetensors, loaded strictly.
 
-config.json           "stage", "decoder", "codec", "text": what the parts are
-decoder.safetensors   codec.safetensors   text.safetensors
+config.json           "stage", "decoder", "codec", "text": what the parts are; "events" where the target is events
+decoder.safetensors   codec.safetensors   text.safetensors   chords.safetensors (of models of events)
 codec/  text/         instead, where a part comes from ``transformers`` (EnCodec, T5)
 """
 
@@ -21,11 +21,15 @@ from stage.checkpoints.installed import find
 from stage.checkpoints.memory import check_memory, parameters
 from stage.checkpoints.pretrained import codec_of, text_of
 from stage.checkpoints.tensors import check, fill, fill_decoder, is_half
-from stage.config import DecoderConfig, StageConfig
+from stage.config import DecoderConfig, EventsConfig, StageConfig
 from stage.errors import StageError
 from stage.files import whole_folder
+from stage.models import features
+from stage.models.chord_head import ChordHead
 from stage.models.codec import Codec
 from stage.models.decoder import Decoder
+from stage.models.event_stems import INSTRUMENTS, codecs
+from stage.models.events import MANNERS
 from stage.models.precision import choose, plain_weights
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.models.text import HashedConfig, HashedText, TextEncoder
@@ -51,13 +55,36 @@ def load(
     check_memory(folder, shape, precision, device)
     codec, text = _codec(read, folder), _text(read, folder)
     _check_parts(folder, shape, codec, text)
+    _check_events(folder, read)
     for part in (codec, text):
         (part if isinstance(part, nn.Module) else part.model).to(device)
     decoder = fill_decoder(shape, weights, precision, device, on_share)
     return read.stage, decoder, codec, text
 
 
+def load_events(
+    name_or_path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[EventsConfig, ChordHead | None] | tuple[None, None]:
+    """What a model of events has beside the parts of others: its configuration, and the head that reads chords where
+    the folder has one. (None, None) for other models."""
+    folder = find(name_or_path)
+    read = settings.read(folder)
+    if read.events is None:
+        return None, None
+    file = folder / "chords.safetensors"
+    if not file.is_file():
+        return read.events, None
+    head = fill(ChordHead(read.decoder.dim), file)
+    return read.events, head.to(device)
+
+
 def _codec(read: settings.Settings, folder: Path) -> Codec:
+    if read.codec["kind"] == "shared":
+        other = find(str(read.codec.get("model")))
+        read = settings.read(other)
+        if read.codec["kind"] == "shared":
+            raise StageError(f"{folder / settings.NAME} shares the codec of a model that has none of its own: {other}")
+        return _codec(read, other)
     config = read.part("codec", "spectral", SpectralConfig, folder)
     if config is None:
         return codec_of(folder / "codec")
@@ -79,9 +106,10 @@ def _text(read: settings.Settings, folder: Path) -> TextEncoder:
 
 def _check_parts(folder: Path, shape: DecoderConfig, codec: Codec, text: TextEncoder) -> None:
     """Raise StageError unless decoder, codec and text encoder fit together."""
-    if (codec.codebooks, codec.codebook_size) != (shape.codebooks, shape.codebook_size):
+    codebooks = shape.context_codebooks or shape.codebooks
+    if (codec.codebooks, codec.codebook_size) != (codebooks, shape.codebook_size):
         raise StageError(
-            f"{folder} does not fit together: its decoder has {shape.codebooks} codebooks of {shape.codebook_size}, and"
+            f"{folder} does not fit together: its decoder has {codebooks} codebooks of {shape.codebook_size}, and"
             f" its codec {codec.codebooks} of {codec.codebook_size}"
         )
     if text.dim != shape.text_dim:
@@ -91,6 +119,21 @@ def _check_parts(folder: Path, shape: DecoderConfig, codec: Codec, text: TextEnc
         )
 
 
+def _check_events(folder: Path, read: settings.Settings) -> None:
+    """Raise StageError where a model of events names stems or instruments that this version does not have."""
+    shape, events = read.decoder, read.events
+    if events is None:
+        if shape.target_size:
+            raise StageError(f"{folder / settings.NAME} lacks 'events', which its decoder's codes are")
+        return
+    lanes = max(codec.lanes for codec in codecs().values())
+    if (shape.target_size, shape.codebooks, shape.features) != (MANNERS, 1 + 2 * lanes, features.SIZE):
+        raise StageError(f"{folder} was made by another version: its codes of events are not those of this one")
+    for stem in shape.stems:
+        if tuple(events.instruments.get(stem, ())) != tuple(INSTRUMENTS.get(stem, ())):
+            raise StageError(f"{folder} was made by another version: its instruments for {stem} are not this one's")
+
+
 def save(
     path: str | Path,
     config: StageConfig,
@@ -98,8 +141,15 @@ def save(
     codec: Codec,
     text: TextEncoder,
     dtype: torch.dtype = torch.float32,
+    events: EventsConfig | None = None,
+    chords: ChordHead | None = None,
+    shared_codec: str = "",
 ) -> None:
-    """Write a model to a new folder, whole or not at all. ``dtype`` is what the weights are stored in."""
+    """Write a model to a new folder, whole or not at all.
+
+    dtype: what the weights are stored in. events, chords: of a model of events. shared_codec: name of a model at hand
+    whose codec this is; it is not written again.
+    """
     if isinstance(decoder.predict, nn.Linear):  # bf16, which has fewer digits than the file may have had
         raise StageError("weights in bf16 cannot be saved: load the model with precision float32")
     weights = plain_weights(decoder)
@@ -114,8 +164,14 @@ def save(
             save_file({n: t.to(dtype).contiguous() for n, t in tensors.items()}, partial / f"{name}.safetensors")
 
         write("decoder", weights)
+        if events is not None:
+            described["events"] = dataclasses.asdict(events)
+        if chords is not None:
+            write("chords", chords.state_dict())
         for name, part, kind in (("codec", codec, "spectral"), ("text", text, "hashed")):
-            if isinstance(part, nn.Module):
+            if name == "codec" and shared_codec:
+                described[name] = {"kind": "shared", "model": shared_codec}
+            elif isinstance(part, nn.Module):
                 write(name, part.state_dict())
                 described[name] = {"kind": kind, **dataclasses.asdict(part.config)}
             else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stage.config import DecoderConfig, StageConfig
+from stage.config import DecoderConfig, EventsConfig, StageConfig
 from stage.errors import StageError
 from stage.typed import build, read_json
 
@@ -16,12 +16,14 @@ NAME = "config.json"
 
 @dataclass(frozen=True)
 class Settings:
-    """What a model's folder holds. codec, text: "kind", and the values of that kind's configuration."""
+    """What a model's folder holds. codec, text: "kind", and the values of that kind's configuration; a codec of kind
+    "shared" is that of another model at hand ("model"). events: of a model that plays events, else None."""
 
     stage: StageConfig
     decoder: DecoderConfig
     codec: dict[str, Any]
     text: dict[str, Any]
+    events: EventsConfig | None = None
 
     def part(self, name: str, kind: str, cls: type, where: Path) -> Any:
         """Configuration of codec or text encoder if it is of this kind, else None. where: the model's folder.
@@ -48,12 +50,15 @@ def read(folder: Path) -> Settings:
         raise StageError(f"{where} is not a STAGE configuration: it lacks {', '.join(missing)}")
     if values["format"] != FORMAT or isinstance(values["format"], bool):
         raise StageError(f"{folder} has format {str(values['format'])[:40]}; this version reads format {FORMAT}")
-    for part, kind in (("codec", "spectral"), ("text", "hashed")):
-        if not isinstance(values[part], dict) or values[part].get("kind") not in (kind, "transformers"):
-            raise StageError(f"{where} is not a STAGE configuration: '{part}.kind' is '{kind}' or 'transformers'")
+    for part, kinds in (("codec", ("spectral", "transformers", "shared")), ("text", ("hashed", "transformers"))):
+        if not isinstance(values[part], dict) or values[part].get("kind") not in kinds:
+            wanted = " or ".join(f"'{kind}'" for kind in kinds)
+            raise StageError(f"{where} is not a STAGE configuration: '{part}.kind' is {wanted}")
+    events = values.get("events")
     return Settings(
         build(StageConfig, values["stage"], str(where), "stage"),
         build(DecoderConfig, values["decoder"], str(where), "decoder"),
         values["codec"],
         values["text"],
+        None if events is None else build(EventsConfig, events, str(where), "events"),
     )

@@ -150,17 +150,22 @@ def player(
     threads: Threads = 0,
     device: Device = "cpu",
     changes: Changes = None,
+    base: Annotated[Path | None, typer.Option(help="state.pt of an earlier run to start from.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the finished model to this new folder.")] = None,
 ) -> None:
-    """Train the player on views of notes. It is not wired into stage accompany yet: docs/player.md."""
+    """Train the player on views of notes, and export the finished model."""
     from stage.cli.finetune import resumable
-    from stage.training.embedded.player import train
+    from stage.training.embedded.player import finish, train
     from stage.training.embedded.player_recipe import PlayerRecipe
     from stage.training.recipe import read
 
     _threads(threads)
     with resumable():
-        settings = read(PlayerRecipe, recipe, changes)
-        typer.echo(f"weights: {train(settings, views, _context_codec(codec), out, minutes, device)}")
+        settings, encoder = read(PlayerRecipe, recipe, changes), _context_codec(codec)
+        train(settings, views, encoder, out, minutes, device, base)
+    if export:
+        finish(settings, out, encoder, export)
+        typer.echo(f"model: {export}")
 
 
 def _context_codec(name: str) -> SpectralCodec:

@@ -47,14 +47,17 @@ class Prepared:
     pauses: tuple[tuple[int, int], ...] = ()
 
 
-def prepare(request: Request, kinds: Sequence[str], rate: int) -> Prepared:
+def prepare(request: Request, kinds: Sequence[str], rate: int, clicks: bool = True) -> Prepared:
     """Find contexts, beats and tuning.
 
     request: complete (`stage.pipeline.Stage.complete`). kinds: of contexts that the model takes. rate: of its codec.
+    clicks: whether beats are given as sound; a model of events takes them as they are.
     """
     source = request.source
     seconds = source.audio.shape[1] / source.rate
     if isinstance(source, Metronome):
+        if not clicks:
+            return Prepared({}, seconds, rate, source.grid)
         kind = "grid" if "grid" in kinds else "mix"
         clicks = {kind: click_track(source.grid, seconds, rate)}
         return Prepared(clicks, seconds, rate, source.grid, remarks=_division(source))
@@ -62,7 +65,7 @@ def prepare(request: Request, kinds: Sequence[str], rate: int) -> Prepared:
     cents, tuned = _tuning(request.tuning, source)
     ratio = 2 ** (cents / 1200)
     contexts = {"mix": sound.resample(sound.to_mono(source.audio), source.rate, rate * ratio)}
-    if grid is not None:
+    if grid is not None and clicks:
         contexts["grid"] = click_track(grid.scale(ratio), seconds * ratio, rate)
     pauses = rests(source.audio, source.rate, grid) if request.rest else []
     shape = envelope(source.audio.shape[1], source.rate, pauses, end_fade(grid, seconds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from stage.audio.level import limit, loudness, match_level, mix, mix_gain, spread
 from stage.beats.grid import BeatGrid
 from stage.generation.outputs import Outputs, write
+from stage.generation.played import Take
 from stage.generation.prepare import Prepared, target_level
 from stage.generation.request import Request
 from stage.notes import Note
@@ -75,10 +77,10 @@ class Accompaniment:
         return write(outputs, self, force, start)
 
 
-def finish(request: Request, prepared: Prepared, stems: np.ndarray) -> Accompaniment:
-    """The result of a request: stems [V, N] at the song's rate, brought to their level if asked.
+def finish(request: Request, prepared: Prepared, stems: np.ndarray, takes: Sequence[Take] = ()) -> Accompaniment:
+    """The result of a request: stems [V, N] or [V, C, N] at the song's rate, brought to their level if asked.
 
-    They are as the model made them, with the envelope of `prepared`.
+    They are as the model made them, with the envelope of `prepared`. takes: of stems that are played notes.
     """
     song, rate, remarks = request.source.audio, request.rate, list(prepared.remarks)
     if request.level:
@@ -95,10 +97,14 @@ def finish(request: Request, prepared: Prepared, stems: np.ndarray) -> Accompani
         request.seeds,
         prepared.grid,
         tuning=prepared.tuning,
+        notes=tuple(take.notes for take in takes),
+        instruments=tuple(take.instrument for take in takes),
     )
     for i, seed in enumerate(made.seeds):
         if (gain := made.mix_gain(i)) < -0.05:
-            remarks.append(f"seed {seed}: the mix is turned down by {-gain:.1f} dB, or song and stem together would clip")
+            remarks.append(
+                f"seed {seed}: the mix is turned down by {-gain:.1f} dB, or song and stem together would clip"
+            )
     return replace(made, remarks=tuple(remarks))
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stage.generation.decoding import OnStep, Sampling, Stopped, finished, made, steps
+from stage.generation.event_rules import EventRules
 from stage.models.codec import Codec, encode_long
 from stage.models.decoder import Decoder
 
@@ -50,35 +51,40 @@ def window_seed(seed: int, index: int) -> int:
     return seed if index == 0 else int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def play(decoder: Decoder, codec: Codec, **piece) -> Tensor:
+ContextsOf = Callable[[Window], Sequence["Tensor | None"]]
+"""Codes [K, T] of each kind of context in a window, None where there are none."""
+
+
+def play(decoder: Decoder, **piece) -> Tensor:
     """Codes of a stem for contexts of any length, all at once: see `stream` for the arguments.
 
     Returns int64 [V, K, frames], V = len(seeds).
     """
-    return torch.cat(list(stream(decoder, codec, **piece)), dim=-1)
+    return torch.cat(list(stream(decoder, **piece)), dim=-1)
 
 
 def stream(
     decoder: Decoder,
-    codec: Codec,
     *,
     stem: int,
-    contexts: Sequence[np.ndarray | None],
+    contexts: ContextsOf,
     text: Tensor | None,
     frames: int,
     size: int,
     seeds: Sequence[int],
     sampling: Sampling,
     prompt: Tensor | None = None,
+    features: Tensor | None = None,
+    rules: EventRules | None = None,
     on_progress: Callable[[float], bool | None] | None = None,
     pieces: Iterable[int] = (),
 ) -> Iterator[Tensor]:
     """Codes of a stem for contexts of any length, as they are made: int64 [V, K, n], V = len(seeds).
 
-    contexts: one entry for each kind of context of the decoder, mono float32 [N_i] at the codec's rate,
-        beginning where the stem begins, or None.
+    contexts: of audio (`of_audio`) or of codes (`of_codes`).
     text: [L, D] or None. frames: length to make. size: the model's window in frames.
     prompt: int64 [K, P], codes that the stem begins with (shorter than a window).
+    features: [frames, F] of a decoder that takes them. rules: of a stem of events.
     on_progress: called with the share that is done, 0..1; returning False stops (`stage.generation.decoding.Stopped`).
     pieces: at least how many frames to gather for each part, whole windows where it ends. A window's end ends a part.
 
@@ -87,9 +93,10 @@ def stream(
     """
     plan, many, hurry, wanted = windows(frames, size), len(seeds), pieces != (), iter(pieces)
     work = [window.new if index == 0 else window.new * many for index, window in enumerate(plan)]
-    codes = torch.zeros(many, codec.codebooks, frames, dtype=torch.int64)
+    codes = torch.zeros(many, decoder.config.codebooks, frames, dtype=torch.int64)
     for index, window in enumerate(plan):
-        encoded = _encode(codec, contexts, window, decoder.device)
+        encoded = contexts(window)
+        around = None if features is None else features[window.start : window.end]
         own = [window_seed(seed, index) for seed in seeds]
         # what a variation goes on from is its own, so from the second window on each runs by itself, in step with the
         # others
@@ -105,6 +112,8 @@ def stream(
                 seeds=group,
                 prompt=begun,
                 sampling=sampling,
+                features=around,
+                rules=rules,
                 hurry=hurry,
             )
             for group, begun in groups
@@ -147,6 +156,16 @@ def _gather(
             del states
             yield out, part
             out, need = ready, next(wanted, window.end)
+
+
+def of_codes(contexts: Sequence[Tensor | None]) -> ContextsOf:
+    """Contexts that are codes [K, frames] of the whole piece already, at the target's frames."""
+    return lambda window: [None if codes is None else codes[:, window.start : window.end] for codes in contexts]
+
+
+def of_audio(codec: Codec, contexts: Sequence[np.ndarray | None], device: torch.device) -> ContextsOf:
+    """Contexts that are mono float32 [N_i] at the codec's rate, beginning where the stem begins, or None."""
+    return lambda window: _encode(codec, contexts, window, device)
 
 
 @torch.inference_mode()

@@ -177,7 +177,7 @@ def test_an_example_is_the_notes_of_its_crop(views, division):
     made = examples(views, tiny(f"division={division}"))
     for stem in ("drums", "bass"):
         batch = made.batch(0, BARE, rows=6, stem=stem, beats=4)
-        frames = 4 * division or 50
+        frames = 4 * division or 48
         assert batch.target.shape == (6, 17, frames) and batch.features.shape[1] == frames
         assert not batch.features[..., BEAT:].any() and batch.prompts == [""] * 6
         events = batch.target[:, 1:3]

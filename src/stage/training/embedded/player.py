@@ -16,8 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stage.config import DecoderConfig
+from stage.checkpoints.format import save
+from stage.config import DecoderConfig, EventsConfig
+from stage.errors import StageError
 from stage.models import features
+from stage.models.chord_head import ChordHead
 from stage.models.codec import frame_rate
 from stage.models.decoder import Decoder, blank_text
 from stage.models.event_stems import codecs
@@ -50,24 +53,6 @@ def shape(recipe: PlayerRecipe, codec: SpectralCodec) -> DecoderConfig:
         text_dim=recipe.hashed_text.dim,
         **asdict(recipe.model),
     )
-
-
-class ChordHead(nn.Module):
-    """Reads the chord (13 roots, 12 pitch classes) from states [..., D]."""
-
-    def __init__(self, dim: int):
-        super().__init__()
-        self.read = nn.Linear(dim, 13 + 12)
-
-    def forward(self, states: Tensor, chord: Tensor) -> Tensor:
-        """states [B, T, D], chord [B, T, 13] -> loss (0-d)."""
-        known = chord[..., 0] >= 0
-        if not known.any():
-            return states.new_zeros(())
-        root, classes = self.read(states[known]).split([13, 12], dim=-1)
-        return F.cross_entropy(root, chord[known][:, 0].long()) + F.binary_cross_entropy_with_logits(
-            classes, chord[known][:, 1:]
-        )
 
 
 class Trainable(nn.Module):
@@ -138,17 +123,52 @@ def train(
     out: Path,
     minutes: float | None = None,
     device: str = "cpu",
+    base: Path | None = None,
     on_step: Callable[[int, dict], None] | None = None,
 ) -> Path:
-    """Train the player on views; goes on with what it finds in ``out``. codec: the one that encoded their mixes.
+    """Train the player on views; goes on with what it finds in ``out``. codec: the one that encoded their mixes. base:
+    an earlier run's state to start from.
 
     Returns the folder, which then holds decoder.safetensors, text.safetensors and chords.safetensors. Raises
     StageError, and Stopped after a signal.
     """
     place = loop.device(device)
     with started(out, recipe):
-        PlayerTraining(recipe, views, codec, out, minutes, place, on_step).run()
+        PlayerTraining(recipe, views, codec, out, minutes, place, base, on_step).run()
     return out
+
+
+def start_from(trainable: Trainable, base: Path) -> None:
+    """Load the weights of an earlier run's state. Raises StageError where there are none, or they do not fit."""
+    saved = state.load(base, "choose the state.pt of another run")
+    if saved is None:
+        raise StageError(f"no state at {base}: the state.pt of an earlier run is expected")
+    try:
+        trainable.load_state_dict(saved["trainable"])
+    except (KeyError, RuntimeError, AttributeError) as error:
+        raise StageError(f"{base} does not fit the recipe: {str(error).splitlines()[0]}") from None
+
+
+def finish(
+    recipe: PlayerRecipe, run: Path, codec: SpectralCodec, out: Path, shared_codec: str = "", dtype=torch.float16
+) -> None:
+    """Make a model folder (our format) of a run. shared_codec: see ``stage.checkpoints.format.save``. Raises StageError
+    where the run has no state that fits."""
+    trainable = Trainable(recipe, shape(recipe, codec))
+    start_from(trainable, run / "state.pt")
+    instruments = {stem: codecs()[stem].instruments for stem in recipe.stems}
+    events = EventsConfig(recipe.division, recipe.frame_rate, recipe.window_beats, recipe.presence, instruments)
+    save(
+        out,
+        recipe.stage,
+        trainable.decoder,
+        codec,
+        trainable.text,
+        dtype,
+        events=events,
+        chords=trainable.context_chord,
+        shared_codec=shared_codec,
+    )
 
 
 class PlayerTraining(Training):
@@ -162,6 +182,7 @@ class PlayerTraining(Training):
         out: Path,
         minutes: float | None,
         device: torch.device,
+        base: Path | None = None,
         on_step: Callable[[int, dict], None] | None = None,
     ):
         torch.manual_seed(recipe.seed)
@@ -169,6 +190,8 @@ class PlayerTraining(Training):
         self.trainable = trainable = Trainable(recipe, self.config)
         generator = torch.Generator().manual_seed(recipe.seed)
         start_embeddings(trainable.decoder, codec.quantizer.embed, recipe.embedding_scale, generator)
+        if base is not None:
+            start_from(trainable, base)
         trainable.to(device)
         self.autocast = autocast(recipe.precision, device)
         matrices = [p for layer in trainable.decoder.layers for p in layer.parameters() if p.ndim == 2]

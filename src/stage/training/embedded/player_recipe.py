@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from stage.config import StageConfig
 from stage.models.event_stems import INSTRUMENTS
 from stage.models.text import HashedConfig
 from stage.training.embedded.recipe import (
@@ -80,7 +81,8 @@ class PlayerBatch:
 class PlayerRecipe:
     """Training of the player on views of notes.
 
-    division: frames of a beat, or 0 for frames of equal length, ``frame_rate`` a second.
+    division: frames of a beat, or 0 for frames of equal length, ``frame_rate`` a second. stage, window_beats, presence:
+    settings of the exported model.
     """
 
     seed: int
@@ -99,6 +101,9 @@ class PlayerRecipe:
     losses: PlayerLosses = field(default_factory=PlayerLosses)
     views: PlayerViews = field(default_factory=PlayerViews)
     precision: str = "auto"
+    stage: StageConfig = field(default_factory=lambda: StageConfig("player", "Apache-2.0"))
+    window_beats: int = 32
+    presence: float = 1.5
 
     def __post_init__(self) -> None:
         among("precision", self.precision, PRECISIONS)

@@ -1,0 +1,140 @@
+"""Stems of a model that plays events: the time line of its frames, what it is given, the notes that come out.
+
+The frames are subdivisions of the tracked beats; where there are none, regular ones stand in. The mix is encoded once,
+and its codes are taken at the middle of each frame (`docs/player.md`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stage.beats.grid import BeatGrid
+from stage.config import EventsConfig
+from stage.generation.event_rules import EventRules
+from stage.generation.prepare import Prepared
+from stage.generation.windows import of_codes
+from stage.models.codec import Codec, encode_long, frame_rate
+from stage.models.event_stems import codecs
+from stage.models.events import REACH, STEPS, Events, TimeLine
+from stage.models.features import features
+from stage.notes import Note
+
+
+@dataclass(frozen=True)
+class Take:
+    """One variation: its notes in seconds of the stretch, and the instrument that plays them."""
+
+    notes: tuple[Note, ...]
+    instrument: str
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What the model is given for a stem of events.
+
+    line: frames of the target, in seconds of the song. known: [T, F] features. mix: codes [K, T] or None. events: the
+    codec of the stem. rules: what it may play.
+    """
+
+    line: TimeLine
+    known: Tensor
+    mix: Tensor | None
+    events: Events
+    rules: EventRules
+
+    @classmethod
+    def of(
+        cls, stem: str, seconds: float, prepared: Prepared, config: EventsConfig, codec: Codec, device: torch.device
+    ) -> Plan:
+        """The plan of a stem for a stretch of so many seconds, and for what was prepared for it."""
+        line = time_line(prepared.grid, seconds, config)
+        known = features(line, None, {})
+        if prepared.grid is None:
+            known[:] = 0
+        mix = prepared.contexts.get("mix")
+        codes = None if mix is None else at_frames(codec, mix, line, prepared.rate / codec.sample_rate, device)
+        events = codecs()[stem]
+        return cls(line, known, codes, events, EventRules.of(events, None, config.presence))
+
+    def piece(self) -> dict:
+        """What `stage.generation.windows.stream` takes beside what any model gives."""
+        return dict(
+            contexts=of_codes([self.mix]),
+            frames=self.line.frames,
+            features=self.known,
+            rules=self.rules,
+        )
+
+    def take(self, codes: Tensor, seconds: float, pauses: tuple[tuple[float, float], ...] = ()) -> Take:
+        """Codes [K, T] -> the notes of a stretch of so many seconds, without those in the pauses."""
+        notes = self.events.decode(codes, self.line)
+        return Take(tuple(within(notes, seconds, pauses)), self.events.instrument(codes))
+
+    def sound(
+        self, stem: str, take: Take, rate: int, samples: int, channels: int, seed: int, cents: float = 0.0
+    ) -> np.ndarray:
+        """A take on its instrument: float32 [channels, samples] at `rate`, `cents` off A = 440 Hz."""
+        from stage import instruments
+        from stage.instruments.sampler import Sampler
+
+        kind = "kits" if stem == "drums" else stem
+        name = f"{kind}/{take.instrument.replace(' ', '-')}"
+        if name not in instruments.names():
+            name = f"{kind}/{instruments.DEFAULTS[kind]}"
+        sampler = Sampler(instruments.load(name), rate, room=0.15)
+        audio = sampler.render(take.notes, samples / rate, seed % 2**32, 0.0 if stem == "drums" else cents)
+        audio = audio[:, :samples]
+        return audio if channels > 1 else audio.mean(0, keepdims=True)
+
+    def parts(self, codes: Iterator[Tensor]) -> Iterator[tuple[list[list[Note]], float]]:
+        """Codes [V, K, n] as they come -> all notes of each variation so far, and the second up to which no more will
+        begin. A note that is still held ends where the known frames do, or later."""
+        so_far: list[Tensor] = []
+        for part in codes:
+            so_far.append(part)
+            whole = torch.cat(so_far, -1)
+            line = self.line.cut(0, whole.shape[-1])
+            certain = float(self.line.seconds(np.array(whole.shape[-1] - REACH / STEPS)))
+            yield [self.events.decode(one, line) for one in whole], certain
+
+
+def time_line(grid: BeatGrid | None, seconds: float, config: EventsConfig) -> TimeLine:
+    """The frames of a stretch of so many seconds; beats of two a second stand in where none are known."""
+    if grid is None or len(grid.times) < 2:
+        beats = np.arange(0.0, seconds + 1.0, config.division / config.frame_rate)
+        stand_in = TimeLine.musical(BeatGrid(beats, np.ones(len(beats), np.int64)), seconds, config.division)
+        return TimeLine(stand_in.times, np.zeros_like(stand_in.numbers), config.division)
+    return TimeLine.musical(grid, seconds, config.division)
+
+
+def at_frames(codec: Codec, mix: np.ndarray, line: TimeLine, ratio: float, device: torch.device) -> Tensor:
+    """Codes [K, T] of a mix, mono float32 [N] at the codec's rate, at the middle of each frame of a time line.
+
+    ratio: seconds of the mix for a second of the time line, other than 1 where the song is not at A = 440 Hz.
+    """
+    with torch.inference_mode():
+        codes = encode_long(codec, torch.from_numpy(np.asarray(mix, np.float32))[None].to(device))[0].cpu()
+    middle = (line.times[:-1] + line.times[1:]) / 2 * ratio
+    return codes[:, np.clip((middle * frame_rate(codec)).astype(int), 0, codes.shape[1] - 1)]
+
+
+def within(notes: list[Note], seconds: float, pauses: tuple[tuple[float, float], ...] = ()) -> list[Note]:
+    """The notes that begin in a stretch and outside its pauses, ended where a pause or the stretch ends.
+
+    A note that lies a little before the first sample begins with it.
+    """
+    kept = []
+    for note in notes:
+        start, end = max(note.start, 0.0), min(note.end, seconds)
+        if note.start >= seconds - 1e-3 or (end <= 0 and note.end < note.start) or note.start < -0.05:
+            continue
+        if any(first <= start < last for first, last in pauses):
+            continue
+        end = min([end, *(first for first, _ in pauses if start < first < end)])
+        kept.append(note._replace(start=start, end=max(end, start)))
+    return sorted(kept)

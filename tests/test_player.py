@@ -1,0 +1,85 @@
+"""From a recording or a tempo to a part of played notes, by a model of events with drawn weights."""
+
+import json
+
+import numpy as np
+import pytest
+
+from helpers.fakes import drawn_player, song
+from stage import BeatGrid, Stage, StageError
+from stage.config import EventsConfig
+from stage.generation.played import time_line, within
+from stage.notes import Note
+
+RATE = 32000
+
+
+@pytest.fixture(scope="module")
+def player():
+    return drawn_player()
+
+
+@pytest.mark.parametrize("stem", ["drums", "bass"])
+@pytest.mark.parametrize("rate, channels", [(44100, 2), (22050, 1)])
+def test_a_part_is_notes_and_their_sound_as_long_as_the_song(player, stem, rate, channels):
+    made = player.accompany(song(3.1, rate, channels), rate, stem, variations=2, grid=BeatGrid.regular(120, 4, 3.1))
+    assert made.stems.shape == (2, channels, round(3.1 * rate)) and np.abs(made.stems).max() > 0.01
+    assert len(made.notes) == 2 and made.notes[0] != made.notes[1] and all(made.notes)
+    assert all(0 <= note.start < 3.1 and note.end <= 3.1 for part in made.notes for note in part)
+    assert len(made.instruments) == 2 and made.mix().shape == made.song.shape
+
+
+def test_a_seed_is_its_own_music_alone_or_among_others(player):
+    recording, grid = song(6.0), BeatGrid.regular(120, 4, 6.0)  # longer than a window of eight beats
+    both = player.accompany(recording, 44100, "keys", variations=2, seed=3, grid=grid)
+    alone = player.accompany(recording, 44100, "keys", seed=4, grid=grid)
+    assert alone.notes[0] == both.notes[1] and np.array_equal(alone.stems[0], both.stems[1])
+
+
+def test_a_metronome_needs_no_recording(player):
+    made = player.click(100, "drums", bars=2)
+    assert made.stems.shape[1:] == made.song.shape and len(made.notes[0]) > 1
+    assert made.grid.bpm == pytest.approx(100)
+
+
+def test_regular_frames_stand_in_where_no_beats_are_known(player):
+    made = player.accompany(song(2.0), 44100, "bass", grid="off")
+    assert made.grid is None and made.notes[0]
+    line = time_line(None, 2.0, EventsConfig())
+    assert line.frames >= 48 and not line.numbers.any() and np.allclose(np.diff(line.times), 1 / 24)
+
+
+def test_plain_output_is_one_channel_at_the_codecs_rate(player):
+    mix = song(2.0, player.codec.sample_rate, 1)[0]
+    plain = player.generate_audio({"mix": mix}, "pads", seconds=2.0, seeds=(1, 2))
+    assert plain.shape == (2, 2 * player.codec.sample_rate)
+    with pytest.raises(StageError, match="no grid as context: it takes mix"):
+        player.generate_audio({"grid": mix}, "pads", seconds=2.0)
+
+
+def test_notes_outside_the_stretch_and_in_pauses_are_left_out():
+    notes = [Note(-0.2, 0.1, 36, 90), Note(-0.02, 0.5, 40, 90), Note(0.9, 2.4, 43, 90), Note(1.5, 1.6, 45, 90)]
+    assert within(notes, 2.0, ((1.2, 1.8),)) == [Note(0.0, 0.5, 40, 90), Note(0.9, 1.2, 43, 90)]
+    assert within([Note(0.5, 3.0, 36, 90)], 2.0) == [Note(0.5, 2.0, 36, 90)]
+
+
+def test_a_saved_player_plays_the_same(player, tmp_path):
+    player.save_pretrained(tmp_path / "saved")
+    again = Stage.from_pretrained(tmp_path / "saved")
+    assert again.events == player.events and again.chord_head is not None
+    arguments = (song(2.0), 44100, "guitar")
+    grid = BeatGrid.regular(120, 4, 2.0)
+    assert again.accompany(*arguments, grid=grid).notes == player.accompany(*arguments, grid=grid).notes
+
+
+def test_a_player_of_another_version_is_refused(player, tmp_path):
+    player.save_pretrained(tmp_path / "saved")
+    path = tmp_path / "saved" / "config.json"
+    good = json.loads(path.read_text())
+    for change in ({"events": None}, {"events": {**good["events"], "instruments": {"drums": ["tin cans"]}}}):
+        path.write_text(json.dumps({key: value for key, value in (good | change).items() if value is not None}))
+        with pytest.raises(StageError, match="lacks 'events'|another version"):
+            Stage.from_pretrained(tmp_path / "saved")
+    path.write_text(json.dumps(good | {"codec": {"kind": "shared", "model": "nobody's"}}))
+    with pytest.raises(StageError, match="no model"):
+        Stage.from_pretrained(tmp_path / "saved")
