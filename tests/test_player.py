@@ -9,6 +9,8 @@ from helpers.fakes import drawn_player, song
 from stage import BeatGrid, Stage, StageError
 from stage.config import EventsConfig
 from stage.generation.played import time_line, within
+from stage.generation.prepare import Prepared
+from stage.generation.windows import play
 from stage.notes import Note
 
 RATE = 32000
@@ -83,3 +85,24 @@ def test_a_player_of_another_version_is_refused(player, tmp_path):
     path.write_text(json.dumps(good | {"codec": {"kind": "shared", "model": "nobody's"}}))
     with pytest.raises(StageError, match="no model"):
         Stage.from_pretrained(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("stem", ["drums", "keys"])
+def test_notes_as_they_come_are_those_of_the_whole(player, stem):
+    """Codes part by part: no note begins before what was certain, and all together are the whole part's notes."""
+    prepared = Prepared({}, 8.0, player.codec.sample_rate, BeatGrid.regular(113, 4, 8.0))
+    plan = player._plan(stem, 8.0, prepared)
+    codes = play(**player._played(plan, stem, "", (1, 2), None, None))
+    whole = [plan.events.decode(one, plan.line) for one in codes]
+    sizes = [40, 3, 1, 1, 17, 60, codes.shape[2] - 122]
+    known, edge = [{}, {}], -1.0
+    for made, certain in plan.parts(iter(codes.split(sizes, -1))):
+        for notes, seen in zip(made, known):
+            for note in notes:
+                key = note.start, note.pitch, note.velocity
+                assert key in seen or note.start >= edge
+                seen[key] = note
+        edge = certain
+    assert [sorted(seen.values()) for seen in known] == [
+        sorted({(n.start, n.pitch, n.velocity): n for n in w}.values()) for w in whole
+    ]

@@ -117,14 +117,16 @@ class Pipe:
         with stream:
             if self.raw:
                 if sys.stderr is not None:
-                    print(f"stage: float32, little endian, 1 channel, {stream.rate} Hz", file=sys.stderr)
+                    count = "1 channel" if stream.channels == 1 else f"{stream.channels} channels, interleaved"
+                    print(f"stage: float32, little endian, {count}, {stream.rate} Hz", file=sys.stderr)
             else:
-                self._write(wav_header(stream.rate, 1, stream.samples))
+                self._write(wav_header(stream.rate, stream.channels, stream.samples))
             for chunk in stream:
                 parts.append(chunk)
-                self._write(chunk.astype("<f4").tobytes() if self.raw else pcm16(limiter.push(chunk)))
+                one = np.atleast_2d(chunk[0])
+                self._write(one.T.astype("<f4").tobytes() if self.raw else pcm16(limiter.push(one)))
             if not self.raw:
-                self._write(pcm16(limiter.push(np.zeros((1, 0), np.float32), last=True)))
+                self._write(pcm16(limiter.push(np.zeros((stream.channels, 0), np.float32), last=True)))
         return stream.finish(parts)
 
     def _write(self, data: bytes) -> None:
@@ -200,9 +202,9 @@ class Player:
             self.thread.start()
             for chunk in stream:
                 parts.append(chunk)
-                mixed = song[:, done : done + chunk.shape[1]].copy()
+                mixed = song[:, done : done + chunk.shape[-1]].copy()
                 mixed[:2] += chunk[0]
-                done += chunk.shape[1]
+                done += chunk.shape[-1]
                 self.blocks.put(limiter.push(mixed, last=done == stream.samples))
         self.blocks.put(None)
         return stream.finish(parts)

@@ -92,15 +92,25 @@ class Plan:
         return audio if channels > 1 else audio.mean(0, keepdims=True)
 
     def parts(self, codes: Iterator[Tensor]) -> Iterator[tuple[list[list[Note]], float]]:
-        """Codes [V, K, n] as they come -> all notes of each variation so far, and the second up to which no more will
-        begin. A note that is still held ends where the known frames do, or later."""
-        so_far: list[Tensor] = []
+        """Codes [V, K, n] as they come -> the notes of each variation that are new or still held, and the second up to
+        which no more will begin. A note that is still held ends where the known frames do, or later."""
+        so_far, filled, since = None, 0, []
         for part in codes:
-            so_far.append(part)
-            whole = torch.cat(so_far, -1)
-            line = self.line.cut(0, whole.shape[-1])
-            certain = float(self.line.seconds(np.array(whole.shape[-1] - REACH / STEPS)))
-            yield [self.events.decode(one, line) for one in whole], certain
+            if so_far is None:
+                so_far = torch.zeros(*part.shape[:2], self.line.frames, dtype=torch.int64)
+                since = [0] * len(part)
+            so_far[:, :, filled : filled + part.shape[2]] = part
+            filled += part.shape[2]
+            certain = float(self.line.seconds(np.array(filled - REACH / STEPS)))
+            made = []
+            for v, one in enumerate(so_far[:, :, :filled]):
+                recent = one.clone()
+                recent[:, : since[v]] = 0  # what ended is not decoded again
+                made.append(self.events.decode(recent, self.line))
+                open_ = [note.start for note in made[-1] if note.end >= certain]
+                first = float(self.line.place(np.array([min(open_)]))[0]) if open_ else float(filled)
+                since[v] = max(since[v], int(first) - 1 - REACH // STEPS)
+            yield made, certain
 
 
 def time_line(grid: BeatGrid | None, seconds: float, config: EventsConfig) -> TimeLine:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from stage import audio as sound
+from stage.generation.played import Take
 from stage.generation.prepare import Prepared, target_level
 from stage.generation.request import Request
 from stage.generation.result import Accompaniment, finish
@@ -21,7 +22,8 @@ PLAIN_LUFS = -11.0
 
 
 class Stream(Iterator[np.ndarray]):
-    """Chunks of V stems, float32 [V, n] at `rate`, as they are made; `Stage.stream` gives one.
+    """Chunks of V stems, float32 [V, n] at `rate`, as they are made; `Stage.stream` gives one. A model of events makes
+    [V, C, n], C = `channels`.
 
     Nothing runs before the first chunk is asked for; then the beats are tracked (where they are wanted), the recording
     is encoded, and each chunk is made when it is asked for, so a slow reader is waited for. All chunks together are as
@@ -30,10 +32,19 @@ class Stream(Iterator[np.ndarray]):
     request: what was asked for, complete. gain_db: of all chunks.
     """
 
-    def __init__(self, request: Request, prepare: Callable[[], Prepared], chunks: Iterator[np.ndarray], gain_db: float):
-        """prepare: gives the same result whenever it is called. chunks: a generator."""
-        self.request, self.gain_db = request, gain_db
-        self._prepare, self._chunks = prepare, chunks
+    def __init__(
+        self,
+        request: Request,
+        prepare: Callable[[], Prepared],
+        chunks: Iterator[np.ndarray],
+        gain_db: float,
+        takes: Callable[[], Sequence[Take]] = tuple,
+        channels: int = 1,
+    ):
+        """prepare: gives the same result whenever it is called. chunks: a generator. takes: called when all chunks are
+        there, gives the notes of stems that have some. channels: of a stem."""
+        self.request, self.gain_db, self.channels = request, gain_db, channels
+        self._prepare, self._chunks, self._takes = prepare, chunks, takes
 
     @property
     def song(self) -> np.ndarray:
@@ -63,7 +74,8 @@ class Stream(Iterator[np.ndarray]):
 
     def finish(self, parts: Sequence[np.ndarray]) -> Accompaniment:
         """What `Stage.accompany` returns, from all chunks of this stream."""
-        return finish(self.request, self.prepared, np.concatenate(parts, axis=1) / gain(self.gain_db))
+        stems = np.concatenate(parts, axis=-1) / gain(self.gain_db)
+        return finish(self.request, self.prepared, stems, self._takes())
 
     def close(self) -> None:
         """Stop here. No more chunks come."""
