@@ -1,6 +1,6 @@
 """Examples a second of fine-tuning, with the codec in the loop and with the examples cached as tokens. Run by hand:
 
-    python scripts/finetune_speed.py --data CORPUS                      # on a CPU: the embedded model, 4 s, batch 4
+    python scripts/finetune_speed.py --data CORPUS                      # on a CPU: the sketch model, 4 s, batch 4
     python scripts/finetune_speed.py --data PREPARED --base musicgen-small --paper --theirs 3.1
 
 --paper is the setting of the released training loop: 10 s, batch 2 x 4, 16 bits, one GPU; --theirs takes the examples a
@@ -70,7 +70,7 @@ def measure(base: str, data: str, settings: list[str], cache: str, steps: int, w
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="songs: a folder, or the URL of a prepared set")
-    parser.add_argument("--base", default="embedded")
+    parser.add_argument("--base", default="sketch")
     parser.add_argument("--paper", action="store_true", help="the released loop's setting, on a GPU")
     parser.add_argument("--theirs", type=float, help="examples a second of the released loop on the same GPU")
     parser.add_argument("--steps", type=int, default=20)

@@ -72,7 +72,7 @@ def test_the_command_is_understood(line):
 def test_what_is_not_understood_would_fail():
     for line in (
         "accompany song.mp3 --stem drums --loud",
-        "evaluate embedded --loud",
+        "evaluate sketch --loud",
         "train finetune a --base b --loud",
     ):
         with pytest.raises(Exception, match="No such option"):
@@ -137,7 +137,7 @@ def typed(args: list[str], world: Path) -> list[str]:
         elif re.fullmatch(r"[\w./-]+", name) and name != "small" and (world / name).exists():
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if (world / name).is_dir() else shutil.copy)(world / name, name)
-    args = [str(world / "small") if word == "embedded" else word for word in args]
+    args = [str(world / "small") if word == "sketch" else word for word in args]
     if path in ("accompany", "click") and "--model" not in args:
         args += ["--model", str(world / "small")]
     if "--variations" in args:

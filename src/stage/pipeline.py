@@ -59,7 +59,7 @@ class Stage:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path = "embedded",
+        name_or_path: str | Path = "sketch",
         device: str | torch.device | None = None,
         precision: Precision = "auto",
         on_share: Callable[[float], None] | None = None,
@@ -379,7 +379,7 @@ class Stage:
         """What a request asks for, chunk by chunk as it is made; its `level` is that of `Stream.finish`.
 
         chunk_seconds: the most that a chunk holds; the first are as short as can be. A chunk is certain when the
-            codec's look-ahead is made too (`codec.look_ahead` frames: 0.8 s of music with the embedded model, 0.08 s
+            codec's look-ahead is made too (`codec.look_ahead` frames: 0.8 s of music with the sketch model, 0.08 s
             with MusicGen's).
         gain_db: what all chunks are amplified by; None: what brings a usual stem to the song's level. Loud stems go
             beyond full scale.

@@ -42,7 +42,7 @@ def test_figures_are_made_of_measurements_and_of_nothing_else():
     assert figures["int8 / transformers bf16"] == (5.0, "at least", 3.2)
     assert figures["int8, share of the memory's limit"][0] == pytest.approx(4e8 * 50 / 25e9)
     assert figures["8 variations / 8 single runs"][0] == pytest.approx((0.5 + 503 / 20) / (8 * (0.5 + 503 / 50)))
-    assert figures["KL of int8, embedded"] == (0.02, "at most", 0.01)
+    assert figures["KL of int8, sketch"] == (0.02, "at most", 0.01)
     assert figures["beats of int8 below float32's, in its noise"][0] == pytest.approx(1.0)
     assert not any("int4" in name or "job" in name or "first" in name for name in figures)  # they were not measured
 
@@ -59,7 +59,7 @@ def test_tables_say_what_fails(capsys):
     }
     report.print_tables(given)
     out = capsys.readouterr().out
-    assert "| ours int8 x8 | 20.0 | 3.20 |" in out and "| KL of int8, embedded | 0.02 | at most 0.01 | FAIL |" in out
+    assert "| ours int8 x8 | 20.0 | 3.20 |" in out and "| KL of int8, sketch | 0.02 | at most 0.01 | FAIL |" in out
     assert "| int8 / transformers bf16 | 5 | at least 3.2 | pass |" in out and "without bf16 instructions" in out
 
 
@@ -91,9 +91,9 @@ def test_a_measurement_that_fails_stops_no_other_and_is_named(monkeypatch, capsy
     out, err = capsys.readouterr()
     assert "1 measurements failed, the others stand: quality int8" in " ".join(err.split())
     lines, tables = out.split("\n| figure |")
-    assert "quality float32: beats 0.9" in lines and "  KL of int4, embedded: 0.02, at most 0.05: pass" in lines
+    assert "quality float32: beats 0.9" in lines and "  KL of int4, sketch: 0.02, at most 0.05: pass" in lines
     assert lines.index("quality int8: failed: RuntimeError: mat1") < lines.index("KL of int4")
-    assert "| KL of int8, embedded | not measured | at most 0.01 | FAIL |" in tables
+    assert "| KL of int8, sketch | not measured | at most 0.01 | FAIL |" in tables
     assert "| quality int8 | RuntimeError: mat1 and mat2 / differ |" in tables
     last = json.loads(out.strip().splitlines()[-1])
     assert last["quality int8"] == {"failed": "RuntimeError: mat1 and mat2 | differ"}

@@ -58,12 +58,12 @@ def left(home):
 
 
 def test_the_models_of_the_package_are_listed(home):
-    (embedded,) = installed.installed()
-    assert embedded.name == "embedded" and embedded.shipped and embedded.stems == ("drums", "bass")
-    assert embedded.precision == "float16" and embedded.licence == "Apache-2.0"
-    stage = Stage.from_pretrained("embedded", device="cpu", precision="float32")
-    assert embedded.parameters == sum(t.numel() for t in stage.decoder.state_dict().values())
-    assert embedded.size == sum(file.stat().st_size for file in embedded.path.iterdir())
+    (sketch,) = installed.installed()
+    assert sketch.name == "sketch" and sketch.shipped and sketch.stems == ("drums", "bass")
+    assert sketch.precision == "float16" and sketch.licence == "Apache-2.0"
+    stage = Stage.from_pretrained("sketch", device="cpu", precision="float32")
+    assert sketch.parameters == sum(t.numel() for t in stage.decoder.state_dict().values())
+    assert sketch.size == sum(file.stat().st_size for file in sketch.path.iterdir())
 
 
 def test_a_damaged_model_is_listed_as_such(home):
@@ -75,7 +75,7 @@ def test_a_damaged_model_is_listed_as_such(home):
     (home / "models/.whole-half").mkdir()
     (home / "models/.whole-half/config.json").write_text("{}")  # of a conversion that was killed
     assert {m.name: m.precision for m in installed.installed()} == {
-        "embedded": "float16",
+        "sketch": "float16",
         "whole": "float32",
         "cut": "damaged",
         "unreadable": "damaged",
@@ -90,7 +90,7 @@ def test_a_header_without_end_hides_no_other_model(home, start):
     (home / "models/bad/config.json").write_bytes((home / "models/whole/config.json").read_bytes())
     (home / "models/empty").mkdir()
     listed = {model.name: model for model in installed.installed()}
-    assert list(listed) == ["embedded", "bad", "empty", "whole"] and listed["whole"].precision == "float32"
+    assert list(listed) == ["sketch", "bad", "empty", "whole"] and listed["whole"].precision == "float32"
     assert listed["bad"].precision == "damaged" and "not a whole safetensors file" in listed["bad"].problem
     assert "config.json is missing" in listed["empty"].problem
     assert installed.remove("empty") == home / "models/empty" and installed.remove("bad")
@@ -103,10 +103,10 @@ def test_a_header_without_end_hides_no_other_model(home, start):
 def described(folder, origin):
     """A model of which only the settings are there."""
     folder.mkdir(parents=True)
-    config = json.loads((paths.SHIPPED / "embedded/config.json").read_text())
+    config = json.loads((paths.SHIPPED / "sketch/config.json").read_text())
     config["stage"]["origin"] = origin
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "decoder.safetensors").write_bytes((paths.SHIPPED / "embedded/decoder.safetensors").read_bytes())
+    (folder / "decoder.safetensors").write_bytes((paths.SHIPPED / "sketch/decoder.safetensors").read_bytes())
 
 
 def test_models_are_found_by_name_path_and_the_name_on_the_hub(home, tmp_path, monkeypatch):
@@ -115,13 +115,13 @@ def test_models_are_found_by_name_path_and_the_name_on_the_hub(home, tmp_path, m
     assert installed.find("musicgen-small-drums") == home / "models/musicgen-small-drums"
     assert installed.find("facebook/musicgen-small") == home / "models/musicgen-small-drums"
     assert installed.find(str(home / "models/musicgen-small-drums")) == home / "models/musicgen-small-drums"
-    assert installed.find("embedded") == paths.SHIPPED / "embedded"
+    assert installed.find("sketch") == paths.SHIPPED / "sketch"
     described(home / "models/musicgen-small-bass", "facebook/musicgen-small" + ORIGIN)
     for name, message in {
         "facebook/musicgen-small": "choose one of musicgen-small-bass, musicgen-small-drums",
         "facebook/musicgen-medium": "get it first: stage models get facebook/musicgen-medium",
         "musicgen-small": ": did you mean musicgen-small-bass or musicgen-small-drums",
-        "embeded": "did you mean embedded",
+        "sketsh": "did you mean sketch",
         "x" * 5000: "no model 'xxx",
         "a\0b": "no model",
         str(tmp_path): "not a STAGE model",
@@ -137,7 +137,7 @@ def test_models_are_found_by_name_path_and_the_name_on_the_hub(home, tmp_path, m
 def test_a_stage_model_of_the_hub_is_installed_and_plays(hub, home):
     made = installed.get("some/drawn")
     assert (made.name, made.licence, made.origin) == ("drawn", "Apache-2.0", "some/drawn" + ORIGIN) and not made.shipped
-    assert names() == ["embedded", "drawn"] and not any(path.is_symlink() for path in made.path.rglob("*"))
+    assert names() == ["sketch", "drawn"] and not any(path.is_symlink() for path in made.path.rglob("*"))
     assert Stage.from_pretrained(made.path, device="cpu").stems == ("drums", "bass")
     with pytest.raises(StageError, match="as it is: leave --stem"):
         installed.get("some/drawn", ["drums"])
@@ -167,7 +167,7 @@ def test_musicgen_becomes_a_base_once_its_licence_is_accepted(hub, home, musicge
         "drums",
         "bass",
     )
-    assert names() == ["embedded", "both", "tiny-drums"]
+    assert names() == ["sketch", "both", "tiny-drums"]
 
 
 def test_without_a_network_the_licence_is_that_of_the_card_in_the_cache(hub, home, musicgen):
@@ -183,10 +183,10 @@ def test_without_a_network_the_licence_is_that_of_the_card_in_the_cache(hub, hom
 @pytest.mark.parametrize(
     "name, own, said",
     [
-        ("some/drawn", "embedded", "a model of the package"),
+        ("some/drawn", "sketch", "a model of the package"),
         ("some/drawn", "../x", "cannot be a model's name"),
         ("some/drawn", "a/b", "cannot be"),
-        ("some/embedded", "", "a model of the package"),
+        ("some/sketch", "", "a model of the package"),
         ("drawn", "", "not a name on the hub"),
         ("some/nothing", "", "no model some/nothing"),
     ],
@@ -258,25 +258,25 @@ def test_an_interrupted_removal_is_finished_by_the_next(home):
 
 def test_remove(hub, home):
     path = installed.get("some/drawn").path
-    assert installed.remove("drawn") == path and left(home) == [] and names() == ["embedded"]
+    assert installed.remove("drawn") == path and left(home) == [] and names() == ["sketch"]
     for name, said in {
-        "embedded": "belongs to the package",
+        "sketch": "belongs to the package",
         "drawn": "is not installed",
         "../home": "is not installed",
         "": "is not installed",
     }.items():
         with pytest.raises(StageError, match=said):
             installed.remove(name)
-    assert paths.SHIPPED.joinpath("embedded/config.json").is_file()
+    assert paths.SHIPPED.joinpath("sketch/config.json").is_file()
 
 
 def test_a_linked_model_is_only_unlinked(tmp_path, home):
     folder = drawn(tmp_path / "mine")
     (home / "models").mkdir(parents=True)
     (home / "models/linked").symlink_to(folder)
-    assert names() == ["embedded", "linked"]
+    assert names() == ["sketch", "linked"]
     installed.remove("linked")
-    assert names() == ["embedded"] and (folder / "config.json").is_file()
+    assert names() == ["sketch"] and (folder / "config.json").is_file()
 
 
 # ---------------------------------------------------------------- licences
@@ -308,7 +308,7 @@ def test_the_notice_on_a_licence_comes_once(home):
     assert licences.notice("models/base", config) is None
     assert licences.notice("other", StageConfig(name="other", licence="CC-BY-NC-4.0")) is not None
     assert (
-        licences.notice("embedded", StageConfig(licence="Apache-2.0")) is None
+        licences.notice("sketch", StageConfig(licence="Apache-2.0")) is None
         and licences.notice("mine", StageConfig()) is None
     )
 
@@ -325,4 +325,4 @@ def test_what_is_listed_can_be_written_as_json(hub, home):
 
     installed.get("some/drawn")
     listed = [dataclasses.asdict(model) | {"path": str(model.path)} for model in installed.installed()]
-    assert [model["name"] for model in json.loads(json.dumps(listed))] == ["embedded", "drawn"]
+    assert [model["name"] for model in json.loads(json.dumps(listed))] == ["sketch", "drawn"]

@@ -43,7 +43,7 @@ def test_a_damaged_model_is_listed_with_what_is_wrong(tmp_path, monkeypatch, cap
     (tmp_path / "models/[red]x/config.json").write_text("{")
     assert run(["models"]) == 0
     shown = capsys.readouterr()
-    assert "embedded" in shown.out and "[red]x" in shown.out and "damaged" in shown.out
+    assert "sketch" in shown.out and "[red]x" in shown.out and "damaged" in shown.out
     assert "[red]x is damaged, remove it and get it again" in shown.err and "not JSON" in shown.err
     assert run(["models", "remove", "[red]x", "--yes"]) == 0
     assert not list((tmp_path / "models").iterdir())

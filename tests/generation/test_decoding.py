@@ -8,7 +8,7 @@ from stage.prefix import row, training_row
 
 SHAPES = {
     "stage": dict(contexts=("mix",), positions="sinusoidal", restart=False),
-    "embedded": dict(contexts=("grid", "mix"), positions="rotary", restart=True),
+    "sketch": dict(contexts=("grid", "mix"), positions="rotary", restart=True),
 }
 
 
@@ -91,7 +91,7 @@ def test_a_prompt_is_kept_and_continued(kind):
 
 
 def test_the_context_and_the_stem_change_the_result():
-    decoder = make("embedded")
+    decoder = make("sketch")
     arguments = dict(frames=10, sampling=Sampling(temperature=0))
     base = generate(decoder, stem=0, contexts=contexts(decoder), **arguments)
     assert not torch.equal(base, generate(decoder, stem=1, contexts=contexts(decoder), **arguments))

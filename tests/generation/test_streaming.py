@@ -230,15 +230,15 @@ def test_the_plain_result_is_the_matched_one_but_for_its_level(drawn):
     assert np.corrcoef(plain, matched)[0, 1] > 0.99 and not np.allclose(plain, matched, atol=1e-3)
 
 
-def test_the_embedded_model_streams():
+def test_the_sketch_model_streams():
     """Over two windows of its 10 s, with tracked beats: the same as at once, and the first two frames come first."""
-    embedded = Stage.from_pretrained(device="cpu")
+    sketch = Stage.from_pretrained(device="cpu")
     recording = song(10.7, 44100)
-    assert embedded.codec.look_ahead == 20
-    parts = list(embedded.stream(recording, 44100, "drums", prompt="busy funk", seed=1))
+    assert sketch.codec.look_ahead == 20
+    parts = list(sketch.stream(recording, 44100, "drums", prompt="busy funk", seed=1))
     streamed, whole = (
         np.concatenate(parts, axis=1),
-        embedded.accompany(recording, 44100, "drums", prompt="busy funk", seed=1, level=False),
+        sketch.accompany(recording, 44100, "drums", prompt="busy funk", seed=1, level=False),
     )
     assert 0.03 * 44100 < parts[0].shape[1] <= 0.08 * 44100 and max(part.shape[1] for part in parts[:-1]) < 44100
     assert streamed.shape == whole.stems.shape and np.abs(streamed - whole.stems).max() < 1e-4

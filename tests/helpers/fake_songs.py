@@ -65,7 +65,7 @@ def write_songs(root: Path, train: int = 4, held: int = 2, seconds: float = 5.0)
 def small_base(stems: tuple[str, ...] = ("drums",), as_embedded: bool = False) -> Stage:
     """A model as the paper's, but tiny: sinusoids that go on, one kind of context. Without stems it is MusicGen itself.
 
-    as_embedded: as the embedded model instead, with two kinds of context, positions that restart, and a context encoder
+    as_embedded: as the sketch model instead, with two kinds of context, positions that restart, and a context encoder
     with dropout.
     """
     own = (

@@ -31,7 +31,7 @@ from stage.prefix import deinterleave, loss, row, training_row
 
 SHAPES = {
     "stage": dict(contexts=("mix",), positions="sinusoidal", restart=False, stems=("drums",)),
-    "embedded": dict(
+    "sketch": dict(
         contexts=("grid", "mix"),
         positions="rotary",
         restart=True,
@@ -114,7 +114,7 @@ def test_what_an_adapter_learnt_changes_its_own_stem_only(kind):
 
 @pytest.mark.parametrize("part", ["separator", "segment", *MATRICES])
 def test_every_part_of_an_adapter_changes_the_logits(part):
-    base = make("embedded")
+    base = make("sketch")
     adapter = new_adapter(base, "guitar", layers=MATRICES, rank=4)
     first = begin(Voice(base, adapter), stem=0, contexts=contexts(base), text=TEXT, frames=9, seeds=(0,)).logits
     with torch.no_grad():
@@ -160,7 +160,7 @@ def test_cached_steps_agree_with_whole_rows(kind):
 
 
 def test_a_variation_depends_on_its_own_seed_alone():
-    voice = Voice(make("embedded"), trained(make("embedded")))
+    voice = Voice(make("sketch"), trained(make("sketch")))
     sampling = Sampling(guidance=2.0, top_k=20)
     together = play(voice, sampling=sampling, seeds=(7, 8, 9))
     for i, seed in enumerate((7, 8, 9)):
@@ -312,7 +312,7 @@ SIZES = {  # of the bases in the table of docs/adapters.md
     "MusicGen small": DecoderConfig(),
     "medium": DecoderConfig(dim=1536, layers=48, heads=24, ffn_dim=6144),
     "large": DecoderConfig(dim=2048, layers=48, heads=32, ffn_dim=8192),
-    "embedded": DecoderConfig(**json.loads((SHIPPED / "embedded/config.json").read_text())["decoder"]),
+    "sketch": DecoderConfig(**json.loads((SHIPPED / "sketch/config.json").read_text())["decoder"]),
 }
 
 

@@ -97,7 +97,7 @@ def divergence(exact, low) -> float:
 @pytest.mark.parametrize(
     "kind, native, bound", [("int8", False, 0.01), ("int8", True, 0.01), ("int4", False, 0.05), ("bf16", True, 0.01)]
 )
-def test_the_embedded_model_hardly_changes(kind, native, bound):
+def test_the_sketch_model_hardly_changes(kind, native, bound):
     """native: as on a processor with bf16 instructions, whose activations and caches are bf16 and whose int8 is
     weight-only."""
     with pretend(bf16=native):

@@ -25,18 +25,18 @@ PROCESSORS = {
 }
 PRECISIONS = [name for name in precisions.PRECISIONS if name != "auto"]
 WORDS = "busy funk drums"
-KINDS = ("released", "embedded", "text alone")
+KINDS = ("released", "sketch", "text alone")
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Models in the shapes of the released ones, of MusicGen itself and of the embedded one, with drawn weights:
+    """Models in the shapes of the released ones, of MusicGen itself and of the sketch model, with drawn weights:
     (stage, folder) by name."""
     place = tmp_path_factory.mktemp("models")
     save_musicgen(place / "theirs")
     convert(place / "theirs", place / "released", stems=["drums"], dtype=torch.float32)
     convert(place / "theirs", place / "text alone", dtype=torch.float32)
-    drawn_stage().save_pretrained(place / "embedded")
+    drawn_stage().save_pretrained(place / "sketch")
     return {name: (Stage.from_pretrained(place / name, "cpu", "float32"), place / name) for name in KINDS}
 
 
@@ -75,7 +75,7 @@ def adapter(decoder):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("kind", ["released", "embedded"])
+@pytest.mark.parametrize("kind", ["released", "sketch"])
 def test_a_whole_job(kind, precision, models, pretended):
     """A prompt, variations, an adapter, streaming; and every variation is what its seed alone makes."""
     if (stage := load(models, kind, precision)) is None:

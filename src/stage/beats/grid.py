@@ -25,10 +25,10 @@ TEMPO_RANGE = (20.0, 400.0)
 CLICK_HZ = 1000.0
 CLICK_SECONDS = 0.1
 SHORTEST_PART = 0.199
-"""Seconds between clicks below which beats are not divided (100 beats a minute in 6/8): the embedded model loses the
+"""Seconds between clicks below which beats are not divided (100 beats a minute in 6/8): the sketch model loses the
 beat in clicks that follow each other much faster."""
 SOFT = 0.2
-"""Level of the clicks between the beats, against those on them. Without them the embedded model's drums for 6/8, 9/8
+"""Level of the clicks between the beats, against those on them. Without them the sketch model's drums for 6/8, 9/8
 and 12/8 (50 to 90 BPM, 6 seeds each) have onsets on the thirds of a beat of 0.4 to 1.0 times the mean strength, with
 them of 1.9 to 2.4 times; 0.88 of the beats have an onset, before 0.82; the kick is louder on 1 in 27 of 30, before in
 30. Louder ones give stronger thirds to slow beats, but lose beats from 90 BPM on."""

@@ -177,12 +177,12 @@ def job(weights: str, precision: str, threads: int, variations: int = 1, device:
 
     torch.set_num_threads(threads)
     stage = Stage.from_pretrained(
-        weights if weights == "embedded" else str(Path(weights, "stage")), device=device, precision=precision
+        weights if weights == "sketch" else str(Path(weights, "stage")), device=device, precision=precision
     )
     audio = _recording()
     stage.codec.encode(torch.zeros(1, stage.codec.sample_rate).to(device))  # kernels are chosen once in a process
     began = time.perf_counter()
-    made = stage.accompany(audio, 32000, stage.stems[0], PROMPT if weights != "embedded" else "", variations=variations)
+    made = stage.accompany(audio, 32000, stage.stems[0], PROMPT if weights != "sketch" else "", variations=variations)
     seconds = time.perf_counter() - began
     peak = peak_bytes() / 1e9
     return {"seconds": seconds, "audio_seconds": made.stems.shape[0] * made.stems.shape[1] / made.rate, "peak_gb": peak}
@@ -197,7 +197,7 @@ def first(weights: str, precision: str, threads: int, device: str = "cpu") -> di
 
     torch.set_num_threads(threads)
     stage = Stage.from_pretrained(
-        weights if weights == "embedded" else str(Path(weights, "stage")), device=device, precision=precision
+        weights if weights == "sketch" else str(Path(weights, "stage")), device=device, precision=precision
     )
     audio, times = _recording(), []
     for seed in range(4):

@@ -1,4 +1,4 @@
-"""What low precision costs the music of the embedded model: distributions, beats, chords."""
+"""What low precision costs the music of the sketch model: distributions, beats, chords."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def song(bpm: float, key: int, rate: int = 32000, seconds: float = 10.0) -> tupl
 
 
 def quality(precision: str, threads: int, clips: int = 8) -> dict[str, Any]:
-    """The embedded model in a precision against itself in float32.
+    """The sketch model in a precision against itself in float32.
 
     kl: mean over columns and codebooks of KL(float32 || precision) of the next code, for stems that float32 made.
     beats: F of drums to metronomes at their beats; chords: share of bass notes in the sounding chord; each with its
@@ -49,7 +49,7 @@ def quality(precision: str, threads: int, clips: int = 8) -> dict[str, Any]:
     from stage.prefix import row, training_row
 
     torch.set_num_threads(threads)
-    exact, low = (Stage.from_pretrained("embedded", device="cpu", precision=p) for p in ("float32", precision))
+    exact, low = (Stage.from_pretrained("sketch", device="cpu", precision=p) for p in ("float32", precision))
     divergence, beats, chords = [], [], []
     for number, bpm in enumerate(TEMPI[:clips]):
         mix, harmony = song(bpm, number)

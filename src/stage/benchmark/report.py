@@ -81,10 +81,10 @@ def figures(found: dict[str, Any]) -> list[tuple[str, float | None, str, float]]
         (f"{many} variations / {many} single runs", lambda: _shared(found, many), "at most", 0.4),
         ("peak memory of the job, int8, GB", lambda: of("job int8")["peak_gb"], "at most", 1.8),
         ("first audio, small size, int8, seconds", lambda: of("first int8")["seconds"], "at most", 3),
-        ("first audio, embedded, seconds", lambda: of("first embedded")["seconds"], "at most", 0.5),
-        ("embedded, 10 s of drums, seconds", lambda: of("job embedded")["seconds"], "at most", 2),
-        ("KL of int8, embedded", lambda: of("quality int8")["kl"], "at most", 0.01),
-        ("KL of int4, embedded", lambda: of("quality int4")["kl"], "at most", 0.05),
+        ("first audio, sketch, seconds", lambda: of("first sketch")["seconds"], "at most", 0.5),
+        ("sketch, 10 s of drums, seconds", lambda: of("job sketch")["seconds"], "at most", 2),
+        ("KL of int8, sketch", lambda: of("quality int8")["kl"], "at most", 0.01),
+        ("KL of int4, sketch", lambda: of("quality int4")["kl"], "at most", 0.05),
         *(
             (
                 f"{what} of {p} below float32's, in its noise",

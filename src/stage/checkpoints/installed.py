@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PRECISIONS = {"F32": "float32", "BF16": "bf16", "F16": "float16", "F64": "float64"}
 DAMAGED = "damaged"
+FORMER = {"embedded": "sketch"}
+"""What shipped models were called before."""
 _LEFT = re.compile(r"\..+-removed")
 """What earlier versions called a folder while they deleted it."""
 
@@ -55,6 +57,7 @@ def find(name_or_path: str | Path) -> Path:
     """Folder of a model: a path, the name of one that is shipped in the package or installed, or the name on the hub
     that an installed one was made of. Raises StageError with what to do."""
     name = str(name_or_path)
+    name = FORMER.get(name, name) if not exists(Path(name)) else name
     for folder in (Path(name), SHIPPED / name, models() / name):
         if is_file(folder / settings.NAME):
             return folder

@@ -18,7 +18,7 @@ def acceptance(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the results; one that holds a part of this run goes on.")
     ] = Path("acceptance"),
-    model: Annotated[str, typer.Option(help="embedded, a model folder, or an installed name.")] = "embedded",
+    model: Annotated[str, typer.Option(help="sketch, a model folder, or an installed name.")] = "sketch",
     mixes: Annotated[int, typer.Option(min=2, help="Mix contexts for each stem.")] = 96,
     clicks: Annotated[int, typer.Option(min=2, help="Metronomes from 100 to 179 BPM.")] = 160,
     prompts: Annotated[int, typer.Option(min=1, help="Metronomes for the two prompts.")] = 32,

@@ -16,7 +16,7 @@ Adapters: small files that teach a model one more instrument or style.
   stage adapters
   stage adapters info jazz-drums
   stage accompany song.mp3 --adapter jazz-drums --stem drums
-  stage adapters merge embedded jazz-drums jazz-drummer
+  stage adapters merge sketch jazz-drums jazz-drummer
 
 Adapters are installed by moving their folder into the folder that `stage adapters list` names
 (set STAGE_HOME to choose another place), or used from anywhere by path.

@@ -32,7 +32,7 @@ def bench(
     \b
     stage bench                      everything, about half an hour on two cores
     stage bench --steps 50           a first look
-    stage bench --only quality       what int8 and int4 cost the embedded model
+    stage bench --only quality       what int8 and int4 cost the sketch model
 
     The full-size model has drawn weights in the shape of MusicGen-small: speed does not depend on their values. Every
     measurement runs in a process of its own, ours and transformers' on the same weights. Each figure is printed when it
@@ -85,10 +85,10 @@ def plan(
             )
     if "job" in parts:
         yield f"job {best}", "job", dict(**common, precision=best)
-        yield "job embedded", "job", dict(common, weights="embedded", precision="auto")
+        yield "job sketch", "job", dict(common, weights="sketch", precision="auto")
     if "first" in parts:
         yield f"first {best}", "first", dict(**common, precision=best)
-        yield "first embedded", "first", dict(common, weights="embedded", precision="auto")
+        yield "first sketch", "first", dict(common, weights="sketch", precision="auto")
     if "quality" in parts:
         for precision in ("float32", "int8", "int4"):
             yield f"quality {precision}", "quality", dict(precision=precision, threads=threads)

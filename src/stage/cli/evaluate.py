@@ -14,7 +14,7 @@ Pairs = Optional[list[str]]
 
 @spelled(first=("--model",))
 def evaluate(
-    model: Annotated[str, typer.Argument(help="embedded, a model folder, or an installed name.")],
+    model: Annotated[str, typer.Argument(help="sketch, a model folder, or an installed name.")],
     data: Annotated[
         list[str],
         typer.Option(
@@ -84,10 +84,10 @@ def evaluate(
     Beats, coherence and quality of its stems, with controls and intervals.
 
     \b
-    stage evaluate embedded --data songs --quick
+    stage evaluate sketch --data songs --quick
     stage evaluate runs/drums/model --data songs --stem drums --baseline no-click=runs/no-click/model
-    stage evaluate embedded --data songs --export-contexts contexts        # contexts for another system
-    stage evaluate embedded --data songs --system theirs=their-stems       # its stems in the same table
+    stage evaluate sketch --data songs --export-contexts contexts        # contexts for another system
+    stage evaluate sketch --data songs --system theirs=their-stems       # its stems in the same table
 
     Beside the model stand the true stem, a wrong context, no context and no text. Every stem is kept and measured
     once: after Ctrl-C the same command goes on, with any number of workers. OUT/report.html has everything to

@@ -111,7 +111,7 @@ def views(
 
 PlayerRecipePath = Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/player.yaml.")]
 ContextCodec = Annotated[
-    str, typer.Option("--codec", help="Model whose codec encodes the mixes: embedded, an installed one, or a folder.")
+    str, typer.Option("--codec", help="Model whose codec encodes the mixes: sketch, an installed one, or a folder.")
 ]
 
 
@@ -119,7 +119,7 @@ def player_views(
     recipe: PlayerRecipePath,
     corpus: CorpusPath,
     out: Out,
-    codec: ContextCodec = "embedded",
+    codec: ContextCodec = "sketch",
     splits: Splits = "heldout,train",
     worker: Worker = 0,
     workers: Workers = 1,
@@ -145,7 +145,7 @@ def player(
     recipe: PlayerRecipePath,
     views: Annotated[Path, typer.Option(help="Folder that stage train player-views made.")],
     out: Out,
-    codec: ContextCodec = "embedded",
+    codec: ContextCodec = "sketch",
     minutes: Minutes = None,
     threads: Threads = 0,
     device: Device = "cpu",
@@ -176,7 +176,7 @@ def _context_codec(name: str) -> SpectralCodec:
 
     codec = Stage.from_pretrained(name).codec
     if not isinstance(codec, SpectralCodec):
-        raise StageError(f"the codec of {name} is not a spectral one: choose a model with one, as embedded")
+        raise StageError(f"the codec of {name} is not a spectral one: choose a model with one, as sketch")
     return codec
 
 
@@ -231,7 +231,7 @@ def decoder(
 
 def finetune(
     recipe: Annotated[Path, typer.Argument(help="Recipe file (YAML), e.g. recipes/drums.yaml.")],
-    base: Annotated[str, typer.Option("--base", help="Model to begin with: embedded, an installed one, or a folder.")],
+    base: Annotated[str, typer.Option("--base", help="Model to begin with: sketch, an installed one, or a folder.")],
     data: Annotated[
         str,
         typer.Option(
@@ -261,7 +261,7 @@ def finetune(
 
     \b
     stage train finetune recipes/drums.yaml --base musicgen-small --data PREPARED --out runs/drums
-    stage train finetune recipes/lora-drums.yaml --base embedded --data PREPARED --out runs/lora
+    stage train finetune recipes/lora-drums.yaml --base sketch --data PREPARED --out runs/lora
 
     Ctrl-C or SIGTERM saves and exits; the same command goes on exactly where it was, after a kill from the last
     checkpoint.

@@ -18,7 +18,7 @@ CHUNK_SECONDS = 0.5
 """The most that a chunk holds, by default."""
 
 PLAIN_LUFS = -11.0
-"""Loudness of a usual stem, in one channel, before its level is matched: the embedded model's are at -7 to -15 LUFS."""
+"""Loudness of a usual stem, in one channel, before its level is matched: the sketch model's are at -7 to -15 LUFS."""
 
 
 class Stream(Iterator[np.ndarray]):

@@ -5,7 +5,7 @@ convolutions see the whole context (as trackers of beats do: Davies, Böck, EUSI
 before the
 first layer, to the context's columns and to the target's columns of the same moment, which share their positions. Part
 of the
-embedded model; the released STAGE models have none.
+sketch model; the released STAGE models have none.
 """
 
 from __future__ import annotations

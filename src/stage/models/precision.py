@@ -5,7 +5,7 @@ fewer bits
 are read faster. Which kernel is the fastest for them depends on the processor (``models/processor.py``), what is stored
 does not:
 
-- float16: as it is, multiplied in float32. Exact for models whose files hold float16, as the embedded one's does.
+- float16: as it is, multiplied in float32. Exact for models whose files hold float16, as the sketch model's does.
 - bf16: as it is; float16 on processors that multiply that faster.
 - int8: one scale for each output (symmetric, LLM.int8's absmax, arXiv 2208.07339, section 2).
 - int4: a scale and an offset for each group of inputs of an output (GPTQ's grouping, arXiv 2210.17323, section 4,

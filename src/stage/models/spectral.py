@@ -1,4 +1,4 @@
-"""The embedded codec: a spectral encoder, a residual vector quantiser, and a decoder of tones and noise.
+"""The codec of the sketch model: a spectral encoder, a residual vector quantiser, and a decoder of tones and noise.
 
 Two views of the sound go through ConvNeXt blocks at the frame rate: mel bands of a short window for timing, and how
 loud each key of the piano sounds, from a long window whose bins are put where their phase moves (reassignment: Auger,

@@ -1,4 +1,4 @@
-"""Prompts to embeddings: hashed words for the embedded model, T5 for the full-size ones."""
+"""Prompts to embeddings: hashed words for the sketch model, T5 for the full-size ones."""
 
 from __future__ import annotations
 

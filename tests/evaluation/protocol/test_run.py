@@ -166,7 +166,7 @@ def test_the_command_writes_tables_and_a_page(task, tmp_path, capsys):
 def test_wrong_input_is_one_line(task, tmp_path, capsys):
     wrong = {
         ("--system", "theirs"): "NAME=",
-        ("--baseline", "true=embedded"): "another name",
+        ("--baseline", "true=sketch"): "another name",
         ("--stem", "kazoo"): "kazoo",
         ("--embedding", "vgish"): "choose musicnn",
     }
@@ -175,7 +175,7 @@ def test_wrong_input_is_one_line(task, tmp_path, capsys):
             cli.run(
                 [
                     "evaluate",
-                    "embedded",
+                    "sketch",
                     "--data",
                     task.data[0],
                     "-o",

@@ -1,4 +1,4 @@
-"""From the kept rows to the tables: conditions side by side, and what is asked of the embedded model."""
+"""From the kept rows to the tables: conditions side by side, and what is asked of the sketch model."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _speed(rows: dict[str, dict], seconds: float) -> dict[str, float]:
 
 
 def criteria(conditions: dict[str, dict[str, Scores]], extra: dict[str, dict[str, float]]) -> list[Criterion]:
-    """What the embedded model must show, line by line."""
+    """What the sketch model must show, line by line."""
 
     def mean(task: str, condition: str, metric: str = "beat_f") -> float:
         return conditions.get(task, {}).get(condition, {}).get(metric, math.nan)

@@ -1,7 +1,7 @@
 """Embeddings of audio by name, for FAD and KAD. musicnn and codec are always here, the others where their weights are.
 
 musicnn         nothing to bring: its weights are in the package
-codec           nothing to bring: the latents of the embedded model's codec
+codec           nothing to bring: the latents of the sketch model's codec
 encodec         `facebook/encodec_32khz` in the hub's cache, or a folder in $STAGE_ENCODEC
 clap            `laion/clap-htsat-unfused` in the hub's cache, or a folder in $STAGE_CLAP
 vggish, panns   a TorchScript file in $STAGE_VGGISH, $STAGE_PANNS that takes float32 [1, N] at 16 or 32 kHz and returns
@@ -34,7 +34,7 @@ def _codec() -> Embed:
 
     from stage.checkpoints.format import load
 
-    codec = load("embedded", "cpu", "float32", None)[2]
+    codec = load("sketch", "cpu", "float32", None)[2]
 
     @torch.inference_mode()
     def embed(audio: np.ndarray, rate: int) -> np.ndarray:
@@ -86,7 +86,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "musicnn": Kind(lambda: musicnn.embed, lambda: fingerprint.of_files(musicnn.WEIGHTS)),
-    "codec": Kind(_codec, lambda: fingerprint.of_files(find("embedded") / "codec.safetensors")),
+    "codec": Kind(_codec, lambda: fingerprint.of_files(find("sketch") / "codec.safetensors")),
     "encodec": Kind(_encodec, ENCODEC.identity),
     "clap": Kind(lambda: clap.load().audio, clap.identity),
     "vggish": Kind(partial(_script, "STAGE_VGGISH", 16000), lambda: fingerprint.of_files(named("STAGE_VGGISH"))),

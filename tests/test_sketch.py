@@ -15,12 +15,12 @@ from stage.audio.level import CEILING, loudness, spread
 from stage.evaluation.acceptance.score import Analysis, score
 from stage.evaluation.truth import Truth
 
-FOLDER = Path(stage.__file__).parent / "weights" / "embedded"
-pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the embedded model is not trained yet")
+FOLDER = Path(stage.__file__).parent / "weights" / "sketch"
+pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the sketch model is not trained yet")
 
 
 @pytest.fixture(scope="module")
-def embedded():
+def sketch():
     return Stage.from_pretrained(device="cpu")
 
 
@@ -32,13 +32,13 @@ def demo():
     return module
 
 
-def test_drums_keep_the_tempo_of_a_metronome(embedded):
+def test_drums_keep_the_tempo_of_a_metronome(sketch):
     """Beat F of three seeds at each tempo, by a tracker that was not trained on the corpus, against the other tempo's
     beats."""
     tempi = (96.0, 143.0)
     right, wrong = [], []
     for tempo, other in (tempi, tempi[::-1]):
-        made = embedded.click(tempo, "drums", bars=4, seed=1, variations=3)
+        made = sketch.click(tempo, "drums", bars=4, seed=1, variations=3)
         seconds = made.stems.shape[1] / made.rate
         for stem in made.stems:
             found = Analysis.of(stem, made.rate, pitched=False)
@@ -47,11 +47,11 @@ def test_drums_keep_the_tempo_of_a_metronome(embedded):
     assert np.mean(right) >= 0.85 and np.mean(right) > np.mean(wrong) + 0.3, (right, wrong)
 
 
-def test_it_plays_to_a_real_recording(embedded, demo, tmp_path):
+def test_it_plays_to_a_real_recording(sketch, demo, tmp_path):
     demo.prepare(tmp_path)
     for gone, grid in (("drums", BeatGrid.load(tmp_path / "beats.txt")), ("bass", "on")):
         recording, rate = audio.read(tmp_path / f"without-{gone}.wav")
-        made = embedded.accompany(recording, rate, gone, grid=grid, seed=2)
+        made = sketch.accompany(recording, rate, gone, grid=grid, seed=2)
         assert rate == 44100 and made.stems.shape == (1, recording.shape[1])
         assert np.isfinite(made.stems).all() and np.abs(made.stems).max() <= CEILING
         wanted, peak = loudness(recording, rate) - 4, np.abs(made.stems[0]).max()
@@ -60,7 +60,7 @@ def test_it_plays_to_a_real_recording(embedded, demo, tmp_path):
         assert wanted - softest < loudness(spread(made.stems[0], len(recording)), rate) < wanted + 1.5
 
 
-def test_the_card_and_the_licence_are_there(embedded):
+def test_the_card_and_the_licence_are_there(sketch):
     assert "Apache-2.0" in json.loads((FOLDER / "config.json").read_text())["stage"]["licence"]
     assert len((FOLDER / "README.md").read_text(encoding="utf-8")) > 1000
 
