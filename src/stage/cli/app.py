@@ -136,7 +136,17 @@ def degrade() -> None:
 
 
 def main() -> None:
-    """The console script. SIGTERM is treated like Ctrl-C: clean up, then end."""
+    """The console script. SIGTERM is treated like Ctrl-C: clean up, then end.
+
+    Once the command is done both are ignored: its exit code stands while Python ends, which takes a moment with torch,
+    and for which Python gives up its handlers.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     degrade()
-    sys.exit(run())
+    try:
+        code = run()
+    except KeyboardInterrupt:  # a second signal, while the first was answered
+        code = STOPPED
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
