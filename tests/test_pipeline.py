@@ -9,7 +9,7 @@ from stage import BeatGrid, Stage, StageError
 from stage import audio as sound
 from stage.audio.level import CEILING, loudness
 from stage.beats.find import NONE, Found, Tracking
-from stage.beats.grid import click_track
+from stage.beats.grid import SOFT, click_track
 from stage.generation.decoding import Sampling, Stopped
 from stage.generation.windows import window_seed, windows
 
@@ -129,6 +129,18 @@ def test_a_metronome_of_a_compound_metre_clicks_its_eighths(monkeypatch):
     fast = stage.click(130, "drums", meter="12/8", bars=2)
     assert [any("simple time" in note for note in one.remarks) for one in (made, fast)] == [False, True]
     assert torch.equal(echo.calls[0]["contexts"][0], stage.codec.encode(torch.from_numpy(clicks)[None])[0])
+
+
+def test_a_slow_metronome_clicks_and_plays_its_eighths(monkeypatch):
+    stage, echo = echo_stage(monkeypatch, ("grid", "mix"), window_seconds=10)
+    made = stage.click(40, "drums", meter="2/4", bars=2)
+    clicks = click_track(BeatGrid.regular(40, 2, 6.0, division=2), 6.0)
+    assert len(made.grid) == 4 and made.grid.division == 2
+    assert torch.equal(echo.calls[0]["contexts"][0], stage.codec.encode(torch.from_numpy(clicks)[None])[0])
+    eighth = made.song[0, round(0.75 * made.rate) :][: round(0.1 * made.rate)]
+    beat = made.song[0, round(1.5 * made.rate) :][: round(0.1 * made.rate)]
+    assert abs(eighth).max() == pytest.approx(SOFT * abs(beat).max(), rel=0.1)
+    assert stage.click(60, "drums", bars=1).grid.division == 1
 
 
 def test_no_beats_is_noted_and_not_fatal(monkeypatch):

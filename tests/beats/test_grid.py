@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from stage.beats.grid import (
+    SLOW_BPM,
     BeatGrid,
     beats_per_bar,
     click_track,
@@ -115,6 +116,12 @@ def test_frames_cover_a_length():
 @pytest.mark.parametrize("meter, parts", [("4/4", 1), ("3/8", 1), ("7/8", 1), ("6/8", 3), ("9/8", 3), ("12/8", 3)])
 def test_compound_metres_divide_the_beat_into_three(meter, parts):
     assert division(meter) == parts
+
+
+@pytest.mark.parametrize("meter, parts", [("4/4", 2), ("2/4", 2), ("5/4", 2), ("7/8", 2), ("6/8", 3), ("12/8", 3)])
+def test_a_slow_metronome_divides_the_beat_of_simple_metres_into_two(meter, parts):
+    assert division(meter, 40) == division(meter, SLOW_BPM - 0.01) == parts
+    assert division(meter, SLOW_BPM) == division(meter, 200) == division(meter)
 
 
 def test_a_divided_beat_is_clicked_softly_between_the_beats():

@@ -6,7 +6,8 @@ context like any other.
 
 Counting of compound metres: a beat is what a listener taps. 6/8 has two dotted-quarter beats a bar (bpm counts dotted
 quarters), 9/8 three, 12/8 four; each beat is divided into three, and the eighths between the beats are clicked softly.
-Without those, clicks of 6/8 are clicks of 2/4, and so is what the model plays to them.
+Without those, clicks of 6/8 are clicks of 2/4, and so is what the model plays to them. Slow beats of simple metres are
+divided into two.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ SOFT = 0.2
 and 12/8 (50 to 90 BPM, 6 seeds each) have onsets on the thirds of a beat of 0.4 to 1.0 times the mean strength, with
 them of 1.9 to 2.4 times; 0.88 of the beats have an onset, before 0.82; the kick is louder on 1 in 27 of 30, before in
 30. Louder ones give stronger thirds to slow beats, but lose beats from 90 BPM on."""
+SLOW_BPM = 60.0
+"""Tempo below which a metronome divides the beats of simple metres into two. The embedded model was trained on songs
+from 60 BPM on; between clicks that are further apart it loses the beat."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,8 @@ class BeatGrid:
 
     times: float64 [n], seconds from the start of the stretch, strictly rising.
     numbers: int64 [n], position of each beat in its bar, 1 = downbeat.
-    division: into how many equal parts a beat is divided by clicks: 3 in compound metres, else 1.
+    division: into how many equal parts a beat is divided by clicks: 3 in compound metres, else 1 (2 where a metronome
+        is slow).
     """
 
     times: np.ndarray
@@ -244,9 +249,10 @@ def beats_per_bar(meter: str) -> int:
     return _metre(meter)[0]
 
 
-def division(meter: str) -> int:
-    """Parts of a beat that a metronome clicks in this metre: 3 in compound ones, else 1."""
-    return _metre(meter)[1]
+def division(meter: str, bpm: float = SLOW_BPM) -> int:
+    """Parts of a beat that a metronome clicks in this metre: 3 if compound, 2 in others below `SLOW_BPM`, else 1."""
+    parts = _metre(meter)[1]
+    return 2 if parts == 1 and bpm < SLOW_BPM else parts
 
 
 def _metre(meter: str) -> tuple[int, int]:

@@ -63,8 +63,9 @@ class Metronome:
 
     @property
     def grid(self) -> BeatGrid:
-        """Its beats."""
-        return BeatGrid.regular(self.bpm, beats_per_bar(self.meter), self.seconds, division=division(self.meter))
+        """Its beats, divided as they are clicked."""
+        parts = division(self.meter, self.bpm)
+        return BeatGrid.regular(self.bpm, beats_per_bar(self.meter), self.seconds, division=parts)
 
     @cached_property
     def audio(self) -> np.ndarray:
