@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from stage.beats.grid import counted
 from stage.errors import StageError
 from stage.notes import Note
 
 MOST_BYTES = 32 << 20
 MOST_SECONDS = 4 * 3600.0
+MOST_BEATS = 100_000
 DRUM_CHANNEL = 9
 """Channel 10 in a musician's count."""
 PEDAL, VOLUME = 64, 7
@@ -47,6 +49,17 @@ class Score:
 
     parts: tuple[Part, ...]
     seconds: float
+    _clock: _Clock | None = field(default=None, repr=False, compare=False)
+
+    def beats(self) -> tuple[np.ndarray, np.ndarray]:
+        """Seconds and numbers in their bars (1 = downbeat) of the beats up to the last note's end: [n] each.
+
+        By the tempo map and the time signatures, 4/4 where there is none; 6/8 has two beats (`stage.beats.grid`).
+        Raises StageError where there are too many.
+        """
+        if self._clock is None:
+            return np.zeros(0), np.zeros(0, np.int64)
+        return self._clock.beats(self.seconds)
 
 
 def read(path: str | Path) -> Score:
@@ -67,7 +80,7 @@ def read(path: str | Path) -> Score:
     end = max(note.end for part in parts for note in part.notes)
     if end > MOST_SECONDS:
         raise StageError(f"{path} lasts {end / 3600:.1f} hours: at most {MOST_SECONDS / 3600:g} can be played")
-    return Score(tuple(parts), end)
+    return Score(tuple(parts), end, seconds)
 
 
 def _check_header(path: Path, data: bytes) -> None:
@@ -119,10 +132,33 @@ class _Clock:
         self.at = np.array(sorted(tempi), np.float64)
         self.pace = np.array([tempi[int(tick)] for tick in self.at]) / (1e6 * ticks)
         self.begins = np.concatenate([[0.0], np.cumsum(np.diff(self.at) * self.pace[:-1])])
+        self.path, self.ticks = path, ticks
+        self.metres = {0: (4, 4)}
+        for track in tracks:
+            for tick, m in track:
+                if m.type == "time_signature" and m.numerator and m.denominator <= 64:
+                    self.metres[tick] = (m.numerator, m.denominator)
 
     def __call__(self, tick: int) -> float:
         part = int(np.searchsorted(self.at, tick, "right")) - 1
         return float(self.begins[part] + (tick - self.at[part]) * self.pace[part])
+
+    def beats(self, end: float) -> tuple[np.ndarray, np.ndarray]:
+        """See `Score.beats`. end: seconds."""
+        part = max(0, int(np.searchsorted(self.begins, end, "left")) - 1)
+        last = self.at[part] + (end - self.begins[part]) / self.pace[part]
+        starts = [tick for tick in sorted(self.metres) if tick < last or not tick]
+        times, numbers = [], []
+        for start, stop in zip(starts, [*starts[1:], last]):
+            upper, lower = self.metres[start]
+            bar, _ = counted(upper, lower)
+            length = 4 * self.ticks * upper / lower / bar
+            count = int(np.ceil((stop - start) / length - 1e-6))
+            if count + len(times) > MOST_BEATS:
+                raise StageError(f"{self.path} has more than {MOST_BEATS} beats: its tempo cannot be meant")
+            times += [self(start + i * length) for i in range(count)]
+            numbers += [i % bar + 1 for i in range(count)]
+        return np.array(times), np.array(numbers, np.int64)
 
 
 def _parts(track: list[tuple[int, object]], number: int, seconds: _Clock) -> list[Part]:

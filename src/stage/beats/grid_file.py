@@ -7,25 +7,13 @@ the label is the number. A file that can be read in two ways is refused: a wrong
 
 from __future__ import annotations
 
-import codecs
 import re
 from pathlib import Path
 
 import numpy as np
 
-from stage.errors import MissingFile, StageError
-
-MARKS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32-le",  # before UTF-16, whose mark it begins with
-    codecs.BOM_UTF32_BE: "utf-32-be",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
-}
-"""Byte order marks, with which Windows begins text files, and the encodings that they stand for."""
-
-CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
-"""Characters that no text file has."""
+from stage import text_files
+from stage.errors import StageError
 
 HIGHEST_NUMBER = 99
 """Beats a bar beyond which a column holds something else: tempi, say."""
@@ -47,24 +35,7 @@ def rows(path: Path) -> tuple[Rows, int]:
 
     Any line ends, with or without a byte order mark. Raises StageError for what cannot be read or is not text.
     """
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise StageError(f"{path} is not a file of beats: it is larger than {LARGEST_FILE >> 20} MB")
-        data = path.read_bytes()
-    except StageError:
-        raise
-    except FileNotFoundError:
-        raise MissingFile(f"cannot read the beat grid {path}: it does not exist") from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise StageError(f"cannot read the beat grid {path}: {why}") from None
-    mark = next((mark for mark in MARKS if data.startswith(mark)), b"")
-    try:
-        text = data[len(mark) :].decode(MARKS.get(mark, "utf-8"))
-    except UnicodeDecodeError:  # a comment in the encoding of an older system; numbers are the same in all
-        text = data.decode("latin-1")
-    if CONTROL.search(text):
-        raise StageError(f'{path} is not a file of beats: expected text, one "seconds number" a line')
+    text = text_files.read(path, "the beat grid", "a file of beats", 'one "seconds number" a line', LARGEST_FILE)
     kept = ((count, line.split("#")[0].strip()) for count, line in enumerate(text.splitlines(), 1))
     lines = [(count, line) for count, line in kept if line and not line.startswith("\\")]  # Audacity's spectral rows
     parts = DIVISION.search(text)
