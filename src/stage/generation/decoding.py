@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stage.generation.event_rules import EventRules
+from stage.generation.event_rules import EventRules, Past
 from stage.models.cache import Cache
 from stage.models.decoder import Decoder
 from stage.models.fast_step import Step, fast_step
@@ -193,7 +193,7 @@ def begin(
         steps=steps,
         pattern=config.pattern,
         target_start=config.target_start,
-        rules=None if rules is None else rules.to(device),
+        rules=None if rules is None else rules.laid(config.pattern, frames).to(device),
     )
 
 
@@ -205,7 +205,8 @@ def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
         state.logits = state.step(state.column, state.offsets + state.at, state.stem, state.caches)
     logits = guide(state.logits, state.weights)
     if state.rules is not None:
-        logits = state.rules.guide(state.logits, logits)
+        past = Past(state.columns, state.at, state.target_start, state.pattern)
+        logits = state.rules.guide(state.logits, logits, past)
     chosen = choose(logits, state.draws[:, state.done], sampling) + state.target_start
     state.at += 1
     state.done += 1

@@ -160,6 +160,24 @@ def manner_of(code: int) -> tuple[int, int]:
 
 MANNERS = 1 + VELOCITIES * 2 * REACH
 """Codes that say how: 0 where nothing begins or ends."""
+_LOUDNESS = np.append(0, np.repeat(np.arange(VELOCITIES), 2 * REACH))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Which codes can follow which in a lane of what a codec writes.
+
+    sounds: [MANNERS] bool, codes of what happens with which the lane sounds. holds: [MANNERS] bool, those that need it
+    to have sounded in the frame before. kinds: [2, MANNERS] int64, for each code of what happens a row of `hows`: where
+    the lane did not sound in the frame before, and where it did. hows: [n, MANNERS] bool, codes of how it happens.
+    loudness: [MANNERS] int64, the step of velocity of each code of how.
+    """
+
+    sounds: np.ndarray
+    holds: np.ndarray
+    kinds: np.ndarray
+    hows: np.ndarray
+    loudness: np.ndarray
 
 
 class Events:
@@ -187,6 +205,12 @@ class Events:
     def still(self) -> np.ndarray:
         """[MANNERS] bool: the codes of what happens at which nothing begins."""
         return np.arange(MANNERS) == NOTHING
+
+    def fit(self) -> Fit:
+        """Which codes can follow which: here, how a hit is made is said where there is one."""
+        codes = np.arange(MANNERS)
+        begins = (codes != NOTHING).astype(np.int64)
+        return Fit(codes < 0, codes < 0, np.stack([begins, begins]), np.stack([codes == 0, codes > 0]), _LOUDNESS)
 
     def allowed(self, instrument: str | None = None) -> Tensor:
         """[K, MANNERS] bool: codes that the stem can play, with this instrument or with any."""
@@ -310,6 +334,16 @@ class VoiceEvents(Events):
     def still(self) -> np.ndarray:
         codes = np.arange(MANNERS)
         return (codes == REST) | (codes == HOLD)
+
+    def fit(self) -> Fit:
+        """As that of drums; in the first frame of rest after a note its end has a place, and none but a voice that
+        sounds can hold."""
+        codes = np.arange(MANNERS)
+        kinds = np.repeat((codes >= ONSET).astype(np.int64)[None], 2, 0)
+        kinds[1, REST] = 2
+        ends = (codes >= manner(0, -REACH)) & (codes <= manner(0, REACH - 1))
+        hows = np.stack([codes == 0, codes > 0, ends])
+        return Fit((codes == HOLD) | (codes >= ONSET), codes == HOLD, kinds, hows, _LOUDNESS)
 
     def encode(self, notes: Iterable[Note], line: TimeLine, instrument: str | None = None) -> Tensor:
         codes = self._empty(line, instrument or self.instruments[0])
