@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from stage.errors import StageError
@@ -74,9 +75,9 @@ class Performance:
     swing: 0 (as it is) to 1 (off-beats on the last third of the beat, or of half a beat where a part has sixteenths).
     push: milliseconds before the beat, negative: behind it. tight: 0 (as played) to 1 (on the grid). humanize: 0 to 1,
         seeded differences of time and velocity.
-    without: drum pieces to leave out, by name (`PIECES`). kit, instrument: of the drums, of the others: a name or an SFZ
-        or SF2 file. register: "low", "high", or lowest and highest note, like "E1-G2" or "28-43" (C4 is 60); what lies
-        outside is moved by octaves.
+    without: drum pieces to leave out, by name (`PIECES`). kit: of the drums, a name or an SFZ or SF2 file.
+    instrument: the same of the other stems. register: "low", "high", or lowest and highest note, like "E1-G2" or
+        "28-43" (C4 is 60); what lies outside is moved by octaves.
     half_time, double_time: the pattern at half or twice its speed over the same bars.
     from_bar, to_bar: first and last bar that is played.
 
@@ -138,6 +139,8 @@ class Performance:
                     f"{name} is of no use to {stem}: "
                     + other.get(name, f"it is for {'the pitched stems' if drums else 'drums'}")
                 )
+        if self.half_time and stem == "pads":
+            raise StageError("half-time is of no use to pads, which begin little but chords: leave it out")
         self.span(stem)
         self.played(stem)
 
@@ -234,12 +237,12 @@ def note_name(pitch: int) -> str:
 
 
 def _within(name: str, value: float, low: float, high: float, words: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
         raise StageError(f"{name} cannot be {value}: choose {words}")
 
 
 def _whole(name: str, value: int, words: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= BARS_MOST:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= BARS_MOST:
         raise StageError(f"{name} cannot be {value}: choose {words}")
 
 
@@ -249,7 +252,9 @@ def _named(without: Sequence[str] | str) -> tuple[str, ...]:
     names = [" ".join(re.split(r"[\s_-]+", part.strip().lower())) for part in parts]
     made = []
     for name in filter(None, names):
-        found = next((n for n in (name, f"{name}s", name.removesuffix("s")) if n in PIECES), None)
+        found = next(
+            (n for n in (name, f"{name}s", name.removesuffix("s"), name.removesuffix("es")) if n in PIECES), None
+        )
         if found is None:
             near = difflib.get_close_matches(name, PIECES, n=1, cutoff=0.6)
             raise StageError(
