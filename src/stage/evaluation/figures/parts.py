@@ -12,7 +12,7 @@ import numpy as np
 
 from stage.beats.grid import BeatGrid
 from stage.generation.performance import PIECES, Performance
-from stage.generation.touch import in_beats, subdivisions, swing_level
+from stage.generation.touch import STRUM, in_beats, subdivisions, swing_level
 from stage.models.events import TimeLine
 from stage.notes import Note
 
@@ -63,9 +63,20 @@ def swung(before: Sequence[Note], after: Sequence[Note], line: TimeLine) -> floa
     return float(((second - first) * level)[off].mean()) if off.any() else float("nan")
 
 
-def looseness(notes: Sequence[Note], line: TimeLine) -> float:
-    """Mean milliseconds between onsets and the nearest subdivision, 0 or more; nan without notes."""
-    return float(np.mean(np.abs(_strays(notes, line)))) if notes else float("nan")
+def looseness(notes: Sequence[Note], line: TimeLine, strums: bool = False) -> float:
+    """Mean milliseconds between onsets and the nearest subdivision, 0 or more; nan without notes.
+
+    strums: the notes of a stroke count as one, at their mean.
+    """
+    if not notes:
+        return float("nan")
+    starts = np.array([note.start for note in notes])
+    if strums:
+        strokes = np.cumsum(np.diff(starts, prepend=starts[0]) > STRUM)
+        starts = np.bincount(strokes, starts) / np.bincount(strokes)
+    places = line.place(starts)
+    parts = subdivisions(places)
+    return 1000 * float(np.abs(starts - line.seconds(np.round(places * parts) / parts)).mean())
 
 
 def fill_strokes(notes: Sequence[Note], line: TimeLine, every: int) -> float:
@@ -121,7 +132,7 @@ def effect(
         "fills": lambda: difference(fill_strokes, line, performance.fills or 4),
         "swing": lambda: swung(before, after, line),
         "push": lambda: float(np.mean([1000 * (a - b) for a, b in shifts])) if shifts else float("nan"),
-        "tight": lambda: -difference(looseness, line),
+        "tight": lambda: -difference(looseness, line, stem == "guitar"),
         "humanize": lambda: float(np.mean([1000 * abs(a - b) for a, b in shifts])) if shifts else float("nan"),
         "without": lambda: fewer(lambda note: note.pitch in performance.unwanted),
         "register": lambda: fewer(lambda note: not span[0] <= note.pitch <= span[1]),
@@ -131,11 +142,3 @@ def effect(
         "to_bar": lambda: fewer(lambda note: note.start > high),
     }
     return measures[option]()
-
-
-def _strays(notes: Sequence[Note], line: TimeLine) -> np.ndarray:
-    """[n] float64, milliseconds of each onset after the subdivision that is nearest to it."""
-    starts = np.array([note.start for note in notes])
-    places = line.place(starts)
-    parts = subdivisions(places)
-    return 1000 * (starts - line.seconds(np.round(places * parts) / parts))
