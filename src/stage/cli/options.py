@@ -111,3 +111,103 @@ DeviceOption = Annotated[
         "--device", help="cpu, cuda or cuda:1; by default the GPU where there is one.", rich_help_panel="Model"
     ),
 ]
+ComplexityOption = Annotated[
+    str | None,
+    typer.Option(
+        "--complexity",
+        help="How much is played, 0 (sparse) to 1 (busy), or a line over bars, like '0.3@1 0.8@9'. By default the"
+        " model's choice.",
+        rich_help_panel="Playing",
+    ),
+]
+DynamicsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dynamics",
+        help="How loudly, 0 (soft) to 1 (loud), or a line over bars, like '0.2@1 0.9@8' for a crescendo.",
+        rich_help_panel="Playing",
+    ),
+]
+FillsOption = Annotated[
+    int,
+    typer.Option(
+        "--fills",
+        help="A fill in every so many bars, like 4 (drums). 0: the model's choice.",
+        rich_help_panel="Playing",
+    ),
+]
+SwingOption = Annotated[
+    float,
+    typer.Option("--swing", help="Off-beats late: 0 as they are, 1 triplets, 0.5 between.", rich_help_panel="Playing"),
+]
+PushOption = Annotated[
+    float,
+    typer.Option(
+        "--push",
+        help="Milliseconds ahead of the beat; negative: laid back, like -15. Up to 100.",
+        rich_help_panel="Playing",
+    ),
+]
+TightOption = Annotated[
+    float,
+    typer.Option("--tight", help="0 as played to 1 exactly on the grid (quantised).", rich_help_panel="Playing"),
+]
+HumanizeOption = Annotated[
+    float,
+    typer.Option(
+        "--humanize",
+        help="Small differences of time and velocity, 0 to 1; each seed has its own. After --tight, the only ones.",
+        rich_help_panel="Playing",
+    ),
+]
+WithoutOption = Annotated[
+    str | None,
+    typer.Option(
+        "--without",
+        help="Drum pieces to leave out, like ride,toms: kick, snare, rim, clap, hats, open hat, ride, crash, cymbals,"
+        " toms, percussion or one of them.",
+        rich_help_panel="Playing",
+    ),
+]
+HalfTimeOption = Annotated[
+    bool,
+    typer.Option("--half-time", help="The pattern at half its speed: the backbeat on 3.", rich_help_panel="Playing"),
+]
+DoubleTimeOption = Annotated[
+    bool, typer.Option("--double-time", help="The pattern at twice its speed.", rich_help_panel="Playing")
+]
+RegisterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--register",
+        help="low, high, or lowest and highest note, like E1-G2 (C4 is middle C); for pitched stems.",
+        rich_help_panel="Playing",
+    ),
+]
+FromBarOption = Annotated[
+    int | None,
+    typer.Option(
+        "--from-bar",
+        help="First bar in which it plays; bar 1 begins with the first downbeat.",
+        rich_help_panel="Playing",
+    ),
+]
+ToBarOption = Annotated[
+    int | None, typer.Option("--to-bar", help="Last bar in which it plays.", rich_help_panel="Playing")
+]
+KitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--kit",
+        help="Sound of the drums: a name like jazz, or an SFZ or SF2 file. By default what suits.",
+        rich_help_panel="Playing",
+    ),
+]
+InstrumentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--instrument",
+        help="Sound of a pitched stem: a name like upright, or an SFZ or SF2 file. By default what suits.",
+        rich_help_panel="Playing",
+    ),
+]
