@@ -34,13 +34,30 @@ def response(rate: int) -> np.ndarray:
     return (out / np.sqrt(np.square(out).sum(1, keepdims=True))).astype(np.float32)
 
 
+class Room:
+    """The room's sound, added to audio that comes in parts. amount: at 1 it is as loud as the direct sound."""
+
+    def __init__(self, rate: int, amount: float):
+        self.rate, self.amount = rate, amount
+        self._tail = np.zeros((2, 0), np.float32)  # of the parts before
+
+    def push(self, audio: np.ndarray) -> np.ndarray:
+        """The next part float32 [2, n] -> the same with the room's sound of all parts so far. Same shape."""
+        from scipy.signal import oaconvolve
+
+        count = audio.shape[1]
+        if not self.amount or not count:
+            return audio
+        middle, side = audio.mean(0), (audio[0] - audio[1]) / 2
+        left, right = response(self.rate)
+        wet = np.stack([oaconvolve(middle + 0.5 * side, left), oaconvolve(middle - 0.5 * side, right)])
+        wet = wet.astype(np.float32)
+        known = min(self._tail.shape[1], wet.shape[1])  # the tail is never longer
+        wet[:, :known] += self._tail[:, :known]
+        self._tail = wet[:, count:]
+        return audio + np.float32(self.amount) * wet[:, :count]
+
+
 def reverberate(audio: np.ndarray, rate: int, amount: float) -> np.ndarray:
     """Audio float32 [2, N] with the room's sound added: at amount 1 as loud as the direct sound. Same shape."""
-    from scipy.signal import oaconvolve
-
-    if not amount or not audio.shape[1]:
-        return audio
-    middle, side = audio.mean(0), (audio[0] - audio[1]) / 2
-    left, right = response(rate)
-    wet = np.stack([oaconvolve(middle + 0.5 * side, left), oaconvolve(middle - 0.5 * side, right)])
-    return audio + np.float32(amount) * wet[:, : audio.shape[1]].astype(np.float32)
+    return Room(rate, amount).push(audio)

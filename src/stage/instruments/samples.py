@@ -7,11 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stage.errors import StageError
-from stage.instruments.envelopes import low_pass
+from stage.instruments.envelopes import STEP, LowPass
 from stage.instruments.sfz import Instrument, Region
 
 KEPT = 256 << 20
@@ -45,27 +46,131 @@ class Sample:
         """The first `frames` of the sample, or all there are: float32 [C, n]."""
         frames = min(frames, self.frames)
         if self._audio is None or self._audio.shape[1] < frames:
-            self._audio = self.read(min(self.frames, max(frames, self.rate)))
+            known = 0 if self._audio is None else self._audio.shape[1]
+            self._audio = self.read(min(self.frames, max(frames, self.rate, 2 * known)))
         return self._audio[:, :frames]
 
 
-@dataclass
 class Sound:
-    """A sample as it sounds at some pitch: audio float32 [C, n]; whole: there is no more of it."""
+    """A region's sample as it sounds at some pitch, made as far as it is needed.
 
-    audio: np.ndarray
-    whole: bool
-    _treble: np.ndarray | None = None
+    sample, offset, end, loop: what of it is played, samples; a loop goes on without end. source: Hz at which the sample
+    is taken, for a sound at `rate`. cutoff, resonance: of a low pass, None without.
+    """
 
-    def treble(self, rate: int) -> np.ndarray:
-        """What lies above CROSSING, float32 [C, n]."""
-        if self._treble is None:
-            from scipy.signal import lfilter
+    def __init__(
+        self,
+        sample: Sample,
+        offset: int,
+        end: int,
+        loop: tuple[int, int] | None,
+        source: float,
+        rate: int,
+        cutoff: float | None,
+        resonance: float,
+    ):
+        self.sample, self.offset, self.end, self.loop = sample, offset, end, loop
+        self.source, self.rate, self.cutoff = source, rate, cutoff
+        self.whole = False
+        """Whether there is no more of it."""
+        self._read = 0  # samples of the source that were taken
+        self._resampler: Any = None
+        channels = len(sample.audio(1))
+        self._held = np.zeros((channels, 0), np.float32)  # may still be part of the end, which fades
+        self._low = None if cutoff is None else LowPass(rate, resonance, channels)
+        self._made = _Grown(channels)
+        self._treble: tuple[_Grown, np.ndarray] | None = None
 
-            pole = math.exp(-2 * math.pi * min(CROSSING, 0.3 * rate) / rate)
-            low = lfilter(np.float32([1 - pole]), np.float32([1, -pole]), self.audio, axis=1)
-            self._treble = self.audio - low.astype(np.float32)
-        return self._treble
+    @property
+    def audio(self) -> np.ndarray:
+        """What is made, float32 [C, n]."""
+        return self._made.all
+
+    @property
+    def nbytes(self) -> int:
+        """Of memory, without the treble."""
+        return self._made.nbytes
+
+    def extend(self, most: int) -> None:
+        """Make at least `most` samples, or all there are."""
+        ratio = self.source / self.rate
+        while not self.whole and self._made.size < most:
+            self._take(math.ceil((most - self._made.size + 64) * ratio) + 64)
+
+    def treble(self) -> np.ndarray:
+        """What of the made audio lies above CROSSING, float32 [C, n]."""
+        from scipy.signal import lfilter
+
+        pole = math.exp(-2 * math.pi * min(CROSSING, 0.3 * self.rate) / self.rate)
+        known, state = self._treble or (_Grown(len(self.audio)), np.zeros((len(self.audio), 1), np.float32))
+        if known.size < self._made.size:
+            new = self.audio[:, known.size :]
+            low, state = lfilter(np.float32([1 - pole]), np.float32([1, -pole]), new, axis=1, zi=state)
+            known.add(new - low.astype(np.float32))
+            self._treble = known, state
+        return known.all
+
+    def _take(self, count: int) -> None:
+        """Resample `count` samples more of the source, fade them if they are the last, and filter them."""
+        import soxr
+
+        part = self._source(count)
+        self._read += part.shape[1]
+        self.whole = not self.loop and self._read >= self.end - self.offset
+        if abs(self.source / self.rate - 1) > 1e-9:
+            if self._resampler is None:
+                self._resampler = soxr.ResampleStream(self.source, self.rate, len(part), "float32", QUALITY)
+            frames = np.ascontiguousarray(part.T, np.float32)
+            part = self._resampler.resample_chunk(frames, last=self.whole).reshape(-1, len(part)).T
+        part = np.concatenate([self._held, part], axis=1)
+        fade = min(part.shape[1], round(SEAM * self.rate))
+        self._held = part[:, :0]
+        if self.whole:
+            part[:, part.shape[1] - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+            self._resampler = None
+        elif not self.loop:
+            part, self._held = part[:, : part.shape[1] - fade], part[:, part.shape[1] - fade :]
+        if self._low is not None and part.shape[1]:
+            steps = (self._low.position + part.shape[1] - 1) // STEP - self._low.position // STEP + 1
+            part = self._low.push(np.ascontiguousarray(part), np.full(steps, self.cutoff))
+        self._made.add(part)
+
+    def _source(self, count: int) -> np.ndarray:
+        """The next `count` samples of the source, or what is left, float32 [C, n]; its loop unrolled."""
+        first = self.offset + self._read
+        if not self.loop:
+            return self.sample.audio(min(first + count, self.end))[:, first:]
+        start, last = self.loop
+        at = np.arange(first, first + count)
+        at = np.where(at <= last, at, start + (at - start) % (last + 1 - start))
+        return self.sample.audio(last + 1)[:, at]
+
+
+class _Grown:
+    """Audio float32 [C, n] that grows at its end, without a copy of all of it each time."""
+
+    def __init__(self, channels: int):
+        self._buffer, self.size = np.zeros((channels, 0), np.float32), 0
+
+    @property
+    def all(self) -> np.ndarray:
+        """All of it, a view."""
+        return self._buffer[:, : self.size]
+
+    @property
+    def nbytes(self) -> int:
+        """Of memory."""
+        return self._buffer.nbytes
+
+    def add(self, part: np.ndarray) -> None:
+        """Append [C, n]."""
+        size = self.size + part.shape[1]
+        if size > self._buffer.shape[1]:
+            grown = np.empty((len(self._buffer), size if not self.size else max(size, 2 * self.size)), np.float32)
+            grown[:, : self.size] = self.all
+            self._buffer = grown
+        self._buffer[:, self.size : size] = part
+        self.size = size
 
 
 class Samples:
@@ -85,53 +190,30 @@ class Samples:
         return self._files[name]
 
     def sounding(self, region: Region, cents: float, cutoff: float | None, most: int) -> Sound:
-        """A region's sample, `cents` higher than recorded, at the rate: float32 [C, n], its loop unrolled.
+        """A region's sample, `cents` higher than recorded, at the rate, its loop unrolled.
 
-        cutoff: Hz of the region's low pass, None without. most: samples of the result that are needed; n is at least
-        that unless the sample is shorter.
+        cutoff: Hz of the region's low pass, None without. most: samples of the result that are needed; there are at
+        least so many unless the sample is shorter.
         """
         sample = self.file(region.sample)
         loop = loop_of(region, sample)
         cents = round(max(-9600.0, min(9600.0, cents)))  # whole cents, so that the next note finds it
         cutoff = None if cutoff is None else 2.0 ** (round(math.log2(cutoff) * 24) / 24)
-        key = (region.sample, region.offset, region.end, loop, cents, cutoff, region.resonance if cutoff else 0.0)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            kept = self._kept[key]
-            if kept.whole or kept.audio.shape[1] >= most:
-                return kept
+        resonance = region.resonance if cutoff else 0.0
+        key = (region.sample, region.offset, region.end, loop, cents, cutoff, resonance)
+        sound = self._kept.pop(key, None)
+        if sound is None:
+            end = min(sample.frames, region.end + 1 if region.end >= 0 else sample.frames)
+            source = sample.rate * 2 ** (cents / 1200)
+            sound = Sound(sample, region.offset, end, loop, source, self.rate, cutoff, resonance)
         grain = round(GRAIN * self.rate)
-        made = self._make(region, sample, loop, cents, -(-most // grain) * grain)
-        if cutoff is not None:
-            made.audio = low_pass(made.audio, self.rate, np.array([cutoff]), region.resonance)
-        self._keep(key, made)
-        return made
-
-    def _make(self, region: Region, sample: Sample, loop: tuple[int, int] | None, cents: int, most: int) -> Sound:
-        """Cut or unroll, then resample to at least `most` samples, or to all there are."""
-        import soxr
-
-        source = sample.rate * 2 ** (cents / 1200)
-        need = math.ceil((most + 64) * source / self.rate) + 64
-        end = min(sample.frames, region.end + 1 if region.end >= 0 else sample.frames)
-        whole = not loop and region.offset + need >= end
-        audio = sample.audio(min(end, region.offset + need))[:, region.offset :]
-        if loop and audio.shape[1] < need:
-            audio = _unrolled(audio[:, : loop[1] + 1 - region.offset], loop[0] - region.offset, need)
-        if audio.shape[1] and abs(source / self.rate - 1) > 1e-9:
-            audio = soxr.resample(np.ascontiguousarray(audio.T), source, self.rate, quality=QUALITY).T
-        audio = np.array(audio, np.float32, order="C")
-        if whole:
-            fade = min(audio.shape[1], round(SEAM * self.rate))
-            audio[:, audio.shape[1] - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-        return Sound(audio, whole)
-
-    def _keep(self, key: tuple, sound: Sound) -> None:
-        old = self._kept.pop(key, None)
-        self._size += sound.audio.nbytes - (0 if old is None else old.audio.nbytes)
-        self._kept[key] = sound
+        before = sound.nbytes
+        sound.extend(-(-most // grain) * grain)
+        self._kept[key] = sound  # the latest
+        self._size += sound.nbytes - before
         while self._size > KEPT and len(self._kept) > 1:
-            self._size -= self._kept.popitem(last=False)[1].audio.nbytes
+            self._size -= self._kept.popitem(last=False)[1].nbytes
+        return sound
 
 
 def read_sample(path: Path) -> Sample:
@@ -188,9 +270,3 @@ def loop_of(region: Region, sample: Sample) -> tuple[int, int] | None:
     last = region.loop_end if region.loop_end >= 0 else own[1]
     last = min(last, sample.frames - 1, region.end if region.end >= 0 else 1 << 62)
     return (first, last) if region.offset <= first < last else None
-
-
-def _unrolled(audio: np.ndarray, first: int, need: int) -> np.ndarray:
-    """Audio [C, n] with what comes from `first` on repeated until there are `need` samples."""
-    times = -(-(need - first) // (audio.shape[1] - first))
-    return np.concatenate([audio[:, :first], np.tile(audio[:, first:], times)], axis=1)[:, :need]

@@ -75,7 +75,7 @@ def render(
         if key not in samplers:
             found = instruments.load(name, part.program, drums)
             samplers[key] = Sampler(found, rate)
-            notes |= dict.fromkeys(_unsupported(name, found))
+            notes |= dict.fromkeys(unsupported(name, found))
         sampler = samplers[key]
         gain = np.float32(10 ** (part.gain_db / 20))
         cents = 0.0 if drums else 1200 * math.log2(tuning / 440)
@@ -119,7 +119,7 @@ def _usual(part: Part, drums: bool, stem: str | None) -> str:
     return instruments.for_program(part.program, drums)
 
 
-def _unsupported(name: str, instrument: Instrument) -> list[str]:
+def unsupported(name: str, instrument: Instrument) -> list[str]:
     """A line on what an instrument file uses that is not supported."""
     if not instrument.unknown:
         return []
