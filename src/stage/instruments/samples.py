@@ -69,7 +69,7 @@ class Sound:
         cutoff: float | None,
         resonance: float,
     ):
-        self.sample, self.offset, self.end, self.loop = sample, offset, end, loop
+        self.sample, self.offset, self.end, self.loop = sample, max(offset, 0), end, loop
         self.source, self.rate, self.cutoff = source, rate, cutoff
         self.whole = False
         """Whether there is no more of it."""
@@ -116,8 +116,8 @@ class Sound:
 
         part = self._source(count)
         self._read += part.shape[1]
-        self.whole = not self.loop and self._read >= self.end - self.offset
-        if abs(self.source / self.rate - 1) > 1e-9:
+        self.whole = not self.loop and (self._read >= self.end - self.offset or not part.shape[1])
+        if abs(self.source / self.rate - 1) > 1e-9 and part.shape[1]:  # soxr waits for a first sample
             if self._resampler is None:
                 self._resampler = soxr.ResampleStream(self.source, self.rate, len(part), "float32", QUALITY)
             frames = np.ascontiguousarray(part.T, np.float32)
