@@ -71,6 +71,11 @@ def read(path: str | Path) -> Score:
         raise StageError(f"cannot read {path}: {error.strerror or error}") from None
     if not data and path.stat().st_size:
         raise StageError(f"{path} has more than {MOST_BYTES >> 20} MB: it is no usual MIDI file")
+    return parse(path, data)
+
+
+def parse(path: Path, data: bytes) -> Score:
+    """The same of a file's bytes. path: its name in errors."""
     _check_header(path, data)
     tracks, ticks = _tracks(path, data)
     seconds = _Clock(path, tracks, ticks)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stage.corpus import genres, harmony, parts, presets, synth, words
+from stage.corpus import form, genres, harmony, parts, presets, synth, words
+from stage.corpus.bass import Bassist
 from stage.corpus.build import build, describe, song_id
 from stage.corpus.compose import compose
 from stage.corpus.drums import KICK, PATTERNS, Drummer, draw_groove
@@ -38,7 +39,7 @@ def test_songs_are_wide(many):
     assert np.mean(["drums" in p for p in playing]) > 0.9 and np.mean(["bass" in p for p in playing]) > 0.9
     assert sum(p & {"guitar", "keys", "pads"} != set() for p in playing) > 0.95 * len(many)
     kinds = {section.kind for s in many for section in s.sections}
-    assert kinds == {"intro", "verse", "chorus", "bridge", "break", "outro"}
+    assert kinds == {"intro", "verse", "chorus", "bridge", "break", "outro", "ending"}
 
 
 def test_every_pattern_has_the_length_of_its_bar():
@@ -132,7 +133,7 @@ def test_bass_notes_on_beats_are_in_the_chord(many):
 def test_the_bass_can_lock_to_the_kick():
     metre, rng = METRES["4/4"], np.random.default_rng(0)
     chords = harmony.lay_out(rng, [(0, "", "T")], key=0, metre=metre, first_bar=0, bars=1, bars_each=1, colour=0)
-    notes = parts.Bassist(rng, "lock", metre, 0.5, range(12)).bar(0, chords, [0, 6, 10])
+    notes = Bassist(rng, "lock", metre, 0.5, range(12)).bar(0, chords, [0, 6, 10])
     assert [n.beat for n in notes] == [0, 1.5, 2.5]
 
 

@@ -23,6 +23,10 @@ def corpus(
     seed: Annotated[int, typer.Option(help="The same seed gives the same songs.")] = 1,
     seconds: Annotated[float, typer.Option(help="Length of a song.")] = 32.0,
     workers: Annotated[int, typer.Option(help="Processes; 0 takes one for each core.")] = 0,
+    grooves: Annotated[
+        Path | None, typer.Option(help="The Groove MIDI Dataset's ZIP: its drummers play some of the songs.")
+    ] = None,
+    share: Annotated[float, typer.Option(help="Of the songs that a drummer fits, those that one plays.")] = 0.5,
 ) -> None:
     """Compose and render multitrack songs (needs fluidsynth and its soundfonts)."""
     with bar(f"{split} songs", songs) as shown:
@@ -34,5 +38,7 @@ def corpus(
             seconds=seconds,
             workers=workers or os.cpu_count() or 1,
             on_song=lambda done, total: shown.update(done, total),
+            grooves=grooves,
+            share=share,
         )
     typer.echo(f"{made} new songs in {out / split}")

@@ -19,9 +19,11 @@ import soundfile
 
 from stage.audio.chroma import PITCH_CLASSES
 from stage.corpus import presets, words
-from stage.corpus.compose import Song, compose
+from stage.corpus.compose import VERSION, Song, compose
 from stage.corpus.effects import passage_rms, treat
+from stage.corpus.grooves import CREDIT, EARLY, Grooves
 from stage.corpus.harmony import pick
+from stage.corpus.human_drums import Drummers
 from stage.corpus.score import STEMS
 from stage.corpus.synth import RATE, Event, Renderer, check
 from stage.errors import StageError
@@ -45,11 +47,14 @@ def _events(rng: np.random.Generator, song: Song, stem: str, seconds: float) -> 
     if song.genre.name in ("house", "techno", "trap", "synth pop", "drum and bass", "reggaeton", "disco"):
         sigma *= 0.4
     jitter = np.clip(rng.normal(0, sigma, size=len(song.notes[stem])), -0.02, 0.02)
+    first = song.first_beat - 1e-6
+    if stem == "drums" and song.take:  # a person's timing needs no more of it
+        jitter, first = np.zeros_like(jitter), song.first_beat - EARLY
     for note, late in zip(song.notes[stem], jitter):
-        if note.beat < song.first_beat - 1e-6:
+        if note.beat < first:
             continue
-        start = max(song.seconds(note.beat) + float(late), 0.0)
-        end = song.seconds(note.beat) + (song.seconds(note.beat + note.length) - song.seconds(note.beat))
+        start = max(song.played(stem, note.beat) + float(late), 0.0)
+        end = song.played(stem, note.beat + note.length)
         if start < seconds:
             events.append(Event(start, max(end, start + 0.03), note.pitch, note.velocity))
     return events
@@ -89,6 +94,8 @@ def _render_stems(
             "style": song.styles.get(stem, song.groove.name if stem == "drums" else None),
             "onsets_per_second": round(len({round(e.start, 2) for e in events}) / seconds, 3),
         }
+        if stem == "drums" and song.take:
+            about[stem] |= {"style": song.take.about["style"], "performance": song.take.about}
         played[stem] = events
     if audio:
         peak = max(np.max(np.abs(sum(audio.values()))), max(np.max(np.abs(a)) for a in audio.values()))
@@ -140,6 +147,7 @@ def describe(song: Song, about: dict, seconds: float, rng: np.random.Generator) 
             "start": round(max(song.seconds(s.start * bar), 0.0), 5),
             "end": round(min(song.seconds((s.start + s.bars) * bar), seconds), 5),
             "kind": s.kind,
+            "energy": round(s.energy, 3),
         }
         for s in song.sections
     ]
@@ -170,20 +178,21 @@ def describe(song: Song, about: dict, seconds: float, rng: np.random.Generator) 
 
 
 def render_song(
-    split: str, seed: int, index: int, seconds: float, renderer: Renderer
+    split: str, seed: int, index: int, seconds: float, renderer: Renderer, drummers: Drummers | None = None
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """Composes and renders song `index`: (song.json as a dict, stem -> float32 audio `[N]`).
 
-    It depends on nothing but the arguments and the soundfonts that are installed.
+    It depends on nothing but the arguments and the soundfonts that are installed. drummers: performances that play some
+    songs' drums; without them the other songs are the same.
     """
     side = SPLITS.index(split)
     root = np.random.SeedSequence([seed, side, index])
     writing, playing, wording = (np.random.default_rng(s) for s in root.spawn(3))
-    song = compose(writing, seconds, side)
+    song = compose(writing, seconds, side, drummers)
     audio, about, played = _render_stems(song, playing, side, seconds, renderer)
-    meta = {"id": song_id(split, seed, index), "seed": [seed, index], "split": split} | describe(
-        song, about, seconds, wording
-    )
+    identity = {"id": song_id(split, seed, index), "seed": [seed, index], "split": split, "composer": VERSION}
+    meta = identity | describe(song, about, seconds, wording)
+    meta["credits"] = [CREDIT] if "performance" in about.get("drums", {}) else []
     meta["notes"] = {
         s: [
             [round(e.start, 4), round(e.end, 4), e.pitch, e.velocity]
@@ -197,12 +206,13 @@ def render_song(
 class _Songs:
     """Renders songs of one build to disk: called with a song's index. One renderer serves all songs of a process."""
 
-    def __init__(self, folder: str, seed: int, seconds: float, threads: int):
+    def __init__(self, folder: str, seed: int, seconds: float, grooves: str | None, share: float, threads: int):
         self.folder, self.seed, self.seconds = Path(folder), seed, seconds
+        self.drummers = Drummers(Grooves(grooves), share) if grooves else None
         self.renderer = Renderer()
 
     def __call__(self, index: int) -> None:
-        meta, audio = render_song(self.folder.name, self.seed, index, self.seconds, self.renderer)
+        meta, audio = render_song(self.folder.name, self.seed, index, self.seconds, self.renderer, self.drummers)
         with whole_folder(self.folder / meta["id"]) as new:
             for stem, signal in audio.items():
                 coded = io.BytesIO()  # libsndfile does not report a full disk
@@ -223,11 +233,14 @@ def build(
     workers: int = 1,
     first: int = 0,
     on_song: Callable[[int, int], None] | None = None,
+    grooves: str | Path | None = None,
+    share: float = 0.5,
 ) -> int:
     """Render songs `first` .. `first + songs - 1` that are not there yet; returns how many it made.
 
     Finished songs are skipped, so that an interrupted build goes on where it was. on_song: called with the songs that
-    are there and all songs, at the start and after each song.
+    are there and all songs, at the start and after each song. grooves: the Groove MIDI Dataset's ZIP, whose performances
+    are the drums of a `share` of the songs that one fits (`grooves.py`).
     Raises StageError for a bad range, an unknown split, a folder that cannot be written or that another build works
     in, missing system packages, or a worker that was killed.
     """
@@ -235,6 +248,10 @@ def build(
         raise StageError(f"Unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
     if songs < 1 or workers < 1 or seed < 0 or not 4 <= seconds <= 600:
         raise StageError("The corpus needs at least one song and one worker, a seed >= 0, and 4 to 600 seconds a song.")
+    if not 0 <= share <= 1:
+        raise StageError(f"The share of songs with drums by people is between 0 and 1, not {share:g}.")
+    if grooves is not None:
+        Grooves(grooves)  # what is wrong with it is said before anything is made
     check()
     folder = Path(root) / split
     with lock(folder, "another `stage corpus`"):
@@ -244,7 +261,7 @@ def build(
         report = on_song or (lambda done, total: None)
         report(done, songs)
         with results(
-            partial(_Songs, str(folder), seed, seconds),
+            partial(_Songs, str(folder), seed, seconds, str(grooves) if grooves is not None else None, share),
             todo,
             workers,
             kept="the songs that are done are kept",

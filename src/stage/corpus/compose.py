@@ -6,10 +6,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stage.corpus import genres, harmony, parts
+from stage.corpus import form, genres, harmony, parts
+from stage.corpus.bass import Bassist
+from stage.corpus.comping import Comper, Voicer, pads
 from stage.corpus.drums import PATTERNS, Drummer, Groove, draw_groove
+from stage.corpus.grooves import EARLY
 from stage.corpus.harmony import pick
-from stage.corpus.score import METRES, STEMS, Chord, Metre, Note, Section
+from stage.corpus.human_drums import Drummers, Take
+from stage.corpus.score import METRES, STEMS, Chord, Metre, Note, Section, louder, swung
+
+VERSION = 2
+"""Of the composer, written into song.json: the same seed gives the same song under the same version. Songs of version 1
+(without the entry) have no endings, no voice leading and no energy of sections."""
 
 
 @dataclass
@@ -32,15 +40,26 @@ class Song:
     notes: dict[str, list[Note]] = field(default_factory=dict)
     groove: Groove | None = None
     styles: dict[str, str] = field(default_factory=dict)
+    rooms: dict[str, tuple[int, int]] = field(default_factory=dict)
+    closing: int | None = None
+    take: Take | None = None
 
     def seconds(self, beat: float) -> float:
         """Time of a beat position: swing moves what lies within a beat, never the beats."""
         whole = np.floor(beat + 1e-9)
         part = beat - whole
         if self.swing != 0.5 and part > 1e-9:
-            ratio = self.swing
-            part = part / 0.5 * ratio if part < 0.5 else ratio + (part - 0.5) / 0.5 * (1 - ratio)
+            part = swung(part, self.swing)
         return self.offset + (whole + part - self.first_beat) * 60.0 / self.tempo
+
+    def played(self, stem: str, beat: float) -> float:
+        """Time at which a stem plays what stands at a beat: with a human drummer, the drums as they were played, the
+        bass with the kick, the others with the drummer's feel."""
+        if self.take is None:
+            return self.seconds(beat)
+        if stem == "drums":
+            return self.offset + (beat - self.first_beat) * 60.0 / self.tempo
+        return self.seconds(beat) + self.take.late(stem, beat, self.metre) * 60.0 / self.tempo
 
     @property
     def scale(self) -> tuple[int, ...]:
@@ -94,35 +113,6 @@ def _cast(rng: np.random.Generator) -> list[str]:
     return playing + others
 
 
-def _form(rng: np.random.Generator, song: Song, cast: list[str]) -> list[Section]:
-    """Sections over the song's bars, with entries one by one in intros and thinner breaks."""
-    lengths = (2, 4, 8) if song.bars > 12 else (2, 4, 4)
-    sections: list[Section] = []
-    at, kind = 0, "intro" if song.first_beat == 0 and rng.random() < 0.55 else pick(rng, ("verse", "chorus"))
-    while at < song.bars:
-        bars = int(pick(rng, lengths, (0.15, 0.5, 0.35)))
-        bars = min(pick(rng, (2, 4), (0.5, 0.5)), bars) if kind in ("intro", "break") else bars
-        energy = {"intro": -0.3, "verse": 0.0, "chorus": 0.35, "bridge": 0.1, "break": -0.4, "outro": -0.2}[kind]
-        section = Section(kind, at, bars, energy + float(rng.normal(0, 0.08)))
-        if kind == "intro":
-            order = [cast[i] for i in rng.permutation(len(cast))]
-            step = bars / max(len(order), 1)
-            section.enters = {s: int(i * step) for i, s in enumerate(order)} if rng.random() < 0.75 else {}
-        elif kind in ("break", "bridge") or (kind == "verse" and rng.random() < 0.3):
-            candidates = [s for s in cast if s != "bass"] if kind == "verse" else cast
-            gone = {s for s in candidates if rng.random() < (0.45 if kind == "break" else 0.2)}
-            section.silent = frozenset(gone if len(gone) < len(cast) else gone - {cast[0]})
-        if kind in ("verse", "intro") and rng.random() < 0.5:
-            section.silent = section.silent | {"lead"}
-        sections.append(section)
-        at += bars
-        table = {"intro": "vvvc", "verse": "ccbkv", "chorus": "vvkbo", "bridge": "cck", "break": "ccv", "outro": "vk"}[
-            kind
-        ]
-        kind = {"v": "verse", "c": "chorus", "b": "bridge", "k": "break", "o": "outro"}[pick(rng, table)]
-    return sections
-
-
 def _harmonise(rng: np.random.Generator, song: Song, side: int) -> None:
     genre, metre = song.genre, song.metre
     books: dict[str, tuple[list, float]] = {}
@@ -132,6 +122,14 @@ def _harmonise(rng: np.random.Generator, song: Song, side: int) -> None:
     weights = (0.18, 0.57, 0.25) if song.tempo < 130 else (0.06, 0.5, 0.44)
     for section in song.sections:
         kind = {"intro": "verse", "outro": "chorus", "break": "verse"}.get(section.kind, section.kind)
+        if section.kind == "ending":
+            triad = "m" if song.mode in ("minor", "dorian") else ""
+            home, begin = [(0, triad, "T")], section.start
+            for first, bars in ((begin, 1), (begin + 1, section.bars + 1)):  # what follows the last chord is silence
+                song.chords += harmony.lay_out(
+                    rng, home, key=song.key, metre=metre, first_bar=first, bars=bars, bars_each=bars, colour=colour / 2, slash=0
+                )
+            continue
         if kind not in books:
             books[kind] = (harmony.progression(rng, song.mode, side, genre.blues), float(pick(rng, rates, weights)))
         steps, bars_each = books[kind]
@@ -148,78 +146,168 @@ def _harmonise(rng: np.random.Generator, song: Song, side: int) -> None:
         )
 
 
-def _section_at(song: Song, bar: int) -> Section:
-    return next(s for s in reversed(song.sections) if s.start <= bar)
+@dataclass
+class _Band:
+    """Who plays, each with draws of their own, so that one part's changes do not change another's."""
 
+    song: Song
+    side: int
+    draws: dict[str, np.random.Generator]
+    fills: dict[int, int]
 
-def _play(rng: np.random.Generator, song: Song, cast: list[str], side: int) -> None:
-    genre, metre, density = song.genre, song.metre, song.density
-    names = [n for n in genre.grooves if n in PATTERNS[metre.name]]
-    song.groove = draw_groove(rng, pick(rng, names), metre, density["drums"], side)
-    drummer = Drummer(rng, song.groove, metre)
-    song.styles = {"bass": pick(rng, genre.bass), "guitar": pick(rng, genre.guitar), "keys": pick(rng, genre.keys)}
-    bassist = parts.Bassist(rng, song.styles["bass"], metre, density["bass"], song.scale)
-    guitar = parts.Comper(rng, song.styles["guitar"], metre, density["guitar"], True)
-    keys = parts.Comper(rng, song.styles["keys"], metre, density["keys"], False)
-    spb = 60.0 / song.tempo
-    song.notes = {s: [] for s in cast}
-    total = song.sections[-1].start + song.sections[-1].bars
-    for bar in range(total):
-        section = _section_at(song, bar)
-        last = bar == section.start + section.bars - 1
-        fill = (
-            int(pick(rng, (1, 2, metre.beats), (5, 3, 1)))
-            if last and rng.random() < 0.35 + 0.5 * density["drums"]
-            else 0
+    @property
+    def energies(self) -> list[float]:
+        """Of each bar."""
+        return [form.at(self.song.sections, bar).energy for bar in range(self.bars)]
+
+    @property
+    def bars(self) -> int:
+        """All bars that are played: without those of the ending."""
+        last = self.song.sections[-1]
+        return last.start + (0 if last.kind == "ending" else last.bars)
+
+    def heard(self, stem: str, notes: list[Note]) -> list[Note]:
+        """Those in whose bar the section lets the stem play."""
+        song, beats = self.song, self.song.metre.beats
+        bars = [(n, max(int((n.beat + EARLY) // beats), 0)) for n in notes]
+        return [n for n, bar in bars if form.at(song.sections, bar).plays(stem, bar)]
+
+    def drums(self) -> list[Note]:
+        """The groove with its fills. The song's groove is set."""
+        song, rng = self.song, self.draws["drums"]
+        names = [n for n in song.genre.grooves if n in PATTERNS[song.metre.name]]
+        song.groove = draw_groove(rng, pick(rng, names), song.metre, song.density["drums"], self.side)
+        drummer, notes = Drummer(rng, song.groove, song.metre), []
+        for bar in range(self.bars):
+            section = form.at(song.sections, bar)
+            notes += drummer.bar(section, bar, fill=self.fills.get(bar, 0), first=bar == section.start)
+        if song.closing is not None:
+            notes += drummer.last(float(song.closing * song.metre.beats))
+        return notes
+
+    def lead(self) -> list[Note]:
+        """The melody."""
+        song, rng = self.song, self.draws["lead"]
+        return parts.melody(
+            rng, song.chords, song.metre, song.density["lead"], song.scale, self.bars, self.energies, song.rooms["lead"][0]
         )
-        takes = {
-            "drums": lambda: drummer.bar(section, bar, fill=min(fill, metre.beats), first=bar == section.start),
-            "bass": lambda: bassist.bar(bar, song.chords, sorted(song.groove.kick[bar % 2])),
-            "guitar": lambda: guitar.bar(bar, song.chords, spb),
-            "keys": lambda: keys.bar(bar, song.chords, spb),
-        }
-        for stem, take in takes.items():
-            if stem in song.notes and section.plays(stem, bar):
-                song.notes[stem] += take()
-    whole = {
-        "pads": lambda: parts.pads(rng, song.chords, metre, density["pads"]),
-        "lead": lambda: parts.melody(rng, song.chords, metre, density["lead"], song.scale, total),
-    }
-    for stem, take in whole.items():
-        if stem in song.notes:
-            song.notes[stem] = [
-                n
-                for n in take()
-                if _section_at(song, int(n.beat // metre.beats)).plays(stem, int(n.beat // metre.beats))
-            ]
+
+    def bass(self, kicks: list[list[int]]) -> list[Note]:
+        """The bass line. kicks: steps of the bar drum, of each bar."""
+        song, notes = self.song, []
+        bassist = Bassist(self.draws["bass"], song.styles["bass"], song.metre, song.density["bass"], song.scale)
+        for bar in range(self.bars):
+            section, after = form.at(song.sections, bar), form.at(song.sections, bar + 1)
+            rising = after is not section and after.energy > section.energy + 0.1
+            notes += bassist.bar(bar, song.chords, kicks[bar], section, rising)
+        return notes
+
+    def chords(self, stem: str, lead: list[Note]) -> list[Note]:
+        """Guitar or keys. lead: the melody, which they leave room to."""
+        song, notes, beats = self.song, [], self.song.metre.beats
+        guitar = stem == "guitar"
+        player = Comper(
+            self.draws[stem], song.styles[stem], song.metre, song.density[stem], guitar, song.rooms[stem]
+        )
+        busy = np.bincount([max(int(n.beat // beats), 0) for n in lead] or [0], minlength=self.bars + 1) / (2 * beats)
+        for bar in range(self.bars):
+            section = form.at(song.sections, bar)
+            share = float(min(busy[bar], 1.0)) if section.plays("lead", bar) else 0.0
+            notes += player.bar(bar, song.chords, 60.0 / song.tempo, section, share)
+        return notes
+
+    def pads(self) -> list[Note]:
+        """Sustained chords."""
+        song = self.song
+        return pads(
+            self.draws["pads"], song.chords, song.metre, song.density["pads"], self.energies, song.rooms["pads"]
+        )
 
 
-def _stops(rng: np.random.Generator, song: Song) -> None:
-    """Now and then everybody, or only the drums, stops for (most of) the last bar of a section."""
-    for section in song.sections:
-        if section.bars < 2 or rng.random() > 0.22:
+def _play(
+    song: Song, cast: list[str], side: int, draws: dict[str, np.random.Generator], drummers: Drummers | None
+) -> None:
+    genre, rng = song.genre, draws["form"]
+    song.styles = {"bass": pick(rng, genre.bass), "guitar": pick(rng, genre.guitar), "keys": pick(rng, genre.keys)}
+    band = _Band(song, side, draws, form.fills(rng, song.sections, song.metre, song.density["drums"]))
+    composed = band.drums()
+    if drummers and "drums" in cast:
+        song.take = drummers.play(draws["human"], song, band.fills, band.bars, side)
+    if song.take:
+        drums, kicks = song.take.notes, song.take.kicks(song.metre, band.bars)
+        song.swing, song.feel = song.take.swing, song.take.feel
+        song.density["drums"] = song.take.density
+        if song.styles["bass"] in ("riff", "eighths", "sustain") and draws["human"].random() < 0.6:
+            song.styles["bass"] = "lock"
+    else:
+        drums, kicks = composed, [sorted(song.groove.kick[bar % 2]) for bar in range(band.bars)]
+    lead = band.lead() if "lead" in cast else []
+    made = {"drums": lambda: drums, "bass": lambda: band.bass(kicks), "pads": band.pads, "lead": lambda: lead}
+    for stem in cast:
+        notes = made[stem]() if stem in made else band.chords(stem, lead)
+        song.notes[stem] = band.heard(stem, notes)
+    form.stops(rng, song.sections, song.metre, song.notes, EARLY if song.take else 0.0)
+    if song.closing is not None:
+        _close(rng, song)
+
+
+def _close(rng: np.random.Generator, song: Song) -> None:
+    """The last chord, struck by everybody on the downbeat of the ending; then nothing."""
+    beat, chord = float(song.closing * song.metre.beats), parts.chord_at(song.chords, song.closing * song.metre.beats)
+    ring = float(rng.uniform(0.4, 1.0)) * song.metre.beats
+    for stem, notes in song.notes.items():
+        if stem == "drums":
+            last = [n for n in notes if abs(n.beat - beat) < EARLY]
+            song.notes[stem] = [n for n in notes if n.beat < beat - EARLY] + last
             continue
-        end = float((section.start + section.bars) * song.metre.beats)
-        begin = end - float(pick(rng, (song.metre.beats, song.metre.beats - 1, song.metre.beats / 2), (2, 4, 2)))
-        who = pick(rng, ("all", "drums", "but bass", "but drums"), (4, 3, 1, 1))
-        for stem in song.notes:
-            if who == "drums" and stem != "drums" or who == f"but {stem}":
-                continue
-            kept = [n for n in song.notes[stem] if not begin - 1e-6 <= n.beat < end - 1e-6]
-            song.notes[stem] = [
-                n._replace(length=min(n.length, begin - n.beat)) if n.beat < begin < n.beat + n.length else n
-                for n in kept
-            ]
+        kept = form.cut(notes, beat)
+        if not kept:
+            continue
+        if stem in ("bass", "lead"):
+            centre, (low, high) = kept[-1].pitch, (28, 50) if stem == "bass" else (kept[-1].pitch - 8, kept[-1].pitch + 8)
+            pitches = [parts.nearest(chord.root, centre, low, high)]
+        else:
+            size = max(len({n.pitch for n in kept if abs(n.beat - k.beat) < 0.1}) for k in kept[-4:])
+            voicer = Voicer(max(size, 3), *song.rooms[stem])
+            voicer.last = sorted({n.pitch for n in kept[-6:]})
+            pitches = voicer(chord)
+        song.notes[stem] = kept + [Note(beat, ring, p, louder(rng, 100, 0.2, 5)) for p in pitches]
 
 
-def compose(rng: np.random.Generator, seconds: float, side: int) -> Song:
-    """A song of at least `seconds` seconds; `side` (0 training, 1 held out) is the hash parity of
-    its progressions and its groove."""
+def _rooms(rng: np.random.Generator) -> dict[str, tuple[int, int]]:
+    """Registers of the chords above the bass and below the lead: guitar and keys beside each other, pads around."""
+    low = int(rng.integers(50, 54))
+    lower, upper = (low, low + 19), (low + 5, low + 24)
+    guitar_below = rng.random() < 0.6
+    lead = int(rng.integers(62, 68))
+    pads = int(rng.integers(52, 60))
+    return {
+        "guitar": lower if guitar_below else upper,
+        "keys": upper if guitar_below else lower,
+        "pads": (pads, pads + 20),
+        "lead": (lead, lead + 19),
+    }
+
+
+def compose(rng: np.random.Generator, seconds: float, side: int, drummers: Drummers | None = None) -> Song:
+    """A song of at least `seconds` seconds; `side` (0 training, 1 held out) is the hash parity of its progressions and
+    its groove. drummers: performances by people, which play the drums where one fits and the seed says so."""
     song = _frame(rng, seconds)
     cast = _cast(rng)
-    song.sections = _form(rng, song, cast)
-    _harmonise(rng, song, side)
-    _play(rng, song, cast, side)
-    _stops(rng, song)
+    names = ("form", "harmony", "human", *STEMS)
+    draws = dict(zip(names, rng.spawn(len(names))))
+    song.rooms = _rooms(draws["form"])
+    if draws["form"].random() < 0.22:
+        song.closing = _closing(draws["form"], song, seconds)
+    song.sections = form.draw(draws["form"], song.bars, song.first_beat == 0, cast, song.closing)
+    _harmonise(draws["harmony"], song, side)
+    _play(song, cast, side, draws, drummers)
     song.notes = {s: song.notes[s] for s in STEMS if song.notes.get(s)}
     return song
+
+
+def _closing(rng: np.random.Generator, song: Song, seconds: float) -> int | None:
+    """The bar on whose downbeat the song ends: one of the last that have begun a second before the audio ends."""
+    beats = (seconds - 1.0 - song.offset) * song.tempo / 60 + song.first_beat
+    bar = int(beats // song.metre.beats) - int(rng.integers(0, 2))
+    return bar if bar >= 4 else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stage.corpus.harmony import pick
-from stage.corpus.score import Metre, Note, Section, parity
+from stage.corpus.score import Metre, Note, Section, lifted, louder, parity
 
 KICK, STICK, SNARE, CLAP, CLOSED, PEDAL, OPEN = 36, 37, 38, 39, 42, 44, 46
 CRASH, RIDE, BELL, TAMBOURINE, COWBELL = 49, 51, 53, 54, 56
@@ -190,14 +190,13 @@ class Drummer:
     def bar(self, section: Section, bar: int, *, fill: int, first: bool) -> list[Note]:
         """The notes of one bar. `fill`: beats of fill at its end; `first`: a section starts here."""
         rng, metre, groove = self.rng, self.metre, self.groove
-        density = float(np.clip(groove.density + 0.6 * section.energy * (0.3 + groove.density), 0.0, 1.0))
+        density = lifted(groove.density, section.energy)
         begin, limit = bar * metre.beats, metre.steps - fill * metre.sub
         notes: list[Note] = []
 
         def hit(step: float, drum: int, velocity: float) -> None:
             if step < limit and velocity > 0:
-                loud = velocity + 6 * section.energy + rng.normal(0, 3.5)
-                notes.append(Note(begin + step / metre.sub, 0.2, drum, int(np.clip(loud, 8, 127))))
+                notes.append(Note(begin + step / metre.sub, 0.2, drum, louder(rng, velocity, section.energy, 3.5)))
 
         for step in groove.kick[bar % 2]:
             beat = step % metre.sub == 0
@@ -220,6 +219,11 @@ class Drummer:
         if fill:
             notes += _fill(rng, metre, begin, fill, density)
         return notes
+
+    def last(self, beat: float) -> list[Note]:
+        """The stroke that ends the song."""
+        crash = [Note(beat, 0.5, CRASH, 112)] if self.groove.density > 0.2 or self.crashes else []
+        return [Note(beat, 0.5, KICK, 112), *crash]
 
     def _time(self, section: Section, density: float, hit) -> None:
         rng, pattern, sub = self.rng, self.groove.pattern, self.metre.sub

@@ -10,6 +10,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 STEMS = ("drums", "bass", "guitar", "keys", "pads", "lead")
 
 
@@ -64,6 +66,21 @@ class Section:
     def plays(self, stem: str, bar: int) -> bool:
         """Whether the stem plays in this bar (counted from the start of the song)."""
         return stem not in self.silent and bar - self.start >= self.enters.get(stem, 0)
+
+
+def swung(part: float, ratio: float) -> float:
+    """Where a place within a beat (0..1) sounds when the half of the beat falls on `ratio`."""
+    return part / 0.5 * ratio if part < 0.5 else ratio + (part - 0.5) / 0.5 * (1 - ratio)
+
+
+def lifted(density: float, energy: float) -> float:
+    """How full a part of `density` (0..1) is in a section of that energy."""
+    return float(np.clip(density + 0.45 * energy, 0.02, 0.98))
+
+
+def louder(rng: np.random.Generator, velocity: float, energy: float, spread: float) -> int:
+    """A MIDI velocity about `velocity`, louder in a section of more energy."""
+    return int(np.clip(velocity + 16 * energy + rng.normal(0, spread), 15, 127))
 
 
 def parity(text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +75,11 @@ class Event:
     velocity: int
 
 
+NEAREST_KEYS = {22: 42, 26: 46, 31: 38, 58: 43}
+"""Keys of electronic kits for which a General MIDI kit has another sound, and its nearest: edges of the closed and the
+open hat, a second snare, the floor tom's rim."""
+
+
 class Renderer:
     """One fluidsynth synthesiser with all soundfonts; `render` gives one dry stem.
 
@@ -107,6 +112,8 @@ class Renderer:
         blocks = -(-total // BLOCK)
         left, right = np.zeros((2, blocks * BLOCK), dtype=np.float32)
         turns = []  # (block, 1 = on / 0 = off, pitch, velocity): offs come first within a block
+        if bank == 128:
+            events = [replace(e, pitch=NEAREST_KEYS.get(e.pitch, e.pitch)) for e in events]
         for e in events:
             on = int(round(e.start * self.rate / BLOCK))
             off = max(int(round(e.end * self.rate / BLOCK)), on + 1)
