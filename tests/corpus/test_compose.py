@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stage.corpus import form, genres, harmony, parts, presets, synth, words
+from stage.corpus import genres, harmony, parts, presets, synth, words
 from stage.corpus.bass import Bassist
 from stage.corpus.build import build, describe, song_id
 from stage.corpus.compose import compose

@@ -165,3 +165,11 @@ def test_shelves_do_what_they_say():
         kept = effects.shelf(tone, 32000, 800, 6.0, not high)
         assert 20 * np.log10(np.std(lifted[8000:]) / np.std(tone)) == pytest.approx(6.0, abs=0.4)
         assert 20 * np.log10(np.std(kept[8000:]) / np.std(tone)) == pytest.approx(0.0, abs=0.4)
+
+
+def test_keys_that_a_kit_lacks_sound_as_their_nearest(renderer):
+    font = sorted(renderer.fonts)[0]
+    for key, near in synth.NEAREST_KEYS.items():
+        heard = [renderer.render([synth.Event(0.1, 0.2, k, 100)], 0.5, font, 128, 0) for k in (key, near)]
+        assert np.max(np.abs(heard[0])) > 1e-3
+        np.testing.assert_array_equal(*heard)

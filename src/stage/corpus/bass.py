@@ -34,7 +34,12 @@ class Bassist:
         self.rests = float(rng.uniform(0.02, 0.14)) if style not in ("walk", "sustain") else 0.0
 
     def bar(
-        self, bar: int, chords: Sequence[Chord], kick: Sequence[int], section: Section | None = None, rising: bool = False
+        self,
+        bar: int,
+        chords: Sequence[Chord],
+        kick: Sequence[int],
+        section: Section | None = None,
+        rising: bool = False,
     ) -> list[Note]:
         """The notes of one bar. kick: steps of the bar drum, which "lock" follows. rising: the next bar begins a
         section with more energy, into which a line may lead."""

@@ -239,8 +239,8 @@ def build(
     """Render songs `first` .. `first + songs - 1` that are not there yet; returns how many it made.
 
     Finished songs are skipped, so that an interrupted build goes on where it was. on_song: called with the songs that
-    are there and all songs, at the start and after each song. grooves: the Groove MIDI Dataset's ZIP, whose performances
-    are the drums of a `share` of the songs that one fits (`grooves.py`).
+    are there and all songs, at the start and after each song. grooves: the Groove MIDI Dataset's ZIP, whose
+    performances are the drums of a `share` of the songs that one fits (`human_drums.py`).
     Raises StageError for a bad range, an unknown split, a folder that cannot be written or that another build works
     in, missing system packages, or a worker that was killed.
     """

@@ -127,7 +127,15 @@ def _harmonise(rng: np.random.Generator, song: Song, side: int) -> None:
             home, begin = [(0, triad, "T")], section.start
             for first, bars in ((begin, 1), (begin + 1, section.bars + 1)):  # what follows the last chord is silence
                 song.chords += harmony.lay_out(
-                    rng, home, key=song.key, metre=metre, first_bar=first, bars=bars, bars_each=bars, colour=colour / 2, slash=0
+                    rng,
+                    home,
+                    key=song.key,
+                    metre=metre,
+                    first_bar=first,
+                    bars=bars,
+                    bars_each=bars,
+                    colour=colour / 2,
+                    slash=0,
                 )
             continue
         if kind not in books:
@@ -189,7 +197,14 @@ class _Band:
         """The melody."""
         song, rng = self.song, self.draws["lead"]
         return parts.melody(
-            rng, song.chords, song.metre, song.density["lead"], song.scale, self.bars, self.energies, song.rooms["lead"][0]
+            rng,
+            song.chords,
+            song.metre,
+            song.density["lead"],
+            song.scale,
+            self.bars,
+            self.energies,
+            song.rooms["lead"][0],
         )
 
     def bass(self, kicks: list[list[int]]) -> list[Note]:
@@ -206,9 +221,7 @@ class _Band:
         """Guitar or keys. lead: the melody, which they leave room to."""
         song, notes, beats = self.song, [], self.song.metre.beats
         guitar = stem == "guitar"
-        player = Comper(
-            self.draws[stem], song.styles[stem], song.metre, song.density[stem], guitar, song.rooms[stem]
-        )
+        player = Comper(self.draws[stem], song.styles[stem], song.metre, song.density[stem], guitar, song.rooms[stem])
         busy = np.bincount([max(int(n.beat // beats), 0) for n in lead] or [0], minlength=self.bars + 1) / (2 * beats)
         for bar in range(self.bars):
             section = form.at(song.sections, bar)
@@ -264,7 +277,10 @@ def _close(rng: np.random.Generator, song: Song) -> None:
         if not kept:
             continue
         if stem in ("bass", "lead"):
-            centre, (low, high) = kept[-1].pitch, (28, 50) if stem == "bass" else (kept[-1].pitch - 8, kept[-1].pitch + 8)
+            centre, (low, high) = (
+                kept[-1].pitch,
+                (28, 50) if stem == "bass" else (kept[-1].pitch - 8, kept[-1].pitch + 8),
+            )
             pitches = [parts.nearest(chord.root, centre, low, high)]
         else:
             size = max(len({n.pitch for n in kept if abs(n.beat - k.beat) < 0.1}) for k in kept[-4:])

@@ -76,7 +76,9 @@ def fills(rng: np.random.Generator, sections: list[Section], metre: Metre, densi
     return {bar: min(beats, metre.beats) for bar, beats in made.items()}
 
 
-def stops(rng: np.random.Generator, sections: list[Section], metre: Metre, notes: dict[str, list], early: float) -> None:
+def stops(
+    rng: np.random.Generator, sections: list[Section], metre: Metre, notes: dict[str, list], early: float
+) -> None:
     """Now and then everybody, or only the drums, stops for (most of) the last bar of a section. In place.
 
     early: beats before a beat at which drums may play what belongs to it.
@@ -97,6 +99,4 @@ def stops(rng: np.random.Generator, sections: list[Section], metre: Metre, notes
 def cut(notes: list[Note], begin: float, end: float = np.inf) -> list[Note]:
     """The notes without those that begin in [begin, end); what sounds at `begin` ends there."""
     kept = [n for n in notes if not begin - 1e-6 <= n.beat < end - 1e-6]
-    return [
-        n._replace(length=min(n.length, begin - n.beat)) if n.beat < begin < n.beat + n.length else n for n in kept
-    ]
+    return [n._replace(length=min(n.length, begin - n.beat)) if n.beat < begin < n.beat + n.length else n for n in kept]

@@ -26,7 +26,18 @@ CREDIT = (
 )
 EARLY = 0.12
 """Beats before a bar line within which a hit belongs to the bar after it."""
-COLUMNS = ("id", "drummer", "session", "style", "bpm", "beat_type", "time_signature", "midi_filename", "duration", "split")
+COLUMNS = (
+    "id",
+    "drummer",
+    "session",
+    "style",
+    "bpm",
+    "beat_type",
+    "time_signature",
+    "midi_filename",
+    "duration",
+    "split",
+)
 KEYS = {55: 49, 52: 57, 50: 48, 47: 45}
 """Keys of the kit on which the set was played, and the keys of General MIDI that mean the same: the edges of both
 crashes, the rims of two toms. Others mean what `stage.models.events.GROUPS` says."""
@@ -119,7 +130,7 @@ class Grooves:
 
     def _bars(self, performance: Performance) -> tuple[Bar, ...]:
         """The bars that are played in full; of a file of one fill, its last bar alone."""
-        hits = self.hits(performance)
+        hits = _centred(self.hits(performance), performance.bpm)
         number = np.maximum(np.floor((hits[:, 0] + EARLY) / performance.beats), 0).astype(int)
         cut = [hits[number == n] for n in range(number.max() + 1)]
         for n, bar in enumerate(cut):
@@ -130,6 +141,28 @@ class Grooves:
         usual = {name: float(np.median([_count(cut[n], keys) for n in whole] or [0])) for name, keys in COUNTED.items()}
         made = tuple(_bar(performance, n, cut[n], usual) for n in whole)
         return made[-1:] if performance.fill else made
+
+
+USUAL_LATE, USUAL_GAIN, USUAL_KICK = -0.01, 1.5, 100.0
+"""Of the whole set: seconds by which hits stand behind the click (they stand before it), and what brings the louder
+kicks to a velocity of `USUAL_KICK`. For files with too few hits to tell."""
+
+
+def _centred(hits: np.ndarray, bpm: float) -> np.ndarray:
+    """The hits with two habits of the recordings made good, both measured on each performance.
+
+    Most performances are 10 ms ahead of their click, some 35 ms, all hits alike: the beat that a listener finds lies
+    where the hits on beats lie in the mean. And the pad of the kick gave half the velocity of the others.
+    """
+    hits = hits.copy()
+    off = hits[:, 0] - np.round(hits[:, 0])
+    off = off[np.abs(off) < EARLY]
+    hits[:, 0] -= np.median(off) if len(off) >= 8 else USUAL_LATE * bpm / 60
+    kicks = np.isin(hits[:, 1], KICKS)
+    loud = np.percentile(hits[kicks, 2], 80) if kicks.sum() >= 8 else USUAL_KICK / USUAL_GAIN
+    if loud < USUAL_KICK:
+        hits[kicks, 2] = np.minimum(np.round(hits[kicks, 2] * USUAL_KICK / loud), 127)
+    return hits
 
 
 COUNTED = {"snares": SNARES, "time": TIME}

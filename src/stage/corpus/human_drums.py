@@ -1,8 +1,8 @@
 """A drummer of the Groove MIDI Dataset plays a song: a performance that fits, its bars laid over the sections.
 
 Beats of the performance become beats of the song, so that what is early or late in it stays so. Within a section bars
-follow one another as they were played; which stretch a section gets is chosen by its energy, by the crash that begins it
-and by the fill that ends it.
+follow one another as they were played; which stretch a section gets is chosen by its energy, by the crash that begins
+it and by the fill that ends it.
 """
 
 from __future__ import annotations

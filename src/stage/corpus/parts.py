@@ -139,5 +139,6 @@ def melody(
             notes.append(Note(beat, min(length, 3.0), note, louder(rng, 90, energy, 7)))
             pitch = float(note)
     return [
-        n._replace(length=min(n.length, after.beat - n.beat)) if after else n for n, after in zip(notes, [*notes[1:], None])
+        n._replace(length=min(n.length, after.beat - n.beat)) if after else n
+        for n, after in zip(notes, [*notes[1:], None])
     ]
