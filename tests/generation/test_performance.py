@@ -10,6 +10,7 @@ from stage.generation.steering import CRASH, FILL, FILL_END, LEAN, LIFT, bars, c
 from stage.models.event_stems import REGISTERS, codecs
 from stage.models.events import GROUPS, HOLD, LOWEST, ONSET, REST, TimeLine
 from stage.models.features import CONTROLS, features
+from stage.notes import Note
 
 GRID = BeatGrid(np.arange(18) * 0.5, (np.arange(18) + 2) % 4 + 1)  # two beats, then four bars
 LINE = TimeLine.musical(GRID, 9.0, 12)
@@ -114,6 +115,19 @@ def test_bars_count_from_the_first_downbeat():
         with pytest.raises(StageError, match="no bars are known here"):
             unknown()
     assert plays(Performance(complexity=0.2), line).all()  # a number needs none
+
+
+def test_beats_before_the_grid_are_no_bars_of_the_song():
+    grid = BeatGrid(0.6 + np.arange(16) * 0.5, (np.arange(16) + 1) % 4 + 1)
+    line = TimeLine.musical(grid, 8.0, 12)
+    assert line.numbers[12] == 1 and bars(line)[12] == 1  # goes on before the first beat
+    first = float(line.times[np.flatnonzero(bars(line, grid) == 1)[0]])
+    assert np.isclose(first, grid.downbeats[0]) and bars(line, grid)[12] == 0
+    notes = [Note(time, time + 0.4, 40, 90) for time in (0.1, *grid.times)]
+    made = Performance(from_bar=2, to_bar=2).apply(notes, grid, "bass", seconds=9.0)
+    assert np.allclose([n.start for n in made], grid.downbeats[1] + np.arange(4) * 0.5)
+    frames = np.flatnonzero(plays(Performance(from_bar=2, to_bar=2), line, grid))
+    assert np.isclose(line.times[frames[0]], grid.downbeats[1]) and len(frames) == 48
 
 
 def test_a_part_plays_in_its_bars():

@@ -35,6 +35,8 @@ LEAN = 0.8
 """Nats by which a step of velocity is likelier than the one below at dynamics of 1, less likely at 0."""
 FILL, FILL_END, CRASH = 2.0, 3.0, 2.5
 """Nats for the strokes of a fill on sixteenths of the bar's second half, of its last beat, and for a crash after it."""
+EARLY = 0.02
+"""Seconds by which a line's beat may lie before the grid's, and be the same."""
 STEADY = ("crash", "percussion")
 """Groups that do not become busier with the part."""
 
@@ -42,10 +44,13 @@ STEADY = ("crash", "percussion")
 def bars(line: TimeLine, grid: BeatGrid | None = None) -> np.ndarray:
     """[T] int64, the bar in which each frame lies, from 1 on, which begins with the first downbeat; before it 0.
 
-    grid: the beats, for a line of frames of equal length. Raises StageError where no downbeat is known.
+    grid: the beats of the song, whose first downbeat counts where the line's beats go on before them; needed for a line
+    of frames of equal length. Raises StageError where no downbeat is known.
     """
     if line.division:
         starts = (line.numbers == 1) & (np.arange(line.frames) % line.division == 0)
+        if grid is not None and len(grid.downbeats):
+            starts &= line.times[:-1] > grid.downbeats[0] - EARLY
         found = np.cumsum(starts)
     elif grid is not None and len(grid):
         found = np.searchsorted(grid.downbeats, line.times[:-1] + 1e-6, side="right")
@@ -86,8 +91,7 @@ def rules(
 ) -> EventRules:
     """The rules of a stem on a time line: see `EventRules.of`; for a part of it `EventRules.cut`.
 
-    grid: the beats, for a line of frames of equal length. Raises StageError as `Performance.check`, and for bars that
-    are not known.
+    grid: the beats of the song, see `bars`. Raises StageError as `Performance.check`, and for bars that are not known.
     """
     performance.check(stem)
     codec = codecs()[stem]

@@ -63,7 +63,8 @@ def play(
     if performance.half_time or performance.double_time:
         notes = half_time(notes, _needed(line, "half-time"), stem, performance.double_time)
     if performance.from_bar is not None or performance.to_bar is not None:
-        notes = within_bars(notes, _needed(line, "from-bar"), performance.from_bar, performance.to_bar, stem)
+        bounds = performance.from_bar, performance.to_bar
+        notes = within_bars(notes, bar_starts(beats, _needed(line, "from-bar")), *bounds, stem)
     notes = tidy(notes, stem)
     if performance.tight:
         notes = tighten(notes, _needed(line, "tight"), performance.tight, stem)
@@ -86,9 +87,16 @@ def in_beats(beats: BeatGrid | TimeLine, seconds: float) -> TimeLine | None:
     return TimeLine.musical(beats, seconds, 1) if len(beats) > 1 else None
 
 
-def within_bars(notes: list[Note], line: TimeLine, first: int | None, last: int | None, stem: str) -> list[Note]:
+def bar_starts(beats: BeatGrid | TimeLine, line: TimeLine) -> np.ndarray:
+    """[bars] seconds of the downbeats of a line of beats; of a grid's line none before its own first one."""
+    found = line.times[:-1][line.numbers == 1]
+    if isinstance(beats, BeatGrid) and len(beats.downbeats):
+        found = found[found > beats.downbeats[0] - SAME]
+    return found
+
+
+def within_bars(notes: list[Note], downbeats: np.ndarray, first: int | None, last: int | None, stem: str) -> list[Note]:
     """Notes that begin in bars first..last, from 1 on; none of a pitched stem sounds on after them."""
-    downbeats = line.times[:-1][line.numbers == 1]
     if not len(downbeats):
         raise StageError("no bars are known here: leave out --grid off, or give the beats with --grid FILE")
     if first is not None and first > len(downbeats):

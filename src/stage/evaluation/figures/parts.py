@@ -12,7 +12,7 @@ import numpy as np
 
 from stage.beats.grid import BeatGrid
 from stage.generation.performance import PIECES, Performance
-from stage.generation.touch import STRUM, in_beats, subdivisions, swing_level
+from stage.generation.touch import STRUM, bar_starts, in_beats, subdivisions, swing_level
 from stage.models.events import TimeLine
 from stage.notes import Note
 
@@ -121,7 +121,7 @@ def effect(
         return float(first - second) if first or second else float("nan")
 
     span = performance.span(stem) or (0, 127)
-    downbeats = np.append(line.times[:-1][line.numbers == 1], np.inf)
+    downbeats = np.append(bar_starts(beats, line), np.inf)
     low = downbeats[min(performance.from_bar or 1, len(downbeats)) - 1] if performance.from_bar else -np.inf
     high = downbeats[min(performance.to_bar or len(downbeats), len(downbeats) - 1)]
     shifts = pairs(before, after)
