@@ -6,7 +6,7 @@ import pytest
 
 from stage.errors import StageError
 from stage.midi import Part, read
-from stage.midi_writing import TICKS, TempoMap, write
+from stage.midi_writing import TICKS, TempoMap, build, write
 from stage.notes import Note
 
 BEATS = np.array([0.73, 1.21, 1.75, 2.22, 2.71, 3.2, 3.71, 4.19, 4.7])
@@ -61,6 +61,46 @@ def test_beats_before_the_first_sample_are_left_out():
     clock = TempoMap(BEATS - 1.0, NUMBERS)
     assert clock.beats[0] == 0 and np.isin(np.round(BEATS[1:] - 1.0, 6), np.round(clock.beats, 6)).all()
     assert clock.numbers[clock.tick(0.75) // TICKS] == 1 and clock.tick(0.75) % TICKS == 0
+
+
+def signatures(file: mido.MidiFile) -> list[tuple[int, int, int, int]]:
+    """(tick, numerator, denominator, clocks of a click)."""
+    at = np.cumsum([message.time for message in file.tracks[0]]).tolist()
+    return [
+        (t, m.numerator, m.denominator, m.clocks_per_click)
+        for t, m in zip(at, file.tracks[0])
+        if m.type == "time_signature"
+    ]
+
+
+@pytest.mark.parametrize("bar, upper", [(2, 6), (3, 9), (4, 12)])
+def test_compound_metres_are_written_as_eighths(bar, upper):
+    times = 0.4 + 0.61 * np.arange(4 * bar)
+    numbers = np.arange(len(times)) % bar + 1
+    notes = [Note(t + third * 0.61 / 3, t + 0.1 + third * 0.61 / 3, 60, 90) for t in times[:-1] for third in range(3)]
+    file = build([Part("pads", 0, 48, notes=notes)], times, numbers, division=3)
+    dotted, eighth = TICKS * 3 // 2, TICKS // 2
+    assert signatures(file) == [(0, 3, 8, 36), (dotted, upper, 8, 36)]  # a beat before the first downbeat
+    starts = [
+        int(t) for t, m in zip(np.cumsum([m.time for m in file.tracks[1]]), file.tracks[1]) if m.type == "note_on"
+    ]
+    assert starts == [dotted + eighth * i for i in range(len(notes))]
+    assert abs(file.length - notes[-1].end) < 0.001
+    tempi = [60e6 / m.tempo for m in file.tracks[0] if m.type == "set_tempo"]
+    assert tempi[1:] == pytest.approx([60 / 0.61 * 1.5] * (len(tempi) - 1), abs=1e-3)  # of quarters
+
+
+def test_a_bar_that_is_longer_or_shorter_has_a_metre_of_its_own():
+    numbers = np.array([4, 1, 2, 3, 4, 1, 2, 3, 1, 2, 3, 4, 1, 2, 3, 4, 5, 1, 2, 3, 4, 1, 2])
+    times = 0.5 * np.arange(len(numbers))
+    file = build([Part("bass", 0, 33, notes=[Note(0.0, 0.1, 40, 90)])], times, numbers)
+    found = [(tick // TICKS, upper) for tick, upper, lower, _ in signatures(file) if lower == 4]
+    assert found == [(0, 1), (1, 4), (5, 3), (8, 4), (12, 5), (17, 4)]  # the last bar, which is cut, is a usual one
+
+
+def test_a_grid_without_downbeats_has_one_metre():
+    file = build([Part("bass", 0, 33, notes=[Note(0.0, 0.1, 40, 90)])], np.arange(3) * 0.5, np.array([2, 3, 4]))
+    assert [s[1:3] for s in signatures(file)] == [(4, 4)]
 
 
 @pytest.mark.parametrize("times", [[1.0], [1.0, 1.0], [-3.0, -2.0], [-2.0, 1.0]])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,68 +14,92 @@ from stage import files
 from stage.midi import DRUM_CHANNEL, VOLUME, Part
 from stage.notes import Note
 
+if TYPE_CHECKING:
+    from mido import MidiFile
+
 TICKS = 960
-"""Of a beat."""
+"""Of a quarter note."""
 SLOWEST, FASTEST = 0xFFFFFF, 1
-"""Microseconds of a beat that a file can hold, at most and at least."""
+"""Microseconds of a quarter that a file can hold, at most and at least."""
 
 
 class TempoMap:
-    """Ticks of seconds, so that every beat falls on a whole number of beats.
+    """Ticks of seconds, so that every beat falls on a whole number of beats: of quarters, or of dotted quarters where
+    beats have three parts (6/8, 9/8, 12/8).
 
-    times: beats in seconds, rising, two at least. numbers: of each in its bar, 1 = downbeat. Before the first beat and
-    after the last the beats go on; the beats before second 0, if any, are left out, and the file begins at second 0.
+    times: beats in seconds, rising, two at least. numbers: of each in its bar, 1 = downbeat. division: parts of a beat,
+    as in `BeatGrid`. Before the first beat and after the last the beats go on; the beats before second 0, if any, are
+    left out, and the file begins at second 0.
     """
 
-    def __init__(self, times: np.ndarray, numbers: np.ndarray):
+    def __init__(self, times: np.ndarray, numbers: np.ndarray, division: int = 1):
         times, numbers = np.asarray(times, np.float64), np.asarray(numbers, np.int64)
         if len(times) < 2 or len(times) != len(numbers) or (np.diff(times) <= 0).any():
             raise ValueError("a tempo map needs two beats or more that rise, and a number for each")
-        bar = max(1, int(numbers.max()))
+        bar = _usual(numbers)
         times, numbers = times[times > -1e-9].clip(0), numbers[times > -1e-9]
         if len(times) < 2:
             raise ValueError("a tempo map needs two beats from second 0 on")
         before = max(0, round(times[0] / (times[1] - times[0]))) or int(times[0] > 0)
         lead = times[0] * np.arange(before) / max(before, 1)  # beats that fill what lies before the first
         self.numbers = np.concatenate([(numbers[0] - 1 - np.arange(before, 0, -1)) % bar + 1, numbers])
-        self.bar = bar
+        self.bar, self.compound = bar, division == 3
+        self.beat = TICKS * 3 // 2 if self.compound else TICKS
+        """Ticks of a beat."""
         paces, now = [], 0.0
         for end in np.concatenate([lead, times])[1:]:  # rounding to microseconds is made good by the next beat
-            paces.append(int(np.clip(round((end - now) * 1e6), FASTEST, SLOWEST)))
-            now += paces[-1] / 1e6
+            paces.append(int(np.clip(round((end - now) * 1e6 * TICKS / self.beat), FASTEST, SLOWEST)))
+            now += self._seconds(paces[-1])
         self.paces = paces
-        self.beats = np.concatenate([[0.0], np.cumsum(paces) / 1e6])
+        """Of each beat, microseconds of a quarter."""
+        self.beats = np.concatenate([[0.0], np.cumsum([self._seconds(pace) for pace in paces])])
+
+    def _seconds(self, pace: int) -> float:
+        return pace / 1e6 * self.beat / TICKS
 
     def tick(self, seconds: float) -> int:
         """The nearest tick of a time, from 0 on."""
         last = self.beats[-1]
         if seconds > last:
-            return round((len(self.beats) - 1 + (seconds - last) / (self.paces[-1] / 1e6)) * TICKS)
-        return round(float(np.interp(max(seconds, 0.0), self.beats, np.arange(len(self.beats)))) * TICKS)
+            return round((len(self.beats) - 1 + (seconds - last) / self._seconds(self.paces[-1])) * self.beat)
+        return round(float(np.interp(max(seconds, 0.0), self.beats, np.arange(len(self.beats)))) * self.beat)
 
     def events(self) -> Iterator[tuple[int, str, dict[str, int]]]:
-        """(tick, kind, values) of tempi and time signatures. Beats before the first downbeat are a bar of their own."""
-        downbeats = np.flatnonzero(self.numbers == 1)
-        pickup = int(downbeats[0]) if len(downbeats) else 0
-        for beats, at in ((pickup, 0), (self.bar, pickup)):
-            if beats:
-                yield at * TICKS, "time_signature", {"numerator": min(beats, 255), "denominator": 4}
+        """(tick, kind, values) of tempi and time signatures. Beats before the first downbeat are a bar of their own,
+        and so is a bar that is longer or shorter than the one before."""
+        starts = [0, *(int(at) for at in np.flatnonzero(self.numbers == 1) if at)]
+        known = None
+        for start, end in zip(starts, [*starts[1:], None]):
+            beats = self.bar if end is None else end - start  # the last one may be cut
+            if beats != known:
+                yield start * self.beat, "time_signature", self._signature(beats)
+            known = beats
         known = None
         for beat, pace in enumerate(self.paces):
             if pace != known:
-                yield beat * TICKS, "set_tempo", {"tempo": pace}
+                yield beat * self.beat, "set_tempo", {"tempo": pace}
             known = pace
 
+    def _signature(self, beats: int) -> dict[str, int]:
+        """Of a bar of so many beats; the metronome of the file's reader clicks them."""
+        upper, lower = (3 * beats, 8) if self.compound else (beats, 4)
+        return {"numerator": min(upper, 255), "denominator": lower, "clocks_per_click": 24 * self.beat // TICKS}
 
-def write(path: str | Path, parts: Sequence[Part], times: np.ndarray, numbers: np.ndarray, force: bool = False) -> None:
-    """Write parts to a MIDI file: tempi and bars in a first track, then a track for each part.
 
-    times, numbers: the beats, see `TempoMap`. Raises StageError where the file is there (but with force) or cannot be
-    written.
+def _usual(numbers: np.ndarray) -> int:
+    """The most common number of beats of the whole bars; the highest number where there is no whole bar."""
+    starts = np.flatnonzero(numbers == 1)
+    return int(np.bincount(np.diff(starts)).argmax()) if len(starts) > 1 else max(1, int(numbers.max()))
+
+
+def build(parts: Sequence[Part], times: np.ndarray, numbers: np.ndarray, division: int = 1) -> MidiFile:
+    """Parts as a MIDI file of type 1: tempi and bars in a first track, then a track for each part.
+
+    times, numbers, division: the beats, see `TempoMap`. Channels and programs are those of the parts.
     """
     import mido
 
-    clock = TempoMap(times, numbers)
+    clock = TempoMap(times, numbers, division)
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS)
     file.tracks.append(
         _track(mido, [(tick, mido.MetaMessage(kind, **values)) for tick, kind, values in clock.events()])
@@ -88,6 +113,26 @@ def write(path: str | Path, parts: Sequence[Part], times: np.ndarray, numbers: n
             about.append((start, mido.Message("note_on", velocity=velocity, **shared)))
             about.append((end, mido.Message("note_off", **shared)))
         file.tracks.append(_track(mido, about))
+    return file
+
+
+def write(
+    path: str | Path,
+    parts: Sequence[Part],
+    times: np.ndarray,
+    numbers: np.ndarray,
+    force: bool = False,
+    division: int = 1,
+) -> None:
+    """Write parts to a MIDI file: see `build`.
+
+    Raises StageError where the file is there (but with force) or cannot be written.
+    """
+    save(path, build(parts, times, numbers, division), force)
+
+
+def save(path: str | Path, file: MidiFile, force: bool = False) -> None:
+    """Write a MIDI file, whole or not at all."""
     made = io.BytesIO()
     file.save(file=made)
     files.write_bytes(path, made.getvalue(), force)

@@ -77,3 +77,28 @@ def test_a_stem_is_measured_as_it_sounds_in_the_song():
     assert level.loudness(in_one, 44100) == pytest.approx(-18, abs=0.05)
     assert level.loudness(np.stack([in_two, in_two]), 44100) == pytest.approx(-18, abs=0.05)
     assert level.spread(stem, 6).shape == (2, len(stem)) and level.spread(stem, 1).shape == (1, len(stem))
+
+
+def test_stems_of_two_channels_are_mixed_channel_by_channel():
+    song = tone(1, channels=6, peak=0.5)
+    stem = np.stack([tone(1, channels=1, peak=0.4)[0], tone(1, channels=1, peak=0.1)[0]])
+    both = level.mix(song, stem)
+    assert np.allclose(both[:2], song[:2] + stem, atol=1e-6) and np.array_equal(both[2:], song[2:])
+    loud = level.mix(song * 2, stem)
+    gain_db = level.mix_gain(song * 2, stem)
+    assert gain_db < 0 and np.allclose(loud[:2], 10 ** (gain_db / 20) * (2 * song[:2] + stem), atol=1e-6)
+    assert np.allclose(level.mix(song[:1], stem), song[:1] + stem.mean(0), atol=1e-6)
+    assert np.allclose(level.mix(song[:2], stem[:1]), song[:2] + stem[:1], atol=1e-6)
+    matched = level.match_level(stem, 44100, -20.0, channels=2)
+    assert level.loudness(matched, 44100) == pytest.approx(-20, abs=0.05)
+    one = level.match_level(stem[:1], 44100, -20.0, channels=2)
+    assert level.loudness(np.concatenate([one, one]), 44100) == pytest.approx(-20, abs=0.05)
+
+
+def test_the_limiters_gain_is_the_one_that_it_gives(monkeypatch):
+    monkeypatch.setattr(level, "BLOCK", 5000)
+    loud = np.random.default_rng(4).normal(0, 0.6, (2, 20_000)).astype(np.float32)
+    gain = level.limiter_gain(loud, 8000)
+    assert gain.shape == (20_000,) and gain.min() < 0.9
+    assert np.allclose(loud * gain, level.limit(loud, 8000), atol=1e-6)
+    assert (level.limiter_gain(0.1 * loud, 8000) == 1).all()

@@ -1,5 +1,7 @@
 """MIDI files on instruments: the choice of instruments, and what cannot be played."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,7 +9,7 @@ import soundfile
 from helpers import midi_files, soundfonts
 from stage.cli import app as cli
 from stage.errors import StageError
-from stage.instruments import scores
+from stage.instruments import scores, stems
 
 RATE = 16000
 
@@ -112,6 +114,75 @@ def test_what_cannot_be_played_is_one_line_and_nothing_is_written(song, options,
     printed = capfd.readouterr().err
     assert message in printed and printed.count("\n") == 1
     assert [path.name for path in song.parent.iterdir()] == ["song.mid"]
+
+
+def broken(folder: Path) -> dict[str, Path]:
+    """Files of users that cannot be played, by what is wrong."""
+    tone = 0.5 * np.sin(np.arange(8000) / 5)
+    for name in ("a", "quad", "../outside"):
+        soundfile.write(folder / f"{name}.wav", np.tile(tone, (4, 1)).T if name == "quad" else tone, RATE)
+    (folder / "text.wav").write_text("no sound at all", encoding="utf-8")
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "folder.wav").mkdir()
+    (folder / "link.wav").symlink_to(folder / "../outside.wav")
+    texts = {
+        "unknown": "This is a letter to a friend.",
+        "nothing": "",
+        "value": "<region> sample=a.wav volume=loud",
+        "key": "<region> sample=a.wav key=h9",
+        "missing": "<region> sample=none.wav",
+        "no region": "<group> volume=-3",
+        "above": "<region> sample=../outside.wav",
+        "absolute": "<region> sample=/etc/hostname",
+        "link": "<region> sample=link.wav",
+        "include": '#include "../other.sfz"',
+        **{n: f"<region> sample=a.wav key=36\n<region> sample={n}.wav key=99" for n in ("text", "empty", "quad")},
+        "folder": "<region> sample=folder.wav",
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.sfz").write_text(text, encoding="utf-8")
+    (folder / "binary.sfz").write_bytes(bytes(range(256)))
+    whole = soundfonts.write(folder / "whole.sf2", {54: 1}, bank=128).read_bytes()
+    for name, data in (("cut", whole[: len(whole) // 2]), ("end", whole[:-30]), ("junk", b"\0" * 99)):
+        (folder / f"{name}.sf2").write_bytes(data)
+    (folder / "packed.sf3").write_bytes(whole)
+    return {path.stem: path for path in folder.iterdir() if path.suffix in (".sfz", ".sf2", ".sf3")}
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("unknown", "unknown.sfz is not an SFZ instrument"),
+        ("nothing", "nothing.sfz holds no instrument"),
+        ("binary", "binary.sfz is not an SFZ instrument: it is no text"),
+        ("value", "volume=loud: a number is needed"),
+        ("key", "key=h9 names no key"),
+        ("missing", "the sample none.wav does not exist"),
+        ("no region", "no region with a sample"),
+        ("above", "../outside.wav lies outside of the instrument's folder"),
+        ("absolute", "/etc/hostname lies outside of the instrument's folder"),
+        ("link", "link.wav lies outside of the instrument's folder"),
+        ("include", "is not in the instrument's folder"),
+        ("text", "text.wav cannot be read: "),  # though no note plays it
+        ("empty", "empty.wav cannot be read: "),
+        ("quad", "quad.wav has 4 channels"),
+        ("folder", "the sample folder.wav does not exist"),
+        ("cut", "cut.sf2 is not a SoundFont (SF2), or it is damaged"),
+        ("end", "end.sf2 is not a SoundFont (SF2), or it is damaged"),
+        ("junk", "junk.sf2 is not a SoundFont (SF2), or it is damaged"),
+        ("packed", "packed.sf3 is a compressed SoundFont"),
+    ],
+)
+def test_a_users_file_that_is_wrong_is_one_line_and_nothing_is_written(song, tmp_path, name, message, capfd):
+    (tmp_path / "kits").mkdir()
+    path = broken(tmp_path / "kits")[name]
+    assert cli.run(["sound", "song.mid", "--stem", "drums", "--kit", str(path)]) == 2
+    printed = capfd.readouterr()
+    assert message in printed.err and printed.err.count("\n") == 1 and printed.out == ""
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["kits", "outside.wav", "song.mid"]
+    with pytest.raises(StageError) as caught:
+        stems.sampler("drums", path, RATE)
+    assert message in str(caught.value)
 
 
 def test_the_command_writes_24_bits_and_never_over_a_file(song, kit, capfd):

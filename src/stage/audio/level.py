@@ -5,6 +5,7 @@ Audio is float32 numpy, `[C, N]` (channels, samples) or `[N]`; rates are integer
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -93,21 +94,29 @@ def _k_weighting(rate: int, size: int) -> np.ndarray:
     return response
 
 
-def match_level(audio: np.ndarray, rate: int, target: float, most_db: float = 24.0, channels: int = 1) -> np.ndarray:
-    """Scale audio to a loudness of `target` LUFS, up by at most `most_db`; silence stays as it is.
+def match_gain(audio: np.ndarray, rate: int, target: float, most_db: float = 24.0, channels: int = 1) -> float:
+    """The gain in dB, at most `most_db`, that brings audio to a loudness of `target` LUFS; 0 for silence.
 
-    channels: in how many channels one channel [N] will sound (see `spread`): its loudness is measured as that.
+    channels: in how many channels one channel [N] or [1, N] will sound (see `spread`): its loudness is measured as
+    that.
     """
-    now = loudness(spread(audio, channels), rate)
-    if not np.isfinite(now) or not np.isfinite(target):
-        return audio
-    return audio * np.float32(10 ** (min(target - now, most_db) / 20))
+    now = loudness(spread(audio, channels) if len(np.atleast_2d(audio)) == 1 else audio, rate)
+    return min(target - now, most_db) if np.isfinite(now) and np.isfinite(target) else 0.0
+
+
+def match_level(audio: np.ndarray, rate: int, target: float, most_db: float = 24.0, channels: int = 1) -> np.ndarray:
+    """Audio scaled by `match_gain`."""
+    gain_db = match_gain(audio, rate, target, most_db, channels)
+    return audio * np.float32(10 ** (gain_db / 20)) if gain_db else audio
 
 
 def spread(audio: np.ndarray, channels: int) -> np.ndarray:
-    """A stem [N] as it sounds in a song of so many channels: in the first two, or in one. Returns [1 or 2, N], a view;
-    audio that has channels [C, N] stays as it is."""
-    return audio if audio.ndim > 1 else np.broadcast_to(audio, (min(2, channels), len(audio)))
+    """A stem [N] or [C, N] as it sounds in a song of so many channels: in the first two, or in one, where a stem of two
+    is their mean. Returns [1 or 2, N], a view where it can."""
+    audio = np.atleast_2d(audio)
+    if len(audio) > 1:
+        return audio if channels > 1 else audio.mean(0, keepdims=True)
+    return np.broadcast_to(audio, (min(2, channels), audio.shape[1]))
 
 
 def limit(audio: np.ndarray, rate: int, ceiling: float = CEILING) -> np.ndarray:
@@ -118,18 +127,29 @@ def limit(audio: np.ndarray, rate: int, ceiling: float = CEILING) -> np.ndarray:
     """
     if max(audio.max(initial=0.0), -audio.min(initial=0.0)) <= ceiling:
         return audio
-    half = round(0.01 * rate)
     limited = np.empty_like(audio)
+    for first, gain in _limiter_gains(audio, rate, ceiling):
+        # The clip takes care of the last bit of rounding only.
+        part = slice(first, first + len(gain))
+        limited[..., part] = np.clip(audio[..., part] * gain, -ceiling, ceiling)
+    return limited
+
+
+def limiter_gain(audio: np.ndarray, rate: int, ceiling: float = CEILING) -> np.ndarray:
+    """The gain float32 [N] that `limit` gives audio [C, N] or [N], for sounds that are to be turned down with it."""
+    if max(audio.max(initial=0.0), -audio.min(initial=0.0)) <= ceiling:
+        return np.ones(audio.shape[-1], np.float32)
+    return np.concatenate([gain for _, gain in _limiter_gains(audio, rate, ceiling)])
+
+
+def _limiter_gains(audio: np.ndarray, rate: int, ceiling: float) -> Iterator[tuple[int, np.ndarray]]:
+    """(first sample, gains float32 [n]) of each block."""
+    half = round(0.01 * rate)
     for first in range(0, audio.shape[-1], BLOCK):
         # What a block's gain depends on reaches two half windows over its edges.
         low, high = max(0, first - 2 * half), first + BLOCK + 2 * half
-        part = audio[..., low:high]
-        gain = _limiter_gain(np.abs(np.atleast_2d(part)).max(0), 2 * half + 1, ceiling)
-        # The clip takes care of the last bit of rounding only.
-        limited[..., first : first + BLOCK] = np.clip(part * gain, -ceiling, ceiling)[
-            ..., first - low : first - low + BLOCK
-        ]
-    return limited
+        peak = np.abs(np.atleast_2d(audio[..., low:high])).max(0)
+        yield first, _limiter_gain(peak, 2 * half + 1, ceiling)[first - low : first - low + BLOCK]
 
 
 def _limiter_gain(peak: np.ndarray, size: int, ceiling: float) -> np.ndarray:
@@ -142,17 +162,18 @@ def _limiter_gain(peak: np.ndarray, size: int, ceiling: float) -> np.ndarray:
 
 
 def mix_gain(song: np.ndarray, stem: np.ndarray) -> float:
-    """The gain in dB, 0 or less, that brings song [C, N] and stem [N] together below the ceiling."""
-    peak = max(float(np.abs(song[2:]).max(initial=0.0)), float(np.abs(song[:2] + stem).max(initial=0.0)))
+    """The gain in dB, 0 or less, that brings song [C, N] and stem [N] or [C, N] together below the ceiling."""
+    together = np.abs(song[:2] + spread(stem, len(song))).max(initial=0.0)
+    peak = max(float(np.abs(song[2:]).max(initial=0.0)), float(together))
     return min(0.0, float(20 * np.log10(CEILING / max(peak, CEILING))))
 
 
 def mix(song: np.ndarray, stem: np.ndarray) -> np.ndarray:
     """One gain (that of `mix_gain`) x (song + stem), float32 [C, N].
 
-    song: [C, N]. stem: [N], added to the first two channels (all, if there are no more).
+    song: [C, N]. stem: [N] or [C, N], added to the first two channels (all, if there are no more), see `spread`.
     """
     both = np.array(song, dtype=np.float32)
-    both[:2] += stem
+    both[:2] += spread(stem, len(song))
     gain_db = mix_gain(song, stem)
     return both * np.float32(10 ** (gain_db / 20)) if gain_db else both

@@ -1,4 +1,4 @@
-"""One picture of a result: song and stem over the beats, and the spectrogram of the stem."""
+"""One picture of a result: song and stem over the beats, and the stem's notes, or its spectrogram where it has none."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stage.audio.files import to_mono
 from stage.files import whole_file
+from stage.generation import roll
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +30,8 @@ COLUMNS = 1600
 def draw(
     path: str | os.PathLike, result: Accompaniment, variation: int = 0, name: str = "", force: bool = False
 ) -> None:
-    """Write a PNG with the waveforms of song and stem over the beat grid and the stem's spectrogram.
+    """Write a PNG with the waveforms of song and stem over the beat grid, and below the stem's spectrogram, or what is
+    played: a drum grid or a piano roll, with the names of the chords on top where they are known.
 
     Downbeats are drawn stronger; beats are left out where they would be too dense to see.
     """
@@ -57,30 +60,67 @@ def _figure(result: Accompaniment, variation: int, name: str) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    seconds = result.stems.shape[1] / result.rate
+    seconds = result.stems.shape[-1] / result.rate
     figure = Figure(figsize=(12, 6.4), dpi=110, facecolor=PAPER, layout="constrained")
     FigureCanvasAgg(figure)
-    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1, 1.8])
-    _waveform(top, to_mono(result.song), seconds, SONG, "song")
-    _waveform(middle, result.stems[variation], seconds, STEM, result.stem)
-    image = _spectrogram(bottom, result.stems[variation], result.rate)
-    for axes, colour in ((top, BEAT), (middle, BEAT), (bottom, "#ffffff")):
-        _beats(axes, result, seconds, colour)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        axes.tick_params(colors=INK, labelsize=9)
-    bottom.set(xlabel="seconds", ylabel="Hz", xlim=(0, seconds))
-    figure.colorbar(image, ax=bottom, label="dB", pad=0.01, aspect=18)
+    stem = to_mono(result.stems[variation])
+    if result.notes:
+        _played(figure, result, variation, stem, seconds)
+    else:
+        top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1, 1.8])
+        _waveform(top, to_mono(result.song), seconds, SONG, "song")
+        _waveform(middle, stem, seconds, STEM, result.stem)
+        image = _spectrogram(bottom, stem, result.rate)
+        for axes, colour in ((top, BEAT), (middle, BEAT), (bottom, "#ffffff")):
+            _beats(axes, result, seconds, colour)
+        bottom.set(xlabel="seconds", ylabel="Hz", xlim=(0, seconds))
+        for axes in (top, middle, bottom):
+            _plain(axes)
+        figure.colorbar(image, ax=bottom, label="dB", pad=0.01, aspect=18)
     title = figure.suptitle(_title(name, result, variation), color=INK, fontsize=12, x=0.01, ha="left")
     title.set_parse_math(False)  # a dollar sign is one
     return figure
 
 
+def _played(figure: Figure, result: Accompaniment, variation: int, stem: np.ndarray, seconds: float) -> None:
+    """Chords, song, stem and notes."""
+    with_chords = result.chords is not None and len(result.chords) > 0
+    heights = [*([0.22] if with_chords else []), 0.8, 0.8, 2.4]
+    rows = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    *above, song, middle, bottom = rows
+    if result.chords is not None and above:
+        roll.chords(above[0], result.chords, seconds)
+    _waveform(song, to_mono(result.song), seconds, SONG, "song")
+    _waveform(middle, stem, seconds, STEM, result.stem)
+    (roll.drum_grid if result.stem == "drums" else roll.piano_roll)(bottom, result.notes[variation], seconds)
+    roll.legend(bottom)
+    for axes in rows:
+        if result.grid is not None:
+            roll.grid_lines(axes, result.grid, seconds, BEAT)
+        _plain(axes)
+    if result.grid is not None:
+        roll.bar_numbers(rows[0], result.grid.downbeats[result.grid.downbeats < seconds])
+    bottom.set(xlabel="seconds", xlim=(0, seconds))
+
+
+def _plain(axes) -> None:
+    """Without a frame above and on the right."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=9)
+
+
 def _title(name: str, result: Accompaniment, variation: int) -> str:
-    """What the picture shows, in a line: "song · drums · seed 3 · 123.4 BPM, 15 beats"."""
-    parts = [*([_printable(name)] if name else []), result.stem, f"seed {result.seeds[variation]}"]
+    """What the picture shows, in a line: "song · drums · jazz · seed 3 · 123.4 BPM, 15 beats"."""
+    parts = [*([_printable(name)] if name else []), result.stem]
+    if result.instruments:
+        parts.append(_printable(Path(result.instruments[variation]).name))
+    parts.append(f"seed {result.seeds[variation]}")
     if result.grid is not None and len(result.grid) > 1:
         parts.append(f"{result.grid.bpm:.1f} BPM, {len(result.grid)} beats given")
+    if result.notes:
+        count = len(result.notes[variation])
+        parts.append(f"{count} {'hit' if result.stem == 'drums' else 'note'}{'s' if count != 1 else ''}")
     return " · ".join(parts)
 
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stage.audio.level import limit, loudness, match_level, mix, mix_gain, spread
+from stage import midi_writing
+from stage.audio.level import limit, limiter_gain, loudness, match_gain, mix, mix_gain, spread
 from stage.beats.grid import BeatGrid
+from stage.chords.chart import Chart
+from stage.errors import StageError
+from stage.generation.envelope import Envelope
 from stage.generation.outputs import Outputs, write
 from stage.generation.played import Take
 from stage.generation.prepare import Prepared, target_level
 from stage.generation.request import Request
+from stage.instruments import stems as sounds
+from stage.midi import DRUM_CHANNEL, Part
+from stage.models.event_stems import INSTRUMENTS
 from stage.notes import Note
+
+if TYPE_CHECKING:
+    from mido import MidiFile
 
 MISSED = 0.5
 """LU by which a stem may miss its level without a remark."""
@@ -35,7 +46,10 @@ class Accompaniment:
     remarks: sentences about what was done otherwise than asked.
     tuning: of the song, in cents from A = 440 Hz; the stem has it too.
     notes: the played notes of each variation, in seconds of the stretch; empty from a model of audio codes.
+    chords: what they were played to, given or read by the model; None where nothing is known.
     instruments: of each variation, by the names of `stage.models.event_stems.INSTRUMENTS` or a file's.
+    envelope: gain of the stems over time. gains: of each stem in dB, by which it was brought to the song's level; empty
+        where that was not asked for.
     """
 
     stem: str
@@ -48,6 +62,9 @@ class Accompaniment:
     tuning: float = 0.0
     notes: tuple[tuple[Note, ...], ...] = ()
     instruments: tuple[str, ...] = ()
+    chords: Chart | None = None
+    envelope: Envelope = Envelope()
+    gains: tuple[float, ...] = ()
 
     def __repr__(self) -> str:
         seconds = self.stems.shape[-1] / self.rate
@@ -61,20 +78,68 @@ class Accompaniment:
         """The gain of a mix in dB: 0, or less where song and stem together would be above full scale."""
         return mix_gain(self.song, self.stems[variation])
 
+    def midi(self, variation: int = 0) -> MidiFile:
+        """The notes of a variation as a MIDI file of type 1, with the tempi and bars of the grid (120 BPM where there
+        is none); it begins with the first sample. Drums are on channel 10 by the General MIDI map.
+
+        Raises StageError where there are no notes, as with a model of audio codes.
+        """
+        self._check_notes()
+        channel = DRUM_CHANNEL if self.stem == "drums" else 0
+        programs = INSTRUMENTS[self.stem].get(self.instruments[variation]) or (sounds.PROGRAMS[self.stem],)
+        part = Part(self.stem, channel, programs[0], notes=list(self.notes[variation]))
+        grid = self.grid
+        if grid is None or (grid.times > -1e-9).sum() < 2:
+            grid = BeatGrid.regular(120, 4, self.stems.shape[-1] / self.rate + 1)
+        return midi_writing.build([part], grid.times, grid.numbers, grid.division)
+
+    def pieces(self, variation: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+        """Each piece of the drums that is played, alone: (name, float32 [C, N]), with its part of the room and of the
+        limiter's work, so that together they are the stem.
+
+        Raises StageError for other stems, and where there are no notes.
+        """
+        self._check_notes()
+        if self.stem != "drums":
+            raise StageError(f"{self.stem} has no pieces: only drums can be had piece by piece")
+        notes, rate, seed = self.notes[variation], self.rate, self.seeds[variation] % 2**32
+        kit, seconds = self.instruments[variation], self.stems.shape[-1] / self.rate
+        channels = self.stems.shape[1]
+        factor, limited = np.float32(1), None
+        if self.gains:
+            factor = np.float32(10 ** (self.gains[variation] / 20))
+            whole = self.envelope.apply(sounds.sound(notes, "drums", kit, rate, seconds, seed, channels=channels))
+            limited = limiter_gain(factor * whole, rate)
+        for piece, alone in sounds.pieces(notes, kit, rate, seconds, seed, channels=channels):
+            shaped = factor * self.envelope.apply(alone)
+            yield piece, shaped if limited is None else shaped * limited
+
+    def _check_notes(self) -> None:
+        if not self.notes:
+            raise StageError("this stem was made as sound: it has no notes. A model that plays notes has them")
+
     def save(
-        self, folder: str | Path, name: str = "", force: bool = False, start: float = 0.0, beats: bool = True
+        self,
+        folder: str | Path,
+        name: str = "",
+        force: bool = False,
+        start: float = 0.0,
+        beats: bool = True,
+        pieces: bool = False,
     ) -> list[Path]:
-        """Write what the command line writes: for each variation the stem (NAME.STEM.SEED.wav), the mix
-        (NAME.STEM.SEED.mix.wav) and a picture (NAME.STEM.SEED.png); and NAME.STEM.beats.txt, for `BeatGrid.load`.
+        """Write what the command line writes: for each variation the stem (NAME.STEM.SEED.wav), its notes where it has
+        some (NAME.STEM.SEED.mid), the mix (NAME.STEM.SEED.mix.wav) and a picture (NAME.STEM.SEED.png); and
+        NAME.STEM.beats.txt, for `BeatGrid.load`.
 
         name: of the song, may be empty. force: replace files that exist. start: where the stretch begins in the
         recording, in seconds, so that the beats count from the recording's beginning. beats: write them, if there are
-        some. Returns the paths. Raises StageError, before anything is written, for what cannot be written.
+        some. pieces: also write each piece of the drums (NAME.STEM.SEED.PIECE.wav), see `pieces`. Returns the paths.
+        Raises StageError, before anything is written, for what cannot be written.
         """
         folder = Path(folder)
         grid = folder / ".".join([*([name] if name else []), self.stem.replace("/", "-"), "beats.txt"])
-        outputs = Outputs.of(folder, name, self.stem, self.seeds, grid if beats and self.grid is not None else None)
-        return write(outputs, self, force, start)
+        grid = grid if beats and self.grid is not None else None
+        return write(Outputs.of(folder, name, self.stem, self.seeds, grid, pieces), self, force, start)
 
 
 def finish(request: Request, prepared: Prepared, stems: np.ndarray, takes: Sequence[Take] = ()) -> Accompaniment:
@@ -83,9 +148,11 @@ def finish(request: Request, prepared: Prepared, stems: np.ndarray, takes: Seque
     They are as the model made them, with the envelope of `prepared`. takes: of stems that are played notes.
     """
     song, rate, remarks = request.source.audio, request.rate, list(prepared.remarks)
+    gains: tuple[float, ...] = ()
     if request.level:
         target, channels = target_level(request), len(song)
-        matched = [match_level(stem, rate, target, channels=channels) for stem in stems]
+        gains = tuple(match_gain(stem, rate, target, channels=channels) for stem in stems)
+        matched = (stem * np.float32(10 ** (gain / 20)) for stem, gain in zip(stems, gains))
         stems = np.stack([limit(stem, rate) for stem in matched])
         for seed, stem in zip(request.seeds, stems):
             remarks += _missed(request.stem, seed, loudness(spread(stem, channels), rate) - target)
@@ -99,6 +166,8 @@ def finish(request: Request, prepared: Prepared, stems: np.ndarray, takes: Seque
         tuning=prepared.tuning,
         notes=tuple(take.notes for take in takes),
         instruments=tuple(take.instrument for take in takes),
+        envelope=prepared.envelope,
+        gains=gains,
     )
     for i, seed in enumerate(made.seeds):
         if (gain := made.mix_gain(i)) < -0.05:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from stage.errors import StageError
-from stage.instruments import soundfont
+from stage.instruments import samples, soundfont
 from stage.instruments.sfz import Instrument, read
 
 LIBRARY = Path(__file__).resolve().parents[1] / "weights" / "instruments"
@@ -48,7 +48,9 @@ def load(name: str | os.PathLike, program: int = 0, drums: bool = False) -> Inst
     """
     text = os.fspath(name)
     if text.lower().endswith(".sfz"):
-        return read(text)
+        found = read(text)
+        samples.check(found)
+        return found
     if text.lower().endswith(".sf2"):
         return soundfont.instrument(text, program, soundfont.DRUMS if drums else 0)
     if text.lower().endswith(".sf3"):

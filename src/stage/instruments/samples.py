@@ -216,14 +216,36 @@ class Samples:
         return sound
 
 
-def read_sample(path: Path) -> Sample:
-    """A sample of a file. Raises StageError, here or when audio is read, for what is not one or two channels."""
-    (frames, rate, channels), audio = _decoded(path, None)
+def check(instrument: Instrument) -> None:
+    """Raise StageError where a sample's file is no audio of one or two channels: by its header, before it is played."""
+    import soundfile
+
+    for name in sorted({region.sample for region in instrument.regions}):
+        path = instrument.folder / name
+        try:
+            info = soundfile.info(str(path))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise StageError(f"the sample {path} cannot be read: {_why(error)}") from None
+        _check_size(path, info.channels, info.frames)
+
+
+def _check_size(path: Path, channels: int, frames: int) -> None:
     if not 1 <= channels <= 2 or not 0 < frames <= MOST_FRAMES:
         raise StageError(
             f"the sample {path} has {channels} channels and {frames} frames: 1 or 2 channels and 1 to {MOST_FRAMES}"
             " frames can be played"
         )
+
+
+def _why(error: Exception) -> str:
+    """What libsndfile says, without the path that it repeats."""
+    return (str(error).splitlines() or [type(error).__name__])[-1].split(": ", 1)[-1]
+
+
+def read_sample(path: Path) -> Sample:
+    """A sample of a file. Raises StageError, here or when audio is read, for what is not one or two channels."""
+    (frames, rate, channels), audio = _decoded(path, None)
+    _check_size(path, channels, frames)
     return Sample(frames, rate, _wav_loop(path), lambda most: _decoded(path, most)[1], audio)
 
 
@@ -239,7 +261,7 @@ def _decoded(path: Path, most: int | None) -> tuple[tuple[int, int, int], np.nda
             )
             header = file.frames, file.samplerate, file.channels
     except (OSError, RuntimeError, ValueError) as error:
-        raise StageError(f"the sample {path} cannot be read: {str(error).splitlines()[-1]}") from None
+        raise StageError(f"the sample {path} cannot be read: {_why(error)}") from None
     if audio.shape[1] < most or not np.isfinite(audio).all():
         raise StageError(f"the sample {path} is damaged: not all of its {header[0]} frames are finite samples")
     return header, np.ascontiguousarray(audio)
