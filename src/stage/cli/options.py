@@ -195,6 +195,14 @@ FromBarOption = Annotated[
 ToBarOption = Annotated[
     int | None, typer.Option("--to-bar", help="Last bar in which it plays.", rich_help_panel="Playing")
 ]
+PiecesOption = Annotated[
+    bool,
+    typer.Option(
+        "--pieces",
+        help="Also a WAV of each drum piece: kick, snare, hats, toms, ride, crash, percussion.",
+        rich_help_panel="Output",
+    ),
+]
 KitOption = Annotated[
     str | None,
     typer.Option(

@@ -29,18 +29,28 @@ if TYPE_CHECKING:
 
 
 def plan(
-    folder: Path | None, name: str, stem: str, seed: int, variations: int, force: bool, grid: Path | None = None
+    folder: Path | None,
+    name: str,
+    stem: str,
+    seed: int,
+    variations: int,
+    force: bool,
+    grid: Path | None = None,
+    pieces: bool = False,
 ) -> Outputs:
     """Name the results and make sure that they can be written, before minutes are spent on them.
 
-    folder: None for NAME-stage, "-" for no files but the grid's: the stem goes to standard output.
+    folder: None for NAME-stage, "-" for no files but the grid's: the stem goes to standard output. pieces: also
+    those of the drums, one by one.
     Raises StageError if one exists and is not to be replaced, or cannot be written.
     """
     seeds = request.seeds_of(variations, seed)
+    if is_pipe(folder) and pieces:
+        raise StageError("pieces are files: they cannot be written with -o -")
     if is_pipe(folder):
         files = Outputs(name, grid=grid)
     else:
-        files = Outputs.of(folder or Path(f"{name}-stage"), name, stem, seeds, grid)
+        files = Outputs.of(folder or Path(f"{name}-stage"), name, stem, seeds, grid, pieces)
     files.check(force)
     return files
 
@@ -117,6 +127,8 @@ def make(
 
         with bar("loading the model", 1.0, count=False) as shown:
             stage = player.load(shown.update)
+            if files.pieces and stage.events is None:
+                raise StageError(outputs.NO_PIECES)
             if text := notice(player.model, stage.config):
                 shown.print(f"note: {text}")
             shown.begin("preparing", 1.0)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from stage.generation.result import Accompaniment
 
 
+NO_PIECES = "this model makes sound, not notes: only a model that plays notes can write them by pieces"
+
+
 @dataclass(frozen=True)
 class Outputs:
     """Where the files of a result go; entry i of the lists belongs to variation i. name: of the song, for the pictures.
@@ -77,7 +80,7 @@ def write(outputs: Outputs, made: Accompaniment, force: bool = False, start: flo
     """
     outputs.check(force)
     if outputs.pieces and not made.notes:
-        raise StageError("this model makes sound, not notes: only a model that plays notes can write them by pieces")
+        raise StageError(NO_PIECES)
     written: set[Path | None] = {*outputs.stems, *outputs.mixes, *outputs.pictures}
     for i, (stem, mix, image) in enumerate(zip(outputs.stems, outputs.mixes, outputs.pictures)):
         audio.write(stem, made.stems[i], made.rate, force)

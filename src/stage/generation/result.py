@@ -142,10 +142,13 @@ class Accompaniment:
         return write(Outputs.of(folder, name, self.stem, self.seeds, grid, pieces), self, force, start)
 
 
-def finish(request: Request, prepared: Prepared, stems: np.ndarray, takes: Sequence[Take] = ()) -> Accompaniment:
+def finish(
+    request: Request, prepared: Prepared, stems: np.ndarray, takes: Sequence[Take] = (), chords: Chart | None = None
+) -> Accompaniment:
     """The result of a request: stems [V, N] or [V, C, N] at the song's rate, brought to their level if asked.
 
-    They are as the model made them, with the envelope of `prepared`. takes: of stems that are played notes.
+    They are as the model made them, with the envelope of `prepared`. takes: of stems that are played notes. chords:
+    what they were played to.
     """
     song, rate, remarks = request.source.audio, request.rate, list(prepared.remarks)
     gains: tuple[float, ...] = ()
@@ -166,6 +169,7 @@ def finish(request: Request, prepared: Prepared, stems: np.ndarray, takes: Seque
         tuning=prepared.tuning,
         notes=tuple(take.notes for take in takes),
         instruments=tuple(take.instrument for take in takes),
+        chords=chords,
         envelope=prepared.envelope,
         gains=gains,
     )
