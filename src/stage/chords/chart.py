@@ -121,7 +121,7 @@ class Chart:
         """
         rows = []
         for bar in bars_of(grid, seconds):
-            middles = (bar[1:] + bar[:-1]) / 2
+            middles = np.minimum((bar[1:] + bar[:-1]) / 2, seconds - SHORTEST)  # the end may be within a bar
             names = [self.at(float(middle)).name for middle in middles]
             cells = [name if i == 0 or name != names[i - 1] else "." for i, name in enumerate(names)]
             rows.append(cells[0] if set(cells[1:]) <= {"."} else " ".join(cells))

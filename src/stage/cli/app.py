@@ -42,6 +42,7 @@ sampling rate, as long as the chosen part: drop them on a track and they are in 
 COMMANDS = {
     "accompany": Entry("stage.cli.play:accompany", "Play a new stem to a recording.", "Play"),
     "click": Entry("stage.cli.play:click", "Play a stem to a metronome.", "Play"),
+    "chords": Entry("stage.cli.chords:chords", "Print the chords of a recording.", "Play"),
     "sound": Entry("stage.cli.sound:sound", "Sound a MIDI file on sampled instruments.", "Play"),
     "models": Entry("stage.cli.models:app", "List, get and remove models.", "Play"),
     "adapters": Entry("stage.cli.adapters:app", "List, describe and merge adapters.", "Play"),

@@ -105,6 +105,60 @@ TopPOption = Annotated[
 TemperatureOption = Annotated[
     float | None, typer.Option("--temperature", help="Below 1 safer, above 1 wilder.", rich_help_panel="Sampling")
 ]
+StartOption = Annotated[
+    float, typer.Option("--start", help="Where in the song to begin, in seconds.", rich_help_panel="Song")
+]
+SecondsOption = Annotated[
+    float | None,
+    typer.Option("--seconds", help="How much of the song; to the end by default.", rich_help_panel="Song"),
+]
+GridOption = Annotated[
+    str | None,
+    typer.Option(
+        "--grid",
+        help=(
+            "on: track the beats; half, double: at half or twice the tracked tempo. off: without beats. Or a file of"
+            " beats, one 'seconds number' a line."
+        ),
+        rich_help_panel="Song",
+    ),
+]
+MeterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--meter",
+        help="Metre of the song, like 5/4 or 6/8; by default the one that fits best.",
+        rich_help_panel="Song",
+    ),
+]
+TempoRangeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tempo-range",
+        help="Where to look for the song's tempo in beats a minute, like 60-120.",
+        rich_help_panel="Song",
+    ),
+]
+SaveGridOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-grid",
+        help="Also write the beats that were used, to mend and give back with --grid.",
+        rich_help_panel="Song",
+    ),
+]
+StreamOption = Annotated[
+    int,
+    typer.Option("--stream", help="Which audio stream of a file with several, from 0.", rich_help_panel="Song"),
+]
+TuningOption = Annotated[
+    str,
+    typer.Option(
+        "--tuning",
+        help="The song's A in Hz, like 442, or cents from 440, like -20. auto: estimated. off: 440.",
+        rich_help_panel="Song",
+    ),
+]
 DeviceOption = Annotated[
     str | None,
     typer.Option(

@@ -12,7 +12,7 @@ import typer
 
 from stage import audio
 from stage.audio.playback import is_pipe
-from stage.beats.find import Tracking, tempo_range
+from stage.beats.find import Tracking, find, tempo_range
 from stage.beats.grid import BeatGrid
 from stage.errors import MissingFile, StageError
 from stage.generation import outputs, request
@@ -87,6 +87,20 @@ def read_grid(
     if not Path(choice).is_file():
         raise MissingFile(f'--grid takes on, off, half, double or a file of beats: there is no file "{choice}"')
     return BeatGrid.load(choice).shift(-start)
+
+
+def find_beats(part: np.ndarray, rate: int, asked: str | BeatGrid | Tracking | None) -> BeatGrid | None:
+    """The beats of a stretch, as `read_grid` says that they are asked for, with a note on what is doubtful."""
+    if isinstance(asked, BeatGrid):
+        return asked.crop(0.0, part.shape[1] / rate)
+    if asked == "off":
+        return None
+    if not isinstance(asked, Tracking):
+        asked = Tracking(octave=asked if asked in ("half", "double") else None)
+    found = find(part, rate, asked)
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    return found.grid
 
 
 @dataclass(frozen=True)
