@@ -4,14 +4,19 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-from helpers.fakes import drawn_player, song
+from helpers.fakes import drawn_player, echo_stage, song
 from stage import BeatGrid, Stage, StageError
 from stage.config import EventsConfig
-from stage.generation.played import time_line, within
+from stage.generation.performance import Performance
+from stage.generation.played import Plan, chord_logits, time_line, within
 from stage.generation.prepare import Prepared
+from stage.generation.request import Recording, Request
 from stage.generation.windows import play
+from stage.models.lora import Adapter, AdapterConfig
 from stage.notes import Note
+from stage.training.finetune.trainable import prepare
 
 RATE = 32000
 
@@ -91,8 +96,9 @@ def test_a_player_of_another_version_is_refused(player, tmp_path):
 def test_notes_as_they_come_are_those_of_the_whole(player, stem):
     """Codes part by part: no note begins before what was certain, and all together are the whole part's notes."""
     prepared = Prepared({}, 8.0, player.codec.sample_rate, BeatGrid.regular(113, 4, 8.0))
-    plan = player._plan(stem, 8.0, prepared)
-    codes = play(**player._played(plan, stem, "", (1, 2), None, None))
+    request = Request(stem, Recording(np.zeros((1, 8 * 44100), np.float32), 44100), seeds=(1, 2))
+    plan = player._plan(request, prepared)
+    codes = play(**player._played(plan, request, None))
     whole = [plan.events.decode(one, plan.line) for one in codes]
     sizes = [40, 3, 1, 1, 17, 60, codes.shape[2] - 122]
     known, edge = [{}, {}], -1.0
@@ -106,3 +112,57 @@ def test_notes_as_they_come_are_those_of_the_whole(player, stem):
     assert [sorted(seen.values()) for seen in known] == [
         sorted({(n.start, n.pitch, n.velocity): n for n in w}.values()) for w in whole
     ]
+
+
+def test_what_needs_codes_of_audio_is_refused(player, tmp_path):
+    player.save_pretrained(tmp_path / "player")
+    with pytest.raises(StageError, match="plays events, and a fine-tuning learns from sound"):
+        prepare(player, ("drums",), 0)
+    config = AdapterConfig(name="mine", stem="drums")
+    with pytest.raises(StageError, match='"drawn player" plays events'):
+        player.add_adapter(Adapter(config))
+
+
+@pytest.mark.parametrize("stem, options", [("drums", {}), ("bass", {}), ("drums", {"swing": 0.5})])
+def test_a_stream_is_the_part_made_at_once(player, stem, options):
+    request = Request.recording(
+        song(5.0),
+        44100,
+        stem,
+        variations=2,
+        grid=BeatGrid.regular(97, 4, 5.0),
+        level=False,
+        performance=Performance(**options),
+    )
+    whole = player.make(request)
+    with player.make_stream(request, chunk_seconds=0.5) as stream:
+        chunks = list(stream)
+    assert stream.channels == 2 and all(chunk.shape[:2] == (2, 2) for chunk in chunks)
+    assert (len(chunks) > 8) == (not options)
+    assert np.abs(np.concatenate(chunks, -1) - whole.stems).max() < 1e-4
+    again = stream.finish(chunks)
+    assert again.notes == whole.notes and again.instruments == whole.instruments
+
+
+def test_chords_and_options_reach_the_model_or_are_refused(player, monkeypatch):
+    made = player.click(120, "bass", bars=4, chords="Am F", performance=Performance(register="low"))
+    assert [span.chord.name for span in made.chords] == ["Am", "F", "Am", "F"] and "repeated" in " ".join(made.remarks)
+    assert all(note.pitch <= 48 for note in made.notes[0])
+    with pytest.raises(StageError, match="fills is of no use to bass"):
+        player.click(120, "bass", performance=Performance(fills=4))
+    with pytest.raises(StageError, match="'Xyz'|Xyz"):
+        player.click(120, "bass", chords="Am Xyz")
+    stage, _ = echo_stage(monkeypatch)
+    with pytest.raises(StageError, match="chords, controls and instruments are for models of events"):
+        stage.accompany(song(2.0), 44100, "drums", chords="Am")
+
+
+def test_the_models_reading_of_chords_covers_every_frame(player):
+    prepared = Prepared(
+        {"mix": song(7.0, player.codec.sample_rate, 1)[0]}, 7.0, player.codec.sample_rate, BeatGrid.regular(120, 4, 7.0)
+    )
+    plan = Plan.of("keys", 7.0, prepared, player.events, player.codec, player.decoder.device)
+    whole = chord_logits(player.decoder, player.chord_head, plan.mix, plan.known, plan.line.frames)
+    parts = chord_logits(player.decoder, player.chord_head, plan.mix, plan.known, 96)
+    assert whole.shape == (plan.line.frames, 25) and (whole != 0).all() and (parts != 0).all()
+    assert torch.allclose(whole[:40], parts[:40], atol=1e-3)

@@ -14,12 +14,23 @@ from numpy.typing import ArrayLike
 
 from stage import audio as sound
 from stage.beats.grid import seconds_to_frames
+from stage.chords.chart import Chart
 from stage.config import EventsConfig, StageConfig
 from stage.errors import StageError
 from stage.generation.decoding import Sampling
-from stage.generation.played import Plan
+from stage.generation.performance import Performance
+from stage.generation.played import Plan, Playing, Take, within
 from stage.generation.prepare import Prepared, prepare
-from stage.generation.request import Grid, Request, check_many, check_sampling, check_seconds, seeds_of
+from stage.generation.request import (
+    Grid,
+    Recording,
+    Request,
+    check_many,
+    check_sampling,
+    check_seconds,
+    performance_of,
+    seeds_of,
+)
 from stage.generation.result import Accompaniment, finish
 from stage.generation.streaming import CHUNK_SECONDS, Stream, chunks, gain, sizes, usual_gain
 from stage.generation.windows import of_audio, play, stream
@@ -126,6 +137,8 @@ class Stage:
         level: bool = True,
         tuning: float | str | None = None,
         rest: bool = True,
+        chords: str | Path | Chart | None = None,
+        performance: Performance | Mapping[str, Any] | None = None,
     ) -> Accompaniment:
         """Play a stem to a recording.
 
@@ -139,6 +152,9 @@ class Stage:
             is made in that tuning.
         rest: let the stem rest where the song is silent for a bar or more (two seconds where no beats are known).
             Without, it plays through. A stem that ends within a bar ends in a fade of 60 ms.
+        chords: what sounds, as text ("Am F C G"), a file, or a `stage.chords.chart.Chart`; None: what the model hears.
+        performance: how the part is played (`stage.generation.performance.Performance`, or its values by name).
+            Both are for models of events.
 
         Returns stems that are as long as the stretch, at its rate. Raises StageError for what cannot be done.
         """
@@ -156,6 +172,8 @@ class Stage:
             sampling=sampling,
             level=level,
             rest=rest,
+            chords=chords,
+            performance=performance_of(performance),
         )
         return self.make(request, on_progress)
 
@@ -176,6 +194,8 @@ class Stage:
         gain_db: float | None = 0.0,
         tuning: float | str | None = None,
         rest: bool = True,
+        chords: str | Path | Chart | None = None,
+        performance: Performance | Mapping[str, Any] | None = None,
     ) -> Stream:
         """Play a stem to a recording and hand it out while it is made: an iterator of chunks float32 [V, n] at `rate`.
 
@@ -187,7 +207,20 @@ class Stage:
         for.
         """
         request = Request.recording(
-            audio, rate, stem, prompt, start, seconds, variations, seed, grid, tuning, sampling=sampling, rest=rest
+            audio,
+            rate,
+            stem,
+            prompt,
+            start,
+            seconds,
+            variations,
+            seed,
+            grid,
+            tuning,
+            sampling=sampling,
+            rest=rest,
+            chords=chords,
+            performance=performance_of(performance),
         )
         return self.make_stream(request, on_progress, chunk_seconds, gain_db)
 
@@ -204,15 +237,28 @@ class Stage:
         sampling: Sampling | Mapping[str, Any] | None = None,
         on_progress: Progress | None = None,
         level: bool = True,
+        chords: str | Path | Chart | None = None,
+        performance: Performance | Mapping[str, Any] | None = None,
     ) -> Accompaniment:
         """Play a stem to a metronome; its clicks come back as the song.
 
         bpm: 20..400; in 6/8, 9/8 and 12/8 it counts dotted quarters (see `stage.beats.grid`).
         rate: of the result, the model's own if None. The length is that of the bars, to the sample.
-        level: see `accompany`.
+        level, chords, performance: see `accompany`.
         """
         request = Request.metronome(
-            bpm, stem, meter, bars, prompt, variations, seed, rate, sampling=sampling, level=level
+            bpm,
+            stem,
+            meter,
+            bars,
+            prompt,
+            variations,
+            seed,
+            rate,
+            sampling=sampling,
+            level=level,
+            chords=chords,
+            performance=performance_of(performance),
         )
         return self.make(request, on_progress)
 
@@ -230,9 +276,23 @@ class Stage:
         on_progress: Progress | None = None,
         chunk_seconds: float = CHUNK_SECONDS,
         gain_db: float | None = 0.0,
+        chords: str | Path | Chart | None = None,
+        performance: Performance | Mapping[str, Any] | None = None,
     ) -> Stream:
         """`click` while it is made: see `stream`. The clicks are the stream's `song`."""
-        request = Request.metronome(bpm, stem, meter, bars, prompt, variations, seed, rate, sampling=sampling)
+        request = Request.metronome(
+            bpm,
+            stem,
+            meter,
+            bars,
+            prompt,
+            variations,
+            seed,
+            rate,
+            sampling=sampling,
+            chords=chords,
+            performance=performance_of(performance),
+        )
         return self.make_stream(request, on_progress, chunk_seconds, gain_db)
 
     def compose(
@@ -285,6 +345,8 @@ class Stage:
         from stage.models.lora import Voice, check_base
 
         config = adapter.config
+        if self.events is not None:
+            raise StageError(f'adapters are for models of audio codes, and "{self.config.name}" plays events')
         check_base(config, self.decoder, f'"{self.config.name}"')
         name = config.stem if replace or config.stem not in self.decoder.config.stems else config.name
         if name in self.voices or (name in self.decoder.config.stems and not replace):
@@ -341,7 +403,10 @@ class Stage:
         Returns float32 [V, round(seconds * codec.sample_rate)], V = len(seeds).
         """
         if self.events is not None:
-            return self._plain_played(contexts, stem, prompt, seconds, seeds, sampling, on_progress)
+            rate = self.codec.sample_rate
+            silence = Recording(np.zeros((1, round(seconds * rate)), np.float32), rate)
+            request = Request(stem, silence, prompt, tuple(seeds), sampling=sampling)
+            return self._plain_played(contexts, request, on_progress)
         piece = self._piece(contexts, stem, prompt, seconds, seeds, sampling, on_progress)
         codes = play(**piece, prompt=prompt_codes)
         samples = round(seconds * self.codec.sample_rate)
@@ -392,6 +457,10 @@ class Stage:
         if not abs(gain_db) < 200:
             raise StageError(f"a gain of {gain_db:g} dB is out of range: choose about -40 to 40")
         once = cache(partial(self._prepare, request))
+        if self.events is not None:
+            takes: list[Take] = []
+            made = self._chunks_played(request, once, on_progress, chunk_seconds, gain_db, takes)
+            return Stream(request, once, made, gain_db, lambda: takes, min(2, len(request.source.audio)))
         return Stream(request, once, self._chunks(request, once, on_progress, chunk_seconds, gain_db), gain_db)
 
     def complete(self, request: Request) -> Request:
@@ -403,6 +472,12 @@ class Stage:
         if request.source.rate is None:
             changes["source"] = replace(request.source, rate=self.codec.sample_rate)
         with_grid = self.config.grid or self.events is not None
+        if self.events is None and not (request.chords is None and request.performance.neutral):
+            raise StageError(
+                f'"{self.config.name}" plays codes of audio: chords, controls and instruments are for models of events,'
+                " such as player"
+            )
+        request.performance.check(request.stem)
         grid = ("on" if with_grid else "off") if request.grid is None else request.grid
         if grid != "off" and self.events is None and "grid" not in self.decoder.config.contexts:
             raise StageError("this model takes no beat grid: use --grid off")
@@ -413,58 +488,99 @@ class Stage:
     def _make_played(self, request: Request, prepared: Prepared, on_progress: Progress | None) -> Accompaniment:
         """What a complete request asks for, from a model of events."""
         song, rate = request.source.audio, request.rate
-        seconds, pauses = song.shape[1] / rate, tuple((a / rate, b / rate) for a, b in prepared.pauses)
-        plan = self._plan(request.stem, seconds, prepared)
-        codes = play(**self._played(plan, request.stem, request.prompt, request.seeds, request.sampling, on_progress))
-        takes = [plan.take(one, seconds, pauses) for one in codes]
+        plan = self._plan(request, prepared)
+        takes = self._takes(request, prepared, plan, play(**self._played(plan, request, on_progress)))
         stems = [
-            plan.sound(request.stem, take, rate, song.shape[1], min(2, len(song)), seed, prepared.tuning)
+            plan.sound(take, rate, song.shape[1], len(song), seed, prepared.tuning)
             for take, seed in zip(takes, request.seeds)
         ]
-        return finish(request, prepared, prepared.envelope.apply(np.stack(stems)), takes)
+        return finish(request, prepared, prepared.envelope.apply(np.stack(stems)), takes, plan.chart)
+
+    def _takes(self, request: Request, prepared: Prepared, plan: Plan, codes: torch.Tensor) -> list[Take]:
+        """Codes [V, K, T] -> the notes of each variation."""
+        rate = request.rate
+        pauses = tuple((first / rate, end / rate) for first, end in prepared.pauses)
+        seconds = request.source.audio.shape[1] / rate
+        return [plan.take(one, seconds, seed, pauses) for one, seed in zip(codes, request.seeds)]
 
     def _plain_played(
-        self,
-        contexts: dict[str, np.ndarray],
-        stem: str,
-        prompt: str,
-        seconds: float,
-        seeds: Sequence[int],
-        sampling: Sampling | Mapping[str, Any] | None,
-        on_progress: Progress | None,
+        self, contexts: dict[str, np.ndarray], request: Request, on_progress: Progress | None
     ) -> np.ndarray:
         """`generate_audio` of a model of events: without beats, on one channel."""
-        rate = self.codec.sample_rate
         self._check_kinds(contexts)
-        plan = self._plan(stem, seconds, Prepared(contexts, seconds, rate))
-        codes = play(**self._played(plan, stem, prompt, seeds, sampling, on_progress))
-        samples = round(seconds * rate)
-        return np.stack(
-            [plan.sound(stem, plan.take(one, seconds), rate, samples, 1, seed)[0] for one, seed in zip(codes, seeds)]
-        )
+        source, rate = request.source, request.rate
+        seconds = source.audio.shape[1] / rate
+        prepared = Prepared(contexts, seconds, rate)
+        plan = self._plan(request, prepared)
+        takes = self._takes(request, prepared, plan, play(**self._played(plan, request, on_progress)))
+        samples = source.audio.shape[1]
+        return np.stack([plan.sound(take, rate, samples, 1, seed)[0] for take, seed in zip(takes, request.seeds)])
 
-    def _plan(self, stem: str, seconds: float, prepared: Prepared) -> Plan:
-        assert self.events is not None
-        return Plan.of(stem, seconds, prepared, self.events, self.codec, self.decoder.device)
-
-    def _played(
+    def _chunks_played(
         self,
-        plan: Plan,
-        stem: str,
-        prompt: str,
-        seeds: Sequence[int],
-        sampling: Sampling | Mapping[str, Any] | None,
+        request: Request,
+        once: Callable[[], Prepared],
         on_progress: Progress | None,
-    ) -> dict:
+        most: float,
+        gain_db: float,
+        takes: list[Take],
+    ) -> Iterator[np.ndarray]:
+        """A complete request chunk by chunk, [V, C, n]; `takes` gets its notes.
+
+        A performance that moves notes needs the whole part, so then the first chunk comes when it is made.
+        """
+        prepared, song, rate = once(), request.source.audio, request.rate
+        plan, samples, done = self._plan(request, prepared), song.shape[1], 0
+        whole: list[torch.Tensor] = []
+        players: list[Playing] = []
+
+        def keep(parts: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+            for part in parts:
+                whole.append(part)
+                yield part
+
+        def begin(first: torch.Tensor) -> None:
+            players.extend(
+                plan.playing(plan.instrument(one), rate, len(song), seed, prepared.tuning)
+                for one, seed in zip(first, request.seeds)
+            )
+
+        pauses = tuple((first / rate, end / rate) for first, end in prepared.pauses)
+        parts = keep(stream(**self._played(plan, request, on_progress), pieces=plan.sizes(most)))
+        if request.performance.neutral:
+            for notes, certain in plan.parts(parts):
+                if not players:
+                    begin(whole[0])
+                until = min(certain, samples / rate)
+                if round(until * rate) <= done:
+                    continue
+                made = [p.push(within(n, samples / rate, pauses), until) for p, n in zip(players, notes)]
+                yield gain(gain_db) * prepared.envelope.apply(np.stack(made), done)
+                done += made[0].shape[1]
+        codes = torch.cat([*whole, *parts], -1)
+        takes += self._takes(request, prepared, plan, codes)
+        if not players:
+            begin(codes)
+        made = [player.finish(samples / rate, take.notes) for player, take in zip(players, takes)]
+        if made[0].shape[1]:
+            yield gain(gain_db) * prepared.envelope.apply(np.stack(made), done)
+
+    def _plan(self, request: Request, prepared: Prepared) -> Plan:
+        assert self.events is not None
+        seconds = request.source.audio.shape[1] / request.rate
+        device = self.decoder.device
+        return Plan.of(request.stem, seconds, prepared, self.events, self.codec, device, request.performance)
+
+    def _played(self, plan: Plan, request: Request, on_progress: Progress | None) -> dict:
         """What is played, as `stage.generation.windows` takes it."""
         assert self.events is not None
-        decoder, index = self.player(stem)
+        decoder, index = self.player(request.stem)
         return dict(
             decoder=decoder,
             stem=index,
-            text=self._words(prompt),
-            seeds=list(seeds),
-            sampling=self._sampling(sampling),
+            text=self._words(request.prompt),
+            seeds=list(request.seeds),
+            sampling=self._sampling(request.sampling),
             on_progress=on_progress,
             size=self.events.window_beats * self.events.division,
             **plan.piece(),

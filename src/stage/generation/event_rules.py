@@ -43,6 +43,11 @@ class Past:
     start: int
     pattern: Sequence[int]
 
+    def instrument(self, size: int) -> Tensor:
+        """The code of the instrument in the last column [V] int64, -1 where there is none yet."""
+        codes = self.columns[:, 0, max(0, self.at - self.pattern[0])] - self.start
+        return codes.where((codes >= 0) & (codes < size), -1)
+
     def happened(self, back: Sequence[int], size: int) -> Tensor:
         """What happens in each lane so many columns back, [V, lanes] int64; nothing where there is no code."""
         if len(set(back)) == 1:
@@ -140,6 +145,11 @@ class EventRules:
         if self.following is None or min(back) < 1:
             return self.allowed
         allowed = self.allowed.repeat(len(past.columns), 1, 1)
+        kept = past.instrument(size)  # is what it was in the first frame
+        named = kept >= 0
+        allowed[:, 0] = torch.where(
+            named[:, None], torch.arange(size, device=kept.device) == kept[:, None], allowed[:, 0]
+        )
         now = past.happened([b - 1 for b in back], size)
         nexts, hows = self.following.masks(now, past.happened(back, size))
         if max(back) > 1:  # the last of what happens stands behind that of which is now said how

@@ -293,3 +293,7 @@ def nearest_octave(pitch: int, low: int, high: int) -> int:
     if pitch > high:
         return pitch - 12 * math.ceil((pitch - high) / 12)
     return pitch
+
+
+NEUTRAL = Performance()
+"""A part as the model has it."""

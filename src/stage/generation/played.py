@@ -13,16 +13,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stage.audio.files import resample
 from stage.beats.grid import BeatGrid
+from stage.chords.chart import Chart
 from stage.config import EventsConfig
+from stage.generation import steering
 from stage.generation.event_rules import EventRules
+from stage.generation.performance import NEUTRAL, Performance
 from stage.generation.prepare import Prepared
-from stage.generation.windows import of_codes
+from stage.generation.windows import of_codes, windows
+from stage.instruments.stems import Playing
+from stage.models import heard
+from stage.models.chord_head import CLASSES, ROOTS, ChordHead
 from stage.models.codec import Codec, encode_long, frame_rate
+from stage.models.decoder import Decoder
 from stage.models.event_stems import codecs
 from stage.models.events import REACH, STEPS, Events, TimeLine
-from stage.models.features import features
+from stage.models.features import BEAT, features
 from stage.notes import Note
+from stage.prefix import row, trim
+
+FIRST = 6
+"""Frames of the first part of a stream."""
 
 
 @dataclass(frozen=True)
@@ -37,29 +49,45 @@ class Take:
 class Plan:
     """What the model is given for a stem of events.
 
-    line: frames of the target, in seconds of the song. known: [T, F] features. mix: codes [K, T] or None. events: the
-    codec of the stem. rules: what it may play.
+    stem: its name. line: frames of the target, in seconds of the song. known: [T, F] features. mix: codes [K, T] or
+    None. events: the codec of the stem. rules: what it may play. performance: how. chart: the chords, given or read.
     """
 
+    stem: str
     line: TimeLine
     known: Tensor
     mix: Tensor | None
     events: Events
     rules: EventRules
+    performance: Performance
+    chart: Chart | None = None
 
     @classmethod
     def of(
-        cls, stem: str, seconds: float, prepared: Prepared, config: EventsConfig, codec: Codec, device: torch.device
+        cls,
+        stem: str,
+        seconds: float,
+        prepared: Prepared,
+        config: EventsConfig,
+        codec: Codec,
+        device: torch.device,
+        performance: Performance = NEUTRAL,
     ) -> Plan:
         """The plan of a stem for a stretch of so many seconds, and for what was prepared for it."""
-        line = time_line(prepared.grid, seconds, config)
-        known = features(line, None, {})
-        if prepared.grid is None:
-            known[:] = 0
-        mix = prepared.contexts.get("mix")
-        codes = None if mix is None else at_frames(codec, mix, line, prepared.rate / codec.sample_rate, device)
-        events = codecs()[stem]
-        return cls(line, known, codes, events, EventRules.of(events, None, config.presence))
+        line, chart = time_line(prepared.grid, seconds, config), prepared.chart
+        steered = steering.controls(performance, line, stem)
+        mix, ratio = prepared.contexts.get("mix"), prepared.rate / codec.sample_rate
+        known = features(
+            line,
+            None if chart is None or stem == "drums" else chart.features(),
+            steered,
+            mix=None if mix is None else heard.measure(resample(mix, codec.sample_rate, heard.RATE)).at(line, ratio),
+        )
+        if prepared.grid is None:  # frames that stand in are at no place of a beat
+            known[:, :BEAT] = 0
+        codes = None if mix is None else at_frames(codec, mix, line, ratio, device)
+        rules = steering.rules(performance, line, stem, config.presence)
+        return cls(stem, line, known, codes, codecs()[stem], rules, performance, chart)
 
     def piece(self) -> dict:
         """What `stage.generation.windows.stream` takes beside what any model gives."""
@@ -70,26 +98,34 @@ class Plan:
             rules=self.rules,
         )
 
-    def take(self, codes: Tensor, seconds: float, pauses: tuple[tuple[float, float], ...] = ()) -> Take:
-        """Codes [K, T] -> the notes of a stretch of so many seconds, without those in the pauses."""
+    def sizes(self, most: float) -> Iterator[int]:
+        """Frames for each part of a stream: as few as can be at first, then twice as many, at most `most` seconds."""
+        rate = self.line.frames / (self.line.times[-1] - self.line.times[0])
+        size, limit = FIRST, max(1, round(most * rate))
+        while True:
+            yield min(size, limit)
+            size *= 2
+
+    def take(self, codes: Tensor, seconds: float, seed: int, pauses: tuple[tuple[float, float], ...] = ()) -> Take:
+        """Codes [K, T] -> the notes of a stretch of so many seconds, without those in the pauses. seed: of small
+        differences, where they are asked for."""
         notes = self.events.decode(codes, self.line)
-        return Take(tuple(within(notes, seconds, pauses)), self.events.instrument(codes))
+        if not self.performance.neutral:
+            notes = self.performance.apply(notes, self.line, self.stem, seed, seconds)
+        return Take(tuple(within(notes, seconds, pauses)), self.instrument(codes))
 
-    def sound(
-        self, stem: str, take: Take, rate: int, samples: int, channels: int, seed: int, cents: float = 0.0
-    ) -> np.ndarray:
-        """A take on its instrument: float32 [channels, samples] at `rate`, `cents` off A = 440 Hz."""
-        from stage import instruments
-        from stage.instruments.sampler import Sampler
+    def instrument(self, codes: Tensor) -> str:
+        """What plays codes [K, T]: the kit or instrument that is asked for, or the one that the model chose."""
+        asked = self.performance.kit if self.stem == "drums" else self.performance.instrument
+        return asked or self.events.instrument(codes)
 
-        kind = "kits" if stem == "drums" else stem
-        name = f"{kind}/{take.instrument.replace(' ', '-')}"
-        if name not in instruments.names():
-            name = f"{kind}/{instruments.DEFAULTS[kind]}"
-        sampler = Sampler(instruments.load(name), rate, room=0.15)
-        audio = sampler.render(take.notes, samples / rate, seed % 2**32, 0.0 if stem == "drums" else cents)
-        audio = audio[:, :samples]
-        return audio if channels > 1 else audio.mean(0, keepdims=True)
+    def playing(self, instrument: str, rate: int, channels: int, seed: int, cents: float = 0.0) -> Playing:
+        """The instrument, ready to play a part at `rate` on one channel or two, `cents` off A = 440 Hz."""
+        return Playing(self.stem, instrument, rate, seed % 2**32, cents, channels=min(2, channels))
+
+    def sound(self, take: Take, rate: int, samples: int, channels: int, seed: int, cents: float = 0.0) -> np.ndarray:
+        """A take on its instrument: float32 [channels, samples]."""
+        return self.playing(take.instrument, rate, channels, seed, cents).finish(samples / rate, take.notes)
 
     def parts(self, codes: Iterator[Tensor]) -> Iterator[tuple[list[list[Note]], float]]:
         """Codes [V, K, n] as they come -> the notes of each variation that are new or still held, and the second up to
@@ -131,6 +167,25 @@ def at_frames(codec: Codec, mix: np.ndarray, line: TimeLine, ratio: float, devic
         codes = encode_long(codec, torch.from_numpy(np.asarray(mix, np.float32))[None].to(device))[0].cpu()
     middle = (line.times[:-1] + line.times[1:]) / 2 * ratio
     return codes[:, np.clip((middle * frame_rate(codec)).astype(int), 0, codes.shape[1] - 1)]
+
+
+@torch.inference_mode()
+def chord_logits(decoder: Decoder, head: ChordHead, mix: Tensor, known: Tensor, size: int) -> Tensor:
+    """What the model reads of the chords of a mix: logits [T, 25] of 13 roots (12: no chord) and 12 pitch classes.
+
+    mix: codes [K, T] at the frames of a time line whose features are known [T, F]. size: of a window, in frames.
+    """
+    config, read = decoder.config, torch.zeros(mix.shape[1], ROOTS + CLASSES)
+    for window in windows(mix.shape[1], size):
+        span = slice(window.start, window.end)
+        target = torch.full((config.codebooks, window.end - window.start), config.unknown)
+        sequence = trim(row(config, [mix[:, span]], 0, target)).to(decoder.device)
+        features = known[None, span].to(decoder.device, decoder.embed.dtype)
+        entered, _ = decoder.enter(sequence, features)
+        own = (sequence.segments[0] == config.segment(0)) & (sequence.positions[0] > 0)
+        fresh = window.known // 2  # in the middle of what two windows share the later one takes over
+        read[span][fresh:] = head.logits(entered[0, own].float()).cpu()[fresh:]
+    return read
 
 
 def within(notes: list[Note], seconds: float, pauses: tuple[tuple[float, float], ...] = ()) -> list[Note]:

@@ -12,6 +12,8 @@ from stage.audio.level import loudness
 from stage.audio.tuning import estimate
 from stage.beats.find import Tracking, find
 from stage.beats.grid import BeatGrid, click_track
+from stage.chords.chart import Chart
+from stage.chords.reading import read
 from stage.generation.envelope import Envelope, end_fade, envelope, rests
 from stage.generation.request import Grid, Metronome, Recording, Request
 
@@ -35,6 +37,7 @@ class Prepared:
     grid: the beats that the model is given, on the song's time line, None if none.
     remarks: sentences about what is done otherwise than asked.
     pauses: stretches in which the stem rests, (first, end) in samples of the song.
+    chart: the chords that were given, on the song's time line.
     """
 
     contexts: dict[str, np.ndarray]
@@ -45,6 +48,7 @@ class Prepared:
     tuning: float = 0.0
     remarks: tuple[str, ...] = ()
     pauses: tuple[tuple[int, int], ...] = ()
+    chart: Chart | None = None
 
 
 def prepare(request: Request, kinds: Sequence[str], rate: int, clicks: bool = True) -> Prepared:
@@ -57,11 +61,13 @@ def prepare(request: Request, kinds: Sequence[str], rate: int, clicks: bool = Tr
     seconds = source.audio.shape[1] / source.rate
     if isinstance(source, Metronome):
         if not clicks:
-            return Prepared({}, seconds, rate, source.grid)
+            chart = _chart(request, source.grid, seconds)
+            return Prepared({}, seconds, rate, source.grid, remarks=_remarks(chart), chart=chart)
         kind = "grid" if "grid" in kinds else "mix"
         clicks = {kind: click_track(source.grid, seconds, rate)}
         return Prepared(clicks, seconds, rate, source.grid, remarks=_division(source))
     grid, remarks = _beats(request.grid, source.audio, source.rate)
+    chart = _chart(request, grid, seconds, source.start)
     cents, tuned = _tuning(request.tuning, source)
     ratio = 2 ** (cents / 1200)
     contexts = {"mix": sound.resample(sound.to_mono(source.audio), source.rate, rate * ratio)}
@@ -69,8 +75,8 @@ def prepare(request: Request, kinds: Sequence[str], rate: int, clicks: bool = Tr
         contexts["grid"] = click_track(grid.scale(ratio), seconds * ratio, rate)
     pauses = rests(source.audio, source.rate, grid) if request.rest else []
     shape = envelope(source.audio.shape[1], source.rate, pauses, end_fade(grid, seconds))
-    remarks = (*remarks, *tuned, *_pauses(pauses, source.rate))
-    return Prepared(contexts, seconds * ratio, rate * ratio, grid, shape, cents, remarks, tuple(pauses))
+    remarks = (*remarks, *_remarks(chart), *tuned, *_pauses(pauses, source.rate))
+    return Prepared(contexts, seconds * ratio, rate * ratio, grid, shape, cents, remarks, tuple(pauses), chart)
 
 
 def target_level(request: Request) -> float:
@@ -90,6 +96,17 @@ def _beats(grid: Grid, song: np.ndarray, rate: int) -> tuple[BeatGrid | None, tu
         grid = Tracking(octave=None if grid == "on" else grid)
     found = find(song, rate, grid)
     return found.grid, found.notes
+
+
+def _chart(request: Request, grid: BeatGrid | None, seconds: float, start: float = 0.0) -> Chart | None:
+    """The chords of a request on the stretch's time line, None where none are given."""
+    if isinstance(request.chords, Chart):
+        return request.chords.crop(start, start + seconds)
+    return None if request.chords is None else read(request.chords, grid, seconds, start)
+
+
+def _remarks(chart: Chart | None) -> tuple[str, ...]:
+    return () if chart is None else chart.remarks
 
 
 def _division(source: Metronome) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 import numpy as np
@@ -16,7 +17,9 @@ from stage.audio.files import check_rate
 from stage.audio.level import SILENCE
 from stage.beats.find import Tracking
 from stage.beats.grid import TEMPO_RANGE, BeatGrid, beats_per_bar, click_track, division
+from stage.chords.chart import Chart
 from stage.errors import StageError
+from stage.generation.performance import NEUTRAL, Performance
 
 if TYPE_CHECKING:
     from stage.generation.decoding import Sampling
@@ -36,10 +39,12 @@ for what suits the model."""
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A stretch of music to play to. audio: float32 [C, N] at `rate` Hz."""
+    """A stretch of music to play to. audio: float32 [C, N] at `rate` Hz. start: where it begins in the whole recording,
+    in seconds."""
 
     audio: np.ndarray
     rate: int
+    start: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +91,9 @@ class Request:
     level: match the stem's loudness to that of the source and keep it below full scale.
     tuning: of the source, in cents from A = 440 Hz, None: estimated. rest: let the stem rest where the source is
         silent for a bar or more.
+    chords: what sounds, as text, as a file or as a chart whose times count from the recording's beginning
+        (`stage.chords.reading.read`); None: what the model hears. performance: how the part is played. Both are for
+        models of events.
     """
 
     stem: str
@@ -97,6 +105,8 @@ class Request:
     level: bool = True
     tuning: float | None = None
     rest: bool = True
+    chords: str | Path | Chart | None = None
+    performance: Performance = NEUTRAL
 
     def __post_init__(self) -> None:
         if isinstance(self.sampling, Mapping):
@@ -182,6 +192,16 @@ def seeds_of(variations: int, seed: int) -> tuple[int, ...]:
     return tuple(range(seed, seed + variations))
 
 
+def performance_of(given: Performance | Mapping[str, Any] | None) -> Performance:
+    """A performance as it is given, or by the names of its values. Raises StageError for a name that is not known."""
+    if isinstance(given, Performance):
+        return given
+    known = [field.name for field in fields(Performance)]
+    if unknown := [name for name in given or {} if name not in known]:
+        raise StageError(f"a performance has no '{unknown[0]}': it has {', '.join(known)}")
+    return Performance(**(given or {}))
+
+
 def check_many(variations: int, seed: int) -> None:
     """Raise StageError for a number of variations or a seed that cannot be."""
     if not 1 <= variations <= VARIATIONS_MOST:
@@ -264,7 +284,7 @@ def stretch(audio: ArrayLike, rate: int, start: float, seconds: float | None) ->
         raise StageError(
             "the chosen stretch is silent: there is nothing to follow. Choose another with --start and --seconds"
         )
-    return Recording(part, rate)
+    return Recording(part, rate, first / rate)
 
 
 def check_end(length: float, wanted: float) -> None:

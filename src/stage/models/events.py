@@ -234,9 +234,9 @@ class Events:
         return codes
 
     def instrument(self, codes: Tensor) -> str:
-        """The instrument that most frames name; the first where none does."""
-        counts = np.bincount(codes[0].cpu().numpy().clip(0), minlength=len(self.instruments))[: len(self.instruments)]
-        return self.instruments[int(counts.argmax())]
+        """The instrument that the first frame names."""
+        code = int(codes[0, 0])
+        return self.instruments[code if 0 <= code < len(self.instruments) else 0]
 
 
 def _rounded(place: float) -> tuple[int, int]:

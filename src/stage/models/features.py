@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from stage.beats.grid import BeatGrid
+from stage.models import heard
 from stage.models.events import TimeLine
 from stage.notes import Note
 
@@ -24,7 +25,9 @@ CONTROLS = ("density", "dynamics", "border")
 BUSIEST = 12.0
 """Events a beat that are a density of 1."""
 BEAT, CHORD = DIVISION + BARS + (BARS + 1) + 3, 1 + 12 + 12
-SIZE = BEAT + CHORD + 2 * len(CONTROLS)
+HEARD = BEAT + CHORD + 2 * len(CONTROLS)
+"""Where what is measured of the mix begins: whether it is known, and `stage.models.heard`."""
+SIZE = HEARD + 1 + heard.SIZE
 
 
 def beat_features(line: TimeLine, bars: bool = True, grid: BeatGrid | None = None) -> np.ndarray:
@@ -120,10 +123,15 @@ def features(
     controls: Mapping[str, np.ndarray | float] | None = None,
     bars: bool = True,
     grid: BeatGrid | None = None,
+    mix: np.ndarray | None = None,
 ) -> Tensor:
-    """[T, SIZE] float32 of a time line. See `beat_features`, `chord_features` and `control_features`."""
+    """[T, SIZE] float32 of a time line. See `beat_features`, `chord_features` and `control_features`. mix: what is
+    measured of it at these frames (`stage.models.heard.Heard.at`), None: there is none."""
     parts = [beat_features(line, bars, grid), chord_features(line, chords), control_features(line, controls or {})]
-    return torch.from_numpy(np.concatenate(parts, 1))
+    known = np.zeros((line.frames, 1 + heard.SIZE), np.float32)
+    if mix is not None:
+        known[:, 0], known[:, 1:] = 1, mix
+    return torch.from_numpy(np.concatenate([*parts, known], 1))
 
 
 def beat_alone(features: Tensor) -> Tensor:

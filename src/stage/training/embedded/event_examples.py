@@ -13,7 +13,8 @@ from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models.event_stems import codecs, instrument_of
 from stage.models.events import TimeLine
-from stage.models.features import features, measured
+from stage.models.features import BEAT, HEARD, features, measured
+from stage.models.heard import Heard
 from stage.notes import Note
 from stage.prefix import Row, row, trim
 from stage.training.embedded.player_recipe import PlayerRecipe
@@ -46,12 +47,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Example:
-    """One row. target: [K, T]; mix: codes [K, T] at the target's frames; features: [T, F]; chord: [T, 13]. stem: its
-    index. seconds: of music."""
+    """One row. target: [K, T]; mix: codes [K, T] at the target's frames; features: [T, F], those of the mix (heard,
+    [T, H]) among them; chord: [T, 13]. stem: its index. seconds: of music."""
 
     target: Tensor
     mix: Tensor
     features: Tensor
+    heard: np.ndarray
     chord: Tensor
     stem: int
     prompt: str
@@ -118,6 +120,11 @@ class Examples:
         sequence = sequence.cut(0, sequence.columns.shape[-1] - self.config.trail)
         if given.errors:
             self._hide(sequence, draws)
+        if not given.mix or given.wrong:  # what is measured of the mix is part of it
+            for example in cut:
+                example.features[:, HEARD:] = 0
+            for i, example in enumerate(cut if given.mix else []):
+                example.features[:, HEARD:] = torch.from_numpy(cut[(i + 1) % rows].heard)
         target, known, chord = (torch.stack([getattr(e, n) for e in cut]) for n in ("target", "features", "chord"))
         return Batch(sequence, target, known, [e.prompt for e in cut], chord, sum(e.seconds for e in cut))
 
@@ -147,6 +154,8 @@ class Examples:
         middle = (line.times[:-1] + line.times[1:]) / 2
         picked = np.clip((middle * self.rate).astype(int), 0, mix.shape[1] - 1)
         chords = [(c[0], c[1], int(c[2]), [p for p in range(12) if c[3 + p]]) for c in view["chords"].tolist()]
+        measured_mix = Heard(*(view[f"{kind}.{stem}"].float().numpy() for kind in ("slow", "fast"))).at(line)
+        measured_mix = np.concatenate([np.ones((line.frames, 1), np.float32), measured_mix], 1)
         with_chords, with_bars, without_grid = draws.random(3) < (options.chords, options.bars, options.no_grid)
         controls = self._controls(draws, view, played, line, grid) if given.words else {}
         known = features(
@@ -155,12 +164,15 @@ class Examples:
             controls,
             bool(with_bars) or not given.errors,
             grid,
+            measured_mix[:, 1:],
         )
         if given.errors and without_grid:
-            known[:] = 0
+            known[:, :BEAT] = 0
         prompt = self._prompt(draws, view["meta"], stem) if given.words else ""
         label, seconds = _chord_labels(line, view["chords"].numpy()), float(line.times[-1] - line.times[0])
-        return Example(target, mix[:, picked], known, label, self.config.stems.index(stem), prompt, seconds)
+        return Example(
+            target, mix[:, picked], known, measured_mix, label, self.config.stems.index(stem), prompt, seconds
+        )
 
     def _crop(self, draws: np.random.Generator, stem: str, beats: int) -> tuple[dict, BeatGrid, float, float]:
         """A view, its beats, and the first and last second of a crop in which the target plays, if one is found."""

@@ -15,20 +15,26 @@ import torch
 from torch import Tensor
 
 from stage import fingerprint
+from stage.audio.files import resample
 from stage.corpus.read import CorpusSong, songs
 from stage.data.examples import stretch
 from stage.errors import StageError
+from stage.models import heard
 from stage.models.codec import Codec, encode_long
 from stage.training import song_fingerprints
 from stage.training.embedded.augment import random_gain, uniform
 from stage.training.embedded.player_recipe import PlayerRecipe
 from stage.training.embedded.token_views import WORDS, labels, recorded, share, write_view
 
+MADE = 2
+"""Counts changes of what views hold."""
+
 
 def view(song: CorpusSong, codec: Codec, recipe: PlayerRecipe, seed: int) -> tuple[dict[str, Tensor], dict]:
     """One view: (tensors, meta).
 
-    Tensors: ``mix.STEM`` uint16 [K, T] for each target that plays and has other stems beside it, ``notes.STEM`` float32
+    Tensors: ``mix.STEM`` uint16 [K, T] for each target that plays and has other stems beside it, ``slow.STEM`` and
+    ``fast.STEM`` float16 what is measured of that mix (`stage.models.heard.Heard`), ``notes.STEM`` float32
     [n, 4] (start, end, pitch, velocity), ``beats`` [n, 2] (seconds, number), ``chords`` [m, 15] (start, end, root or
     -1, twelve pitch classes).
     """
@@ -57,6 +63,11 @@ def view(song: CorpusSong, codec: Codec, recipe: PlayerRecipe, seed: int) -> tup
             mix = torch.from_numpy(sum(stems[others[i]][:length] for i in order))[None]
             parts[f"mix.{name}"] = random_gain(recorded(mix, generator, options, rate), generator, 0.0, 0.0)
     if parts:
+        for name, part in parts.items():
+            measured = heard.measure(resample(part[0].float().numpy(), rate, heard.RATE))
+            which = name.removeprefix("mix.")
+            tensors[f"slow.{which}"] = torch.from_numpy(measured.slow).half()
+            tensors[f"fast.{which}"] = torch.from_numpy(measured.fast).half()
         codes = encode_long(codec, torch.cat(list(parts.values())).float())
         tensors |= {name: code.to(torch.uint16) for name, code in zip(parts, codes)}
     meta = {"id": song.id} | {name: song.meta[name] for name in WORDS}
@@ -94,7 +105,7 @@ def prepare(
             seed = (recipe.seed * 1_000_003 + index) * 101 + version
             target = Path(out) / split / f"{song.folder.name}.{version}.safetensors"
             options = [{**vars(recipe.views), "versions": None}, recipe.stems, seed]
-            key = fingerprint.of_values([options, codec_key, song_fingerprints.folder(song.folder)])
+            key = fingerprint.of_values([MADE, options, codec_key, song_fingerprints.folder(song.folder)])
             if not song_fingerprints.is_made(target, key):
                 write_view(target, partial(view, song, codec, recipe, seed), song, {"key": key, "codec": codec_key})
     return len(found)

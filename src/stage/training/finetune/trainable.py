@@ -30,6 +30,11 @@ def prepare(base: Stage, stems: tuple[str, ...], seed: int) -> Stage:
     """
     if not stems or len(set(stems)) != len(stems):
         raise StageError(f"examples.stems names each target stem once, not {', '.join(stems) or 'none'}")
+    if base.events is not None:
+        raise StageError(
+            f'"{base.config.name}" plays events, and a fine-tuning learns from sound: fine-tune sketch or a model of'
+            " MusicGen's kind; stage train player trains models of events"
+        )
     decoder, old = base.decoder, base.decoder.config
     if old.stems == stems:
         return base
