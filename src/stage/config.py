@@ -148,13 +148,15 @@ class EventsConfig:
 
     division: frames of a beat. frame_rate: frames a second where there are no beats. window_beats: length of a window.
     presence: weight of the guidance for whether something begins (`stage.generation.event_rules`).
-    instruments: of each stem, in the order of their codes.
+    instruments: of each stem, in the order of their codes. own_chords: where no chords are given, the model gets those
+    that it reads in the mix.
     """
 
     division: int = 12
     frame_rate: float = 24.0
     window_beats: int = 32
     presence: float = 1.5
+    own_chords: bool = True
     instruments: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

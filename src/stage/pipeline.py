@@ -19,7 +19,7 @@ from stage.config import EventsConfig, StageConfig
 from stage.errors import StageError
 from stage.generation.decoding import Sampling
 from stage.generation.performance import Performance
-from stage.generation.played import Plan, Playing, Take, within
+from stage.generation.played import Plan, Playing, Take, chord_logits, within
 from stage.generation.prepare import Prepared, prepare
 from stage.generation.request import (
     Grid,
@@ -568,8 +568,10 @@ class Stage:
     def _plan(self, request: Request, prepared: Prepared) -> Plan:
         assert self.events is not None
         seconds = request.source.audio.shape[1] / request.rate
-        device = self.decoder.device
-        return Plan.of(request.stem, seconds, prepared, self.events, self.codec, device, request.performance)
+        device, hear = self.decoder.device, None
+        if self.chord_head is not None:
+            hear = partial(chord_logits, self.decoder, self.chord_head)
+        return Plan.of(request.stem, seconds, prepared, self.events, self.codec, device, request.performance, hear)
 
     def _played(self, plan: Plan, request: Request, on_progress: Progress | None) -> dict:
         """What is played, as `stage.generation.windows` takes it."""

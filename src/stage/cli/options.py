@@ -273,3 +273,20 @@ InstrumentOption = Annotated[
         rich_help_panel="Playing",
     ),
 ]
+ChordsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--chords",
+        help="Chords to play to: 'Am F C G' (one a bar), or a .lab, .txt, ChordPro or MIDI file. By default those that"
+        " the model reads in the recording.",
+        rich_help_panel="Song",
+    ),
+]
+SaveChordsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-chords",
+        help="Also write the chords that were used (.lab), to mend and give back with --chords.",
+        rich_help_panel="Song",
+    ),
+]

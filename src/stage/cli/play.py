@@ -9,23 +9,41 @@ import typer
 
 from stage.cli.options import (
     AdapterOption,
+    ChordsOption,
+    ComplexityOption,
     DeviceOption,
+    DoubleTimeOption,
+    DynamicsOption,
+    FillsOption,
     FolderOption,
     ForceOption,
+    FromBarOption,
     GainOption,
     GuidanceOption,
+    HalfTimeOption,
+    HumanizeOption,
+    InstrumentOption,
+    KitOption,
     ModelOption,
+    PiecesOption,
     PlayOption,
     PrecisionOption,
     PromptOption,
+    PushOption,
     RawOption,
+    RegisterOption,
+    SaveChordsOption,
     SeedOption,
     StemOption,
+    SwingOption,
     TemperatureOption,
     TextOption,
+    TightOption,
+    ToBarOption,
     TopKOption,
     TopPOption,
     VariationsOption,
+    WithoutOption,
 )
 
 
@@ -42,6 +60,7 @@ def accompany(
     out: FolderOption = None,
     play: PlayOption = False,
     raw: RawOption = False,
+    pieces: PiecesOption = False,
     gain: GainOption = None,
     grid: Annotated[
         str | None,
@@ -85,6 +104,23 @@ def accompany(
             "--rest/--no-rest", help="Whether to rest where the song is silent for a bar.", rich_help_panel="Music"
         ),
     ] = True,
+    chords: ChordsOption = None,
+    save_chords: SaveChordsOption = None,
+    complexity: ComplexityOption = None,
+    dynamics: DynamicsOption = None,
+    fills: FillsOption = 0,
+    swing: SwingOption = 0.0,
+    push: PushOption = 0.0,
+    tight: TightOption = 0.0,
+    humanize: HumanizeOption = 0.0,
+    without: WithoutOption = None,
+    half_time: HalfTimeOption = False,
+    double_time: DoubleTimeOption = False,
+    register: RegisterOption = None,
+    kit: KitOption = None,
+    instrument: InstrumentOption = None,
+    from_bar: FromBarOption = None,
+    to_bar: ToBarOption = None,
     guidance: GuidanceOption = None,
     text_guidance: TextOption = None,
     top_k: TopKOption = None,
@@ -112,13 +148,32 @@ def accompany(
     """
     from stage.audio import playback as playing
     from stage.cli import results
+    from stage.generation.performance import Performance
     from stage.generation.request import Request, check_sampling, tuning_cents
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
     check_sampling(**choice)
+    performance = Performance(
+        complexity=complexity,
+        dynamics=dynamics,
+        fills=fills,
+        swing=swing,
+        push=push,
+        tight=tight,
+        humanize=humanize,
+        without=without or (),
+        half_time=half_time,
+        double_time=double_time,
+        register=register,
+        kit=kit,
+        instrument=instrument,
+        from_bar=from_bar,
+        to_bar=to_bar,
+    )
+    performance.check(stem)
     tuning_cents(tuning)
     live = playing.choose(out, play, raw, gain, variations)
-    files = results.plan(out, song.stem, stem, seed, variations, force, save_grid)
+    files = results.plan(out, song.stem, stem, seed, variations, force, save_grid, pieces, save_chords)
     beats = results.read_grid(grid, start, meter, tempo_range)
     part, rate = results.read_part(song, start, seconds, stream)
     request = Request.recording(
@@ -132,6 +187,8 @@ def accompany(
         tuning=tuning,
         sampling=choice,
         rest=rest,
+        chords=chords,
+        performance=performance,
     )
     results.make(results.Player(model, precision, adapter or [], device), request, files, force, start, live, gain)
 
@@ -150,10 +207,28 @@ def click(
     out: FolderOption = None,
     play: PlayOption = False,
     raw: RawOption = False,
+    pieces: PiecesOption = False,
     gain: GainOption = None,
     rate: Annotated[
         int | None, typer.Option(help="Sampling rate of the results in Hz; the model's own by default.")
     ] = None,
+    chords: ChordsOption = None,
+    save_chords: SaveChordsOption = None,
+    complexity: ComplexityOption = None,
+    dynamics: DynamicsOption = None,
+    fills: FillsOption = 0,
+    swing: SwingOption = 0.0,
+    push: PushOption = 0.0,
+    tight: TightOption = 0.0,
+    humanize: HumanizeOption = 0.0,
+    without: WithoutOption = None,
+    half_time: HalfTimeOption = False,
+    double_time: DoubleTimeOption = False,
+    register: RegisterOption = None,
+    kit: KitOption = None,
+    instrument: InstrumentOption = None,
+    from_bar: FromBarOption = None,
+    to_bar: ToBarOption = None,
     guidance: GuidanceOption = None,
     text_guidance: TextOption = None,
     top_k: TopKOption = None,
@@ -176,12 +251,45 @@ def click(
     """
     from stage.audio import playback as playing
     from stage.cli import results
+    from stage.generation.performance import Performance
     from stage.generation.request import Request
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
-    request = Request.metronome(bpm, stem, meter, bars, prompt, variations, seed, rate, sampling=choice)
+    performance = Performance(
+        complexity=complexity,
+        dynamics=dynamics,
+        fills=fills,
+        swing=swing,
+        push=push,
+        tight=tight,
+        humanize=humanize,
+        without=without or (),
+        half_time=half_time,
+        double_time=double_time,
+        register=register,
+        kit=kit,
+        instrument=instrument,
+        from_bar=from_bar,
+        to_bar=to_bar,
+    )
+    performance.check(stem)
+    request = Request.metronome(
+        bpm,
+        stem,
+        meter,
+        bars,
+        prompt,
+        variations,
+        seed,
+        rate,
+        sampling=choice,
+        chords=chords,
+        performance=performance,
+    )
     live = playing.choose(out, play, raw, gain, variations)
-    files = results.plan(out, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations, force)
+    files = results.plan(
+        out, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations, force, None, pieces, save_chords
+    )
     results.make(
         results.Player(model, precision, adapter or [], device), request, files, force, live=live, gain_db=gain
     )

@@ -6,7 +6,7 @@ and its codes are taken at the middle of each frame (`docs/player.md`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from stage.audio.files import resample
 from stage.beats.grid import BeatGrid
 from stage.chords.chart import Chart
+from stage.chords.estimation import of_logits
 from stage.config import EventsConfig
 from stage.generation import steering
 from stage.generation.event_rules import EventRules
@@ -72,20 +73,30 @@ class Plan:
         codec: Codec,
         device: torch.device,
         performance: Performance = NEUTRAL,
+        hear: Hearing | None = None,
     ) -> Plan:
-        """The plan of a stem for a stretch of so many seconds, and for what was prepared for it."""
+        """The plan of a stem for a stretch of so many seconds, and for what was prepared for it.
+
+        hear: reads the chords of a mix; where none are given, they are what the stem is played to.
+        """
         line, chart = time_line(prepared.grid, seconds, config), prepared.chart
-        steered = steering.controls(performance, line, stem)
         mix, ratio = prepared.contexts.get("mix"), prepared.rate / codec.sample_rate
-        known = features(
-            line,
-            None if chart is None or stem == "drums" else chart.features(),
-            steered,
-            mix=None if mix is None else heard.measure(resample(mix, codec.sample_rate, heard.RATE)).at(line, ratio),
-        )
-        if prepared.grid is None:  # frames that stand in are at no place of a beat
-            known[:, :BEAT] = 0
-        codes = None if mix is None else at_frames(codec, mix, line, ratio, device)
+        steered, codes, measured = steering.controls(performance, line, stem), None, None
+        if mix is not None:
+            codes = at_frames(codec, mix, line, ratio, device)
+            measured = heard.measure(resample(mix, codec.sample_rate, heard.RATE)).at(line, ratio)
+        nowhere = prepared.grid is None  # frames that stand in are at no place of a beat
+
+        def know(chords: Chart | None) -> Tensor:
+            known = features(line, None if chords is None else chords.features(), steered, mix=measured)
+            known[:, :BEAT] *= not nowhere
+            return known
+
+        if chart is None and codes is not None and hear is not None:
+            size = config.window_beats * config.division
+            chart = of_logits(hear(codes, know(None), size).numpy(), line.times, prepared.grid, seconds)
+        given = prepared.chart if prepared.chart is not None or not config.own_chords else chart
+        known = know(None if stem == "drums" else given)
         rules = steering.rules(performance, line, stem, config.presence)
         return cls(stem, line, known, codes, codecs()[stem], rules, performance, chart)
 
@@ -167,6 +178,10 @@ def at_frames(codec: Codec, mix: np.ndarray, line: TimeLine, ratio: float, devic
         codes = encode_long(codec, torch.from_numpy(np.asarray(mix, np.float32))[None].to(device))[0].cpu()
     middle = (line.times[:-1] + line.times[1:]) / 2 * ratio
     return codes[:, np.clip((middle * frame_rate(codec)).astype(int), 0, codes.shape[1] - 1)]
+
+
+Hearing = Callable[[Tensor, Tensor, int], Tensor]
+"""`chord_logits` of a model, from the mix on."""
 
 
 @torch.inference_mode()

@@ -157,7 +157,9 @@ def finish(
     trainable = Trainable(recipe, shape(recipe, codec))
     start_from(trainable, run / "state.pt")
     instruments = {stem: codecs()[stem].instruments for stem in recipe.stems}
-    events = EventsConfig(recipe.division, recipe.frame_rate, recipe.window_beats, recipe.presence, instruments)
+    events = EventsConfig(
+        recipe.division, recipe.frame_rate, recipe.window_beats, recipe.presence, instruments=instruments
+    )
     save(
         out,
         recipe.stage,
