@@ -23,6 +23,7 @@ from stage.generation.played import Plan, Playing, Take, chord_logits, within
 from stage.generation.prepare import Prepared, prepare
 from stage.generation.request import (
     Grid,
+    Metronome,
     Recording,
     Request,
     check_many,
@@ -43,6 +44,8 @@ from stage.models.text import TextEncoder
 if TYPE_CHECKING:
     from stage.models.lora import Adapter, Voice
 
+PLAYED_RATE = 44100
+"""Hz of what sampled instruments play to a metronome: their own."""
 Progress = Callable[[float], "bool | None"]
 """Called with the share that is done, 0..1; returning False stops the work (`stage.generation.decoding.Stopped`)."""
 Precision = Literal["auto", "float32", "float16", "bf16", "int8", "int4"]
@@ -469,8 +472,10 @@ class Stage:
         changes: dict[str, Any] = {}
         if not isinstance(request.sampling, Sampling):
             changes["sampling"] = self._sampling(request.sampling)
-        if request.source.rate is None:
-            changes["source"] = replace(request.source, rate=self.codec.sample_rate)
+        source = request.source
+        if isinstance(source, Metronome):
+            rate, channels = (self.codec.sample_rate, 1) if self.events is None else (PLAYED_RATE, 2)
+            changes["source"] = replace(source, rate=source.rate or rate, channels=channels)
         with_grid = self.config.grid or self.events is not None
         if self.events is None and not (request.chords is None and request.performance.neutral):
             raise StageError(

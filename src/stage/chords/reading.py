@@ -51,6 +51,15 @@ def read(source: str | Path, grid: BeatGrid | None = None, seconds: float | None
     return _on(grid, seconds, text.bars("\n".join(lines), str(path)))
 
 
+def check(source: str | Path) -> None:
+    """Raise StageError, before any beats are known, for text that cannot be read and for a file that is not there."""
+    path = _path(source)
+    if path is None:
+        text.bars(str(source))
+    elif not path.is_file():
+        raise MissingFile(f"cannot read the chords {path}: there is no such file")
+
+
 def _path(source: str | Path) -> Path | None:
     """The file that is meant; None for text."""
     known = (*MIDI, *TABLES, *chordpro.SUFFIXES)

@@ -37,6 +37,7 @@ def plan(
     force: bool,
     grid: Path | None = None,
     pieces: bool = False,
+    chords: Path | None = None,
 ) -> Outputs:
     """Name the results and make sure that they can be written, before minutes are spent on them.
 
@@ -48,9 +49,9 @@ def plan(
     if is_pipe(folder) and pieces:
         raise StageError("pieces are files: they cannot be written with -o -")
     if is_pipe(folder):
-        files = Outputs(name, grid=grid)
+        files = Outputs(name, grid=grid, chords=chords)
     else:
-        files = Outputs.of(folder or Path(f"{name}-stage"), name, stem, seeds, grid, pieces)
+        files = Outputs.of(folder or Path(f"{name}-stage"), name, stem, seeds, grid, pieces, chords)
     files.check(force)
     return files
 
@@ -165,7 +166,13 @@ def write(files: Outputs, made: Accompaniment, force: bool, start: float = 0.0) 
         typer.echo(f"note: {note}", err=True)
     if made.grid is not None and len(made.grid) > 1:
         typer.echo(f"{made.grid.bpm:.1f} BPM, {len(made.grid)} beats", err=True)
+    for instrument in dict.fromkeys(made.instruments):
+        typer.echo(f"played on: {instrument}", err=True)
     for path in outputs.write(files, made, force, start):
         typer.echo(str(path), err=not files.stems)  # standard output may be the stem's
+    if made.chords is not None and made.grid is not None:
+        typer.echo(f"chords: {made.chords.bars(made.grid, made.stems.shape[-1] / made.rate)}", err=True)
+    if files.chords and made.chords is None:
+        typer.echo(f"note: no chords are known, so {files.chords} was not written", err=True)
     if files.grid and made.grid is None:
         typer.echo(f"note: no beats were used, so {files.grid} was not written", err=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stage import audio, midi_writing
+from stage.chords.chart import check_name
 from stage.errors import StageError
 from stage.files import check_folder, check_free, whole_file
 from stage.generation import picture
@@ -24,7 +25,7 @@ NO_PIECES = "this model makes sound, not notes: only a model that plays notes ca
 class Outputs:
     """Where the files of a result go; entry i of the lists belongs to variation i. name: of the song, for the pictures.
     midis: written where there are notes. pieces: of the drums by name, those that are played are written; empty for
-    none. grid: of the beats, None for no such file."""
+    none. grid: of the beats, chords: of the chords, None for no such file."""
 
     name: str
     stems: tuple[Path, ...] = ()
@@ -33,6 +34,7 @@ class Outputs:
     midis: tuple[Path, ...] = ()
     pieces: tuple[dict[str, Path], ...] = ()
     grid: Path | None = None
+    chords: Path | None = None
 
     @classmethod
     def of(
@@ -43,6 +45,7 @@ class Outputs:
         seeds: Sequence[int],
         grid: Path | None = None,
         pieces: bool = False,
+        chords: Path | None = None,
     ) -> Outputs:
         """NAME.STEM.SEED.wav, .mix.wav, .png and .mid in a folder, for pieces also NAME.STEM.SEED.PIECE.wav; without
         "NAME." if that is empty. Raises StageError for pieces of another stem than the drums."""
@@ -52,20 +55,22 @@ class Outputs:
         ends = (".wav", ".mix.wav", ".png", ".mid")
         parts = [{piece: folder / f"{stub}.{piece}.wav" for piece in (*PIECES, "percussion")} for stub in stubs]
         files = (tuple(folder / f"{stub}{end}" for stub in stubs) for end in ends)
-        return cls(name, *files, tuple(parts) if pieces else (), grid)
+        return cls(name, *files, tuple(parts) if pieces else (), grid, chords)
 
     @property
     def all(self) -> tuple[Path, ...]:
-        """Every file, those of a variation together, the beats last."""
+        """Every file, those of a variation together, beats and chords last."""
         of_each = zip(self.stems, self.midis or [None] * len(self.stems), self.mixes, self.pictures)
         made: list[Path] = []
         for i, (stem, notes, mix, image) in enumerate(of_each):
             pieces = self.pieces[i].values() if self.pieces else ()
             made += [stem, *([notes] if notes else []), *pieces, mix, image]
-        return (*made, *([self.grid] if self.grid else []))
+        return (*made, *(path for path in (self.grid, self.chords) if path))
 
     def check(self, force: bool = False) -> None:
         """Raise StageError if one cannot be written, or exists and is not to be replaced."""
+        if self.chords:
+            check_name(self.chords)
         for path in self.all:
             check_free(path, force, "add --force to replace it, or choose another folder or seed")
         for place in dict.fromkeys(path.parent for path in self.all):
@@ -97,4 +102,7 @@ def write(outputs: Outputs, made: Accompaniment, force: bool = False, start: flo
         with whole_file(outputs.grid, force) as partial:
             made.grid.shift(start).save(partial)
         written.add(outputs.grid)
+    if outputs.chords and made.chords is not None:
+        made.chords.shift(start).save(outputs.chords, force)
+        written.add(outputs.chords)
     return [path for path in outputs.all if path in written]

@@ -17,6 +17,7 @@ from stage.audio.files import check_rate
 from stage.audio.level import SILENCE
 from stage.beats.find import Tracking
 from stage.beats.grid import TEMPO_RANGE, BeatGrid, beats_per_bar, click_track, division
+from stage.chords import reading as chords
 from stage.chords.chart import Chart
 from stage.errors import StageError
 from stage.generation.performance import NEUTRAL, Performance
@@ -49,12 +50,16 @@ class Recording:
 
 @dataclass(frozen=True, eq=False)
 class Metronome:
-    """A tempo to play to. rate: Hz of the results, None for the model's own. Raises StageError for what cannot be."""
+    """A tempo to play to. rate: Hz of the results, None for the model's own. channels: of the results.
+
+    Raises StageError for what cannot be.
+    """
 
     bpm: float
     meter: str = "4/4"
     bars: int = 8
     rate: int | None = None
+    channels: int = 1
 
     def __post_init__(self) -> None:
         click_seconds(self.bpm, self.meter, self.bars)
@@ -74,11 +79,12 @@ class Metronome:
 
     @cached_property
     def audio(self) -> np.ndarray:
-        """Its clicks, softly: float32 [1, N] at `rate` Hz, which must be chosen."""
+        """Its clicks, softly: float32 [C, N] at `rate` Hz, which must be chosen."""
         if self.rate is None:
             raise StageError("the clicks of a metronome need a rate: choose one, like Metronome(120, rate=48000)")
         clicks = click_track(self.grid, self.seconds, self.rate)
-        return CLICK_GAIN * sound.fit(clicks, round(self.seconds * self.rate))[None]
+        soft = CLICK_GAIN * sound.fit(clicks, round(self.seconds * self.rate))
+        return np.repeat(soft[None], self.channels, axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +115,8 @@ class Request:
     performance: Performance = NEUTRAL
 
     def __post_init__(self) -> None:
+        if isinstance(self.chords, (str, Path)):
+            chords.check(self.chords)
         if isinstance(self.sampling, Mapping):
             check_sampling(**self.sampling)
         if isinstance(self.grid, str) and self.grid not in ("on", "off", "half", "double"):
