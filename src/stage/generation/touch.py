@@ -222,17 +222,17 @@ def swing_level(places: np.ndarray) -> int:
 
 def humanize(notes: list[Note], line: TimeLine | None, amount: float, stem: str, seed: int) -> list[Note]:
     """Seeded differences of time and velocity: a drift that all notes of a moment share, and a little of each note's
-    own. Those of a seed are the same for every amount, but for their size."""
+    own. Those of a seed are the same for every amount, but for their size, and stay when more notes follow."""
     seconds = np.array([note.start for note in notes])
     places = seconds * 2 if line is None else line.place(seconds)
-    rng = np.random.default_rng([seed, len(stem)])
+    of_moments, of_notes = (np.random.default_rng([seed, len(stem), part]) for part in (0, 1))
     first = int(np.floor(places.min() / CELL)) - 1
     cells = int(np.ceil(places.max() / CELL)) + 2 - first
     keep = np.exp(-CELL / MEMORY)
-    drift = rng.standard_normal((cells, 2))
+    drift = of_moments.standard_normal((cells, 2))
     for i in range(1, cells):
         drift[i] = keep * drift[i - 1] + np.sqrt(1 - keep**2) * drift[i]
-    own = rng.standard_normal((len(notes), 2)).clip(-2.5, 2.5)
+    own = of_notes.standard_normal((len(notes), 2)).clip(-2.5, 2.5)
     time, loudness = (np.interp(places, (first + np.arange(cells)) * CELL, drift[:, i].clip(-2.5, 2.5)) for i in (0, 1))
     starts = seconds + amount * (DRIFT * time + JITTER * own[:, 0])
     velocity = np.array([note.velocity for note in notes])
