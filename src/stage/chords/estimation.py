@@ -40,7 +40,9 @@ CHANGE = (0.25, 0.375, 0.75)
 """What a new chord costs on a downbeat, in the middle of a bar, and elsewhere: tuned with the scores on 60 composed
 songs that are in no figure."""
 READING = (1.0, 1.5, 3.0)
-"""The same in nats, for what a model reads."""
+RARE = 1.5
+"""The same in nats, for what a model reads; and what the qualities beside `QUALITIES` cost, among which it is
+uncertain."""
 NOISE, TONES = 1.5, 2.2
 """Between these figures of `_tonal` a beat becomes tonal: noise has 1.4 to 1.7, drums 1.8 (median) to 2.5 (95 %), songs
 with drums 4.0 (median) and 2.1 (5 %)."""
@@ -83,6 +85,7 @@ def of_logits(logits: np.ndarray, times: np.ndarray, grid: BeatGrid | None, seco
     states = paths.candidates(NAMED)
     masks = paths.masks(states)
     scores = roots[:, [chord.root if chord.root >= 0 else 12 for chord in states]] + on @ masks.T + off @ (1 - masks).T
+    scores[:, :-1] -= RARE * np.repeat([name not in QUALITIES for name in NAMED], 12)
     middle = (np.asarray(times)[1:] + np.asarray(times)[:-1]) / 2
     scores = np.stack([scores[inside].mean(0) for inside in _inside(middle, edges)])
     return _chart(states, scores, _costs(numbers, bar, READING), edges)
