@@ -195,7 +195,7 @@ def _magnitudes(mono: np.ndarray, cents: float, edges: np.ndarray, low: int, hig
     bell = np.hanning(window).astype(np.float32) / window
     found = np.empty((len(cut), len(thirds)), np.float32)
     for start in range(0, len(cut), STEP):
-        spectrum = np.abs(fft.rfft(cut[start : start + STEP] * bell, axis=1))
+        spectrum = np.abs(np.asarray(fft.rfft(cut[start : start + STEP] * bell, axis=1)))
         found[start : start + STEP] = spectrum[:, bin] * (1 - share) + spectrum[:, bin + 1] * share
     inside = _inside(np.arange(len(found)) * HOP / RATE, edges)
     return np.stack([np.median(found[rows], axis=0) for rows in inside])

@@ -258,14 +258,14 @@ def _intervals(quality: str, text: str) -> tuple[int, ...]:
     seen: set[str] = set()
     while rest:
         found = _TOKEN.match(rest)
-        kind = found and next((key for key, value in found.groupdict().items() if value), "sus")
+        kind = next((key for key, value in found.groupdict().items() if value), "sus") if found else ""
         if not found or (kind in seen and kind not in ("add", "omit", "sign", "altered")):
             raise _unreadable(text, f'"{_shown(rest)}" is not understood; {KNOWN}')
         seen.add(kind)
         if not _apply(tones, found, flat_seventh, quality):
             raise _unreadable(text, f'"{_shown(found[0])}" does not fit there; {KNOWN}')
         rest = rest[found.end() :]
-    return _ordered(tones.values())
+    return _ordered(list(tones.values()))
 
 
 def _apply(tones: dict[str, int], found: re.Match[str], seventh: int, quality: str) -> bool:
@@ -335,7 +335,8 @@ def _harte(root_name: str, rest: str, text: str) -> Chord:
     """The chord of "ROOT:QUALITY(DEGREES)/DEGREE", the root already read (Harte and others, ISMIR 2005)."""
     rest, slash, bass_degree = rest.partition("/")
     found = re.fullmatch(r"([A-Za-z0-9]*)(?:\(([^()]*)\))?", rest)
-    if found is None or found[1] not in _HARTE or (slash and _semitones(bass_degree) is None):
+    bass = _semitones(bass_degree) if slash else 0
+    if found is None or found[1] not in _HARTE or bass is None:
         raise _unreadable(text, f"not the syntax of .lab files, like A:min7; {KNOWN}")
     tones = list(_HARTE[found[1]] if rest else QUALITIES[""][0])
     for degree in filter(None, (found[2] or "").split(",")):
@@ -347,7 +348,7 @@ def _harte(root_name: str, rest: str, text: str) -> Chord:
         else:
             tones.append(semitones)
     root = _pitch(root_name)
-    return named(root, tones, (root + _semitones(bass_degree)) % 12 if slash else None, root_name)
+    return named(root, tones, root + bass, root_name)
 
 
 # ---------------------------------------------------------------- writing
