@@ -19,11 +19,13 @@ from stage.cli.options import (
     ForceOption,
     FromBarOption,
     GainOption,
+    GridOption,
     GuidanceOption,
     HalfTimeOption,
     HumanizeOption,
     InstrumentOption,
     KitOption,
+    MeterOption,
     ModelOption,
     PiecesOption,
     PlayOption,
@@ -33,15 +35,21 @@ from stage.cli.options import (
     RawOption,
     RegisterOption,
     SaveChordsOption,
+    SaveGridOption,
+    SecondsOption,
     SeedOption,
+    StartOption,
     StemOption,
+    StreamOption,
     SwingOption,
     TemperatureOption,
+    TempoRangeOption,
     TextOption,
     TightOption,
     ToBarOption,
     TopKOption,
     TopPOption,
+    TuningOption,
     VariationsOption,
     WithoutOption,
 )
@@ -51,10 +59,8 @@ def accompany(
     song: Annotated[Path, typer.Argument(help="Any audio file, or a video with sound.")],
     stem: StemOption,
     prompt: PromptOption = "",
-    start: Annotated[float, typer.Option(help="Where in the song to begin, in seconds.", rich_help_panel="Song")] = 0.0,
-    seconds: Annotated[
-        float | None, typer.Option(help="How much to accompany; to the end by default.", rich_help_panel="Song")
-    ] = None,
+    start: StartOption = 0.0,
+    seconds: SecondsOption = None,
     variations: VariationsOption = 1,
     seed: SeedOption = 0,
     out: FolderOption = None,
@@ -62,42 +68,12 @@ def accompany(
     raw: RawOption = False,
     pieces: PiecesOption = False,
     gain: GainOption = None,
-    grid: Annotated[
-        str | None,
-        typer.Option(
-            help=(
-                "on: give the model the tracked beats too; half, double: at half or twice the tracked tempo. off: the"
-                " sound alone. Or a file of beats, one 'seconds number' a line."
-            ),
-            rich_help_panel="Song",
-        ),
-    ] = None,
-    meter: Annotated[
-        str | None,
-        typer.Option(
-            help="Metre of the song, like 5/4 or 6/8; by default the one that fits best.", rich_help_panel="Song"
-        ),
-    ] = None,
-    tempo_range: Annotated[
-        str | None,
-        typer.Option(help="Where to look for the song's tempo in beats a minute, like 60-120.", rich_help_panel="Song"),
-    ] = None,
-    save_grid: Annotated[
-        Path | None,
-        typer.Option(
-            help="Also write the beats that were used, to mend and give back with --grid.", rich_help_panel="Song"
-        ),
-    ] = None,
-    stream: Annotated[
-        int, typer.Option(help="Which audio stream of a file with several, from 0.", rich_help_panel="Song")
-    ] = 0,
-    tuning: Annotated[
-        str,
-        typer.Option(
-            help="The song's A in Hz, like 442, or cents from 440, like -20. auto: estimated. off: 440.",
-            rich_help_panel="Song",
-        ),
-    ] = "auto",
+    grid: GridOption = None,
+    meter: MeterOption = None,
+    tempo_range: TempoRangeOption = None,
+    save_grid: SaveGridOption = None,
+    stream: StreamOption = 0,
+    tuning: TuningOption = "auto",
     rest: Annotated[
         bool,
         typer.Option(
