@@ -1,4 +1,4 @@
-"""`make demo`: a new drummer and a new bassist for a real recording, and drums for a metronome.
+"""`make demo`: drums, bass and keys for a real recording, and a trio for four chords.
 
 The recording is the example that the package `stempeg` carries (The Easton Ellises, "Falcon 69",
 CC BY-NC-SA 3.0): it is read from there and never copied into the repository. Everything that is
@@ -16,6 +16,7 @@ from pathlib import Path
 from stage import audio
 from stage.audio.level import limit
 from stage.beats import tracker as beats
+from stage.beats.grid import BeatGrid
 from stage.cli import app as cli
 from stage.errors import MissingExtra
 from stage.files import whole_file
@@ -23,6 +24,8 @@ from stage.files import whole_file
 FOLDER = Path("demo")
 START, SECONDS = 0.1, 5.9
 """The excerpt without the clicks of its cut at both ends."""
+BPM, BARS, CHORDS = 96, 8, "Am F C G"
+"""Of the trio."""
 STREAMS = {"drums": 1, "bass": 2, "other": 3, "vocals": 4}  # 0 is the mix
 
 
@@ -35,26 +38,39 @@ def recording() -> Path:
 
 
 def prepare(folder: Path) -> None:
-    """Write the recording without its drums, without its bass, and the beats of the whole."""
+    """Write the recording without its drums, without its bass, and whole, its beats, and those of the trio."""
     path = recording()
     whole, rate = audio.read(path)
     stems = {name: audio.read(path, START, SECONDS, stream)[0] for name, stream in STREAMS.items()}
     for gone in ("drums", "bass"):
         rest = sum(stem for name, stem in stems.items() if name != gone)
         audio.write(folder / f"without-{gone}.wav", limit(rest, rate), rate, force=True)
-    with whole_file(folder / "beats.txt", force=True) as partial:
-        beats.track(whole, rate).crop(START, START + SECONDS).save(partial)
+    audio.write(folder / "whole.wav", limit(sum(stems.values()), rate), rate, force=True)
+    grids = {
+        "beats.txt": beats.track(whole, rate).crop(START, START + SECONDS),
+        "trio-beats.txt": BeatGrid.regular(BPM, 4, 4 * BARS * 60 / BPM),
+    }
+    for name, grid in grids.items():
+        with whole_file(folder / name, force=True) as partial:
+            grid.save(partial)
 
 
 def main() -> int:
     """Run the demo; returns the exit code."""
     prepare(FOLDER)
-    print(f"{FOLDER}: Falcon 69 by The Easton Ellises (CC BY-NC-SA 3.0), without drums, without bass, and its beats")
+    print(f"{FOLDER}: Falcon 69 by The Easton Ellises (CC BY-NC-SA 3.0), without drums, without bass, whole; its beats")
+    drums = f"{FOLDER}/click-{BPM}-4-4.drums.0"
+    bass = f"{FOLDER}/click-{BPM}-4-4.drums.0.bass.0"
+    trio = f'--chords "{CHORDS}" --grid {FOLDER}/trio-beats.txt -o {FOLDER}'
     commands = [
         # Six seconds without drums are little to find beats in: the new players get those of the whole recording.
         f"accompany {FOLDER}/without-drums.wav --stem drums --grid {FOLDER}/beats.txt --variations 2 -o {FOLDER}",
         f"accompany {FOLDER}/without-bass.wav --stem bass --grid {FOLDER}/beats.txt --variations 2 -o {FOLDER}",
-        f"click --bpm 120 --meter 4/4 --bars 8 --stem drums -o {FOLDER}",
+        f"accompany {FOLDER}/whole.wav --stem keys --grid {FOLDER}/beats.txt -o {FOLDER}",
+        # A trio: the bass hears the drums, the keys hear both.
+        f"click --bpm {BPM} --bars {BARS} --stem drums -o {FOLDER}",
+        f"accompany {drums}.wav --stem bass {trio}",
+        f"accompany {bass}.mix.wav --stem keys {trio}",
     ]
     for command in commands:
         print(f"\n$ stage {command}", flush=True)
@@ -62,7 +78,8 @@ def main() -> int:
         if code := cli.run([*shlex.split(command), "--force"]):
             return code
         print(f"({time.perf_counter() - started:.1f} s)")
-    print(f"\nListen to {FOLDER}/*.mix.wav; the stems alone and their pictures lie beside them.")
+    print(f"\nListen to {FOLDER}/*.mix.wav, the trio is {bass}.mix.keys.0.mix.wav.")
+    print("Beside each lie the stem alone (.wav), its notes (.mid) and a picture of them (.png).")
     return 0
 
 

@@ -1,7 +1,8 @@
 """Training of the player: a decoder of played events, from nothing, on views of notes (`event_views`).
 
 Beside the target's loss, a small head reads the sounding chord from the context encoder's output: the model's own
-reading of the mix, which is saved beside the decoder.
+reading of the mix, which is saved beside the decoder. Another one reads it from the target's hidden states, so that
+they learn early what the mix says of the harmony; it is dropped after training.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def shape(recipe: PlayerRecipe, codec: SpectralCodec) -> DecoderConfig:
 
 
 class Trainable(nn.Module):
-    """Everything that is trained: decoder, text encoder, and the head that reads chords."""
+    """Everything that is trained: decoder, text encoder, and the heads that read chords."""
 
     def __init__(self, recipe: PlayerRecipe, config: DecoderConfig):
         super().__init__()
@@ -64,6 +65,7 @@ class Trainable(nn.Module):
         self.decoder = Decoder(config)
         self.text = HashedText(recipe.hashed_text)
         self.context_chord = ChordHead(config.dim)
+        self.target_chord = ChordHead(config.dim)
 
     def hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Hidden states of a batch's rows, and the columns that entered the first layer: [B, S, D] each."""
@@ -94,7 +96,10 @@ class Trainable(nn.Module):
         if mix.any():
             place = (batch.sequence.positions[0, mix] - 1).clamp(0, batch.chord.shape[1] - 1)
             parts["chord"] = self.context_chord(entered[:, mix], batch.chord[:, place])
-        return nats.sum() / frames + self.weights.chord * parts["chord"], parts
+        first = batch.sequence.first
+        parts["target_chord"] = self.target_chord(hidden[:, first : first + batch.chord.shape[1]], batch.chord)
+        chords = parts["chord"] + parts["target_chord"]
+        return nats.sum() / frames + self.weights.chord * chords, parts
 
 
 @torch.inference_mode()
@@ -144,9 +149,11 @@ def start_from(trainable: Trainable, base: Path) -> None:
     if saved is None:
         raise StageError(f"no state at {base}: the state.pt of an earlier run is expected")
     try:
-        trainable.load_state_dict(saved["trainable"])
+        missing, unknown = trainable.load_state_dict(saved["trainable"], strict=False)
     except (KeyError, RuntimeError, AttributeError) as error:
         raise StageError(f"{base} does not fit the recipe: {str(error).splitlines()[0]}") from None
+    if wrong := [name for name in missing if not name.startswith("target_chord.")] + unknown:
+        raise StageError(f"{base} does not fit the recipe: {', '.join(wrong[:3])}")
 
 
 def finish(
