@@ -23,12 +23,12 @@ CHORDS = [
 NAMES = ["Am", "F", "C/E", "G7", "Gsus4"]
 
 
-def song(path):
+def song(path, tempi=()):
     """Four bars of block chords with drums, and a melody of short notes."""
     keys = [(at, 4.0 if at < 12 else 2.0, key, 80) for at, chord in CHORDS for key in chord]
     drums = [(float(i), 0.5, 36, 90) for i in range(16)]
     tune = [(i + 0.5, 0.25, 72 + i * 5 % 7, 60) for i in range(16)]
-    return save(path, track(0, 0, keys), track(9, 0, drums), track(1, 73, tune))
+    return save(path, track(0, 0, keys), track(9, 0, drums), track(1, 73, tune), tempi=tempi)
 
 
 def names(chart) -> list[str]:
@@ -96,3 +96,22 @@ def test_a_tempo_that_cannot_be_meant_is_refused(tmp_path):
     for beats, message in ((20_000.0, "has 20000 beats"), (400_000.0, "more than 100000 beats")):
         with pytest.raises(StageError, match=message):
             read(save(tmp_path / "a.mid", track(0, 0, [(0.0, beats, 60, 64)]), tempi=((0, 10),)))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda data: b"", "is not a MIDI file"),
+        (lambda data: data[:-20], "is cut"),
+        (lambda data: data[:9] + b"\2" + data[10:], "type 2"),
+        (lambda data: data[:12] + b"\xe8\x28" + data[14:], "SMPTE"),
+        (lambda data: data.replace(b"\xff\x51\x03\x07\xa1\x20", b"\xff\x51\x03\0\0\0"), "tempo of zero"),
+        (lambda data: data + bytes(33 << 20), "more than 32 MB"),
+    ],
+)
+def test_files_that_cannot_be_read_are_one_line(tmp_path, change, message):
+    path = song(tmp_path / "a.mid", tempi=((0, 500_000),))
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(StageError, match=message) as caught:
+        read(path, BeatGrid.regular(120, 4, 8.0), 8.0)
+    assert "\n" not in str(caught.value)
