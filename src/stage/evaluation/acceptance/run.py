@@ -6,7 +6,7 @@ clip has its own seed, so that the figures depend neither on the process nor on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from stage.evaluation.acceptance.jobs import plan, timing
 from stage.evaluation.acceptance.pictures import draw
 from stage.evaluation.acceptance.report import Report, report, to_json, to_markdown
 from stage.evaluation.acceptance.score import Analysis
-from stage.evaluation.jobs import Job
+from stage.evaluation.jobs import Build, Job
 from stage.files import lock, write_json, write_text
 
 FIGURES = {"codec": ("codec", "opus"), "speed": ("took",)}
@@ -78,12 +78,33 @@ def run(
 def _run(
     stage, material: Material, out: Path, on_progress: results.Progress | None, team: Team | None
 ) -> dict[str, dict]:
-    _claim(out, identity(stage, material))
     shared, timed = list(plan(stage, material, out)), list(timing(stage, material, out))
+    build = partial(_jobs, team, material.settings, out) if team else None
+    return measured(
+        out, identity(stage, material), shared, timed, valid, build, team.workers if team else 1, on_progress
+    )
+
+
+def measured(
+    out: Path,
+    about: dict,
+    shared: Sequence[Job],
+    timed: Sequence[Job],
+    valid: Callable[[dict], bool],
+    build: Build | None = None,
+    workers: int = 1,
+    on_progress: results.Progress | None = None,
+) -> dict[str, dict]:
+    """The rows of all jobs in a folder that is locked, those made that are missing or not valid.
+
+    about: whose results these are. shared: jobs for `workers` processes, which get them from `build`. timed: jobs that
+    follow one after the other; one more before the first of them is not counted. Raises StageError where the folder
+    holds results of another kind.
+    """
+    _claim(out, about)
     rows = results.read_rows(out / results.ROWS, valid)
     with results.opened(out, rows, [job.key for job in (*shared, *timed)], on_progress) as kept:
-        build = partial(_jobs, team, material.settings, out) if team else None
-        kept.make(kept.missing(shared), build, team.workers if team else 1)
+        kept.make(kept.missing(shared), build, workers)
         missing = kept.missing(timed)
         for warm_up in missing[:1]:
             kept.report(warm_up.key)

@@ -38,7 +38,7 @@ class Analysis:
         found = [(note.start, note.end, note.pitch) for note in harmony.notes(audio, rate)] if pitched else None
         return cls(
             len(audio) / rate,
-            _pack(listen(audio, rate, published_only=True)),
+            pack(listen(audio, rate, published_only=True)),
             [round(float(t), 3) for t in beats.onsets(audio, rate)],
             found and [(round(float(start), 3), round(float(end), 3), int(pitch)) for start, end, pitch in found],
         )
@@ -54,7 +54,7 @@ class Analysis:
     def from_json(cls, data: dict) -> Analysis:
         """Raises TypeError or ValueError for what `to_json` cannot have written."""
         made = cls(**data)
-        if not made.seconds > 0 or not np.isfinite(_unpack(made.activation)).all():
+        if not made.seconds > 0 or not np.isfinite(unpack(made.activation)).all():
             raise ValueError("an analysis has a length, and probabilities of beats")
         if np.asarray(made.onsets, np.float64).ndim != 1:
             raise ValueError("onsets are a list of seconds")
@@ -110,15 +110,15 @@ def around(bpm: float) -> BarPointer:
 @lru_cache(maxsize=4096)
 def _decoded(activation: str, model: BarPointer) -> BeatGrid:
     # Kept, because a stem is scored against several truths.
-    return decode(_unpack(activation), model)
+    return decode(unpack(activation), model)
 
 
-def _pack(probabilities: np.ndarray) -> str:
+def pack(probabilities: np.ndarray) -> str:
     """float [T, 2] as text, in half precision: 3 KB for 10 s."""
     return base64.b64encode(probabilities.astype("<f2").tobytes()).decode("ascii")
 
 
-def _unpack(text: str) -> np.ndarray:
+def unpack(text: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text, validate=True), "<f2").reshape(-1, 2).astype(np.float64)
 
 

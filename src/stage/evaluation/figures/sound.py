@@ -97,3 +97,17 @@ def slaney_bank(rate: int, bands: int, window: int) -> np.ndarray:
     edges = filters.slaney_edges(bands, rate / 2)
     bank = filters.triangles(edges, filters.bin_hz(window, rate))
     return (bank * 2 / (edges[2:] - edges[:-2])).astype(np.float32)
+
+
+def sounding(audio: np.ndarray, rate: int, floor_db: float = -40.0) -> float:
+    """Share of frames of 10 ms whose level is within 40 dB of the loudest frame's: 0..1; 0 of silence.
+
+    audio: float [N]. The level is the root mean square of 46 ms around each frame.
+    """
+    window, hop = round(0.046 * rate), round(0.01 * rate)
+    power = np.concatenate([[0.0], np.cumsum(np.square(np.asarray(audio, np.float64)))])
+    middle = np.arange(hop // 2, len(audio), hop)
+    ends = np.clip(np.stack([middle - window // 2, middle + window // 2]), 0, len(audio))
+    means = (power[ends[1]] - power[ends[0]]) / np.maximum(ends[1] - ends[0], 1)
+    loudest = float(means.max(initial=0))
+    return float((means > loudest * 10 ** (floor_db / 10)).mean()) if loudest > 1e-10 else 0.0

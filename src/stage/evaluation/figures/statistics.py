@@ -21,3 +21,16 @@ def wilson(hits: np.ndarray) -> tuple[float, float]:
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return float(middle - half), float(middle + half)
+
+
+def bootstrap_ratio(values: np.ndarray, reference: np.ndarray, draws: int = 1000, seed: int = 0) -> tuple[float, ...]:
+    """Ratio of two means and its 95 % interval over clips: float [n] each, of the same clips; those are left out in
+    which either is nan. Three nans where nothing is left, or the reference's mean is not above 0."""
+    pairs = np.stack([np.asarray(values, np.float64), np.asarray(reference, np.float64)], 1)
+    pairs = pairs[np.isfinite(pairs).all(1)]
+    if not len(pairs) or not pairs[:, 1].mean() > 0:
+        return (float("nan"),) * 3
+    drawn = pairs[np.random.default_rng(seed).integers(len(pairs), size=(draws, len(pairs)))].mean(1)
+    drawn = drawn[drawn[:, 1] > 0]
+    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+    return float(pairs[:, 0].mean() / pairs[:, 1].mean()), float(low), float(high)
