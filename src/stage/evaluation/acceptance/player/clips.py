@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +12,8 @@ import numpy as np
 
 from stage import fingerprint
 from stage.beats.grid import BeatGrid, beats_per_bar, division
+from stage.corpus.grooves import Grooves, Performance
+from stage.corpus.human_drums import STYLES
 from stage.corpus.read import CorpusSong
 from stage.errors import StageError
 from stage.evaluation.acceptance.clips import ATTEMPTS, MixClip
@@ -23,26 +22,6 @@ from stage.evaluation.truth import Truth
 from stage.models.event_stems import INSTRUMENTS, instrument_of
 from stage.notes import Note
 
-GROOVE_STYLES = {
-    "afrobeat": "latin",
-    "afrocuban": "latin",
-    "blues": "blues shuffle",
-    "country": "country",
-    "dance": "house",
-    "funk": "funk",
-    "gospel": "soul",
-    "highlife": "latin",
-    "hiphop": "hip hop",
-    "jazz": "jazz swing",
-    "latin": "latin",
-    "neworleans": "funk",
-    "pop": "pop",
-    "punk": "rock",
-    "reggae": "reggae",
-    "rock": "rock",
-    "soul": "soul",
-}
-"""Styles of the Groove MIDI Dataset, and the genre of the corpus that is nearest to each."""
 MOST_HITS = 40.0
 """Hits a second beyond which a performance is damaged."""
 FEWEST = 4
@@ -210,73 +189,51 @@ def _of_mix(clip: MixClip) -> PartClip:
 # ---------------------------------------------------------------- drummers
 
 
-def drummer_clips(archive: str | Path, count: int, seconds: float, seed: int) -> list[PartClip]:
+def drummer_clips(grooves: Grooves, count: int, seconds: float, seed: int) -> list[PartClip]:
     """Stretches of the test split of the Groove MIDI Dataset, each from the first beat of a bar.
 
-    archive: the data set's zip (the one with MIDI files only will do). Raises StageError where it cannot be read.
+    Raises StageError where it cannot be read, or no performance of the split is long enough.
     """
-    rows = [row for row in _performances(archive) if row["split"] == "test" and row["beat_type"] == "beat"]
-    rows = [row for row in rows if float(row["duration"]) >= seconds + 2]
-    if not rows:
-        raise StageError(f"{archive} has no performances of {seconds:g} seconds in its test split")
+    usable = [p for p in grooves.performances if p.held_out and not p.fill and p.seconds >= seconds + 2]
+    if not usable:
+        raise StageError(f"{grooves.path} has no performances of {seconds + 2:g} seconds in its test split")
     rng = np.random.default_rng([seed, 4])
-    order = rng.permutation(len(rows))
+    order = rng.permutation(len(usable))
     clips: list[PartClip] = []
-    with zipfile.ZipFile(archive) as opened:
-        for turn in range(4 * count):
-            if len(clips) == count:
-                break
-            row = rows[order[turn % len(rows)]]
-            notes = hits(opened.read(f"groove/{row['midi_filename']}"))
-            clip = _of_performance(row, notes, f"{len(clips):03d}", seconds, rng)
-            if clip is not None:
-                clips.append(clip)
+    for turn in range(4 * count):
+        if len(clips) == count:
+            break
+        performance = usable[order[turn % len(usable)]]
+        clip = _of_performance(grooves, performance, f"{len(clips):03d}", seconds, rng)
+        if clip is not None:
+            clips.append(clip)
     return clips
 
 
-def _performances(archive: str | Path) -> list[dict[str, str]]:
-    try:
-        with zipfile.ZipFile(archive) as opened, opened.open("groove/info.csv") as file:
-            return list(csv.DictReader(io.TextIOWrapper(file, encoding="utf-8")))
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
-        raise StageError(f"{archive} is not the zip of the Groove MIDI Dataset ({error})") from None
-
-
-def hits(data: bytes) -> list[Note]:
-    """The hits of a performance, each 0.1 s long, from a MIDI file's bytes."""
-    import mido
-
-    now, found = 0.0, []
-    for message in mido.MidiFile(file=io.BytesIO(data)):
-        now += message.time
-        if message.type == "note_on" and message.velocity:
-            found.append(Note(now, now + 0.1, message.note, message.velocity))
-    return found
-
-
 def _of_performance(
-    row: dict[str, str], notes: Sequence[Note], key: str, seconds: float, rng: np.random.Generator
+    grooves: Grooves, performance: Performance, key: str, seconds: float, rng: np.random.Generator
 ) -> PartClip | None:
     """A stretch of a performance, which begins at the first beat of a bar; None where hardly anything is played."""
-    meter, bpm = row["time_signature"].replace("-", "/"), float(row["bpm"])
-    bar = beats_per_bar(meter) * 60 / bpm
-    places = int((float(row["duration"]) - seconds) / bar)
-    start = bar * int(rng.integers(places + 1))
-    found = cut(notes, start, seconds)
-    if not seconds <= len(found) <= MOST_HITS * seconds:
+    beat = 60 / performance.bpm
+    hits = [(b.number * performance.beats + at, k, v) for b in grooves.bars(performance) for at, k, v in b.hits]
+    bars = int((performance.seconds - seconds) / (beat * performance.beats))
+    start = beat * performance.beats * int(rng.integers(max(0, bars) + 1))
+    played = [
+        Note(float(at * beat), float(at * beat) + 0.1, int(pitch), int(np.clip(v, 1, 127)))
+        for at, pitch, v in sorted(hits)
+    ]
+    notes = cut(played, start, seconds)
+    if not seconds <= len(notes) <= MOST_HITS * seconds:
         return None
-    grid = BeatGrid.regular(bpm, beats_per_bar(meter), seconds, division=division(meter))
-    return PartClip(
-        key,
-        f"{row['id']} from {start:.2f} s",
-        "drums",
-        seconds,
-        Truth(grid, bpm),
-        found,
-        "studio",
-        GROOVE_STYLES.get(row["style"].split("/")[0], "rock"),
-        meter,
-    )
+    truth = Truth(BeatGrid.regular(performance.bpm, performance.beats, seconds), performance.bpm)
+    name, meter = f"{performance.id} from {start:.2f} s", f"{performance.beats}/4"
+    return PartClip(key, name, "drums", seconds, truth, notes, "studio", genre_of(performance.style), meter)
+
+
+def genre_of(style: str) -> str:
+    """The genre of the corpus that a style of the data set fits best."""
+    fits = {genre: (styles.get(style, 0.0), styles.get(style.split("/")[0], 0.0)) for genre, styles in STYLES.items()}
+    return max(fits, key=lambda genre: fits[genre])
 
 
 # ---------------------------------------------------------------- all of them
@@ -328,7 +285,8 @@ class PlayerMaterial:
         """Human drummers, to whom only the click is given."""
         if self.grooves is None or "drums" not in self.stems:
             return []
-        return drummer_clips(self.grooves, self.settings.drummers, self.settings.seconds, self.settings.seed)
+        own = self.settings
+        return drummer_clips(Grooves(self.grooves), own.drummers, own.seconds, own.seed)
 
     def of(self, task: str) -> list[PartClip]:
         """The clips of "mix STEM", "click" or "drummers"."""
