@@ -13,11 +13,13 @@ import numpy as np
 import torch
 
 from helpers.clips import ROOTS, write_corpus
+from stage.audio.level import loudness
 from stage.beats.grid import BeatGrid
 from stage.evaluation.acceptance.player.clips import PartClip, PlayerMaterial
 from stage.evaluation.acceptance.player.jobs import RATE
 from stage.evaluation.acceptance.player.takes import sounded
 from stage.generation.performance import Performance
+from stage.generation.prepare import STEM_LEVEL
 from stage.models.event_stems import INSTRUMENTS
 from stage.notes import Note
 
@@ -92,7 +94,10 @@ class Player:
         clip = self.known[audio.tobytes()]
         self.calls.append({"stem": stem, "prompt": prompt, "grid": grid, "chords": chords, "options": performance})
         beats = grid if isinstance(grid, BeatGrid) else clip.truth.grid
-        return self._made(stem, list(clip.notes), prompt, clip.seconds, seed, performance, beats, clip.instrument)
+        level = loudness(audio, rate) + STEM_LEVEL
+        return self._made(
+            stem, list(clip.notes), prompt, clip.seconds, seed, performance, beats, clip.instrument, level
+        )
 
     def click(self, bpm, stem, meter="4/4", bars=8, prompt="", seed=0, rate=RATE) -> SimpleNamespace:
         clip, beats = self.clicks.get((bpm, meter)), int(meter.split("/")[0])
@@ -107,7 +112,9 @@ class Player:
         yield made.stems[:, :, :0]
         yield made.stems
 
-    def _made(self, stem, notes, prompt, seconds, seed, options: Performance, grid, instrument) -> SimpleNamespace:
+    def _made(
+        self, stem, notes, prompt, seconds, seed, options: Performance, grid, instrument, level=None
+    ) -> SimpleNamespace:
         if "busy" in prompt:
             notes = notes + [note._replace(start=note.start + 0.11, end=note.end + 0.11) for note in notes]
         for kit in ("room", "power", "electronic", "808", "jazz"):
@@ -119,7 +126,7 @@ class Player:
         if self.obeys and options.without:
             notes = [note for note in notes if note.pitch not in options.unwanted]
         notes = sorted(note._replace(start=note.start + self.late, end=note.end + self.late) for note in notes)
-        take = sounded(notes, stem, instrument, seconds, RATE, seed)
+        take = sounded(notes, stem, instrument, seconds, RATE, seed, level)
         return SimpleNamespace(
             stems=take.audio[None, None], notes=(take.notes,), instruments=(instrument,), grid=grid, rate=RATE
         )

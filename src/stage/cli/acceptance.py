@@ -13,7 +13,7 @@ import typer
 from stage.cli.lazy import spelled
 
 QUICK = {"mixes": 12, "clicks": 16, "prompts": 6, "codec": 8, "speed": 3}
-QUICK_PLAYER = {"mixes": 12, "clicks": 8, "drummers": 8, "controls": 8, "prompts": 8, "speed": 3}
+QUICK_PLAYER = {"mixes": 8, "clicks": 6, "drummers": 6, "controls": 4, "prompts": 8, "speed": 2}
 
 
 @spelled(first=("--data",))

@@ -123,7 +123,7 @@ def test_options_words_and_speed(good, material):
 
 
 def test_a_late_player_fails_where_the_beat_counts(quick, good, material, library, tmp_path):
-    few = replace(SETTINGS, controls=1, prompts=1)
+    few = replace(SETTINGS, mixes=2, clicks=1, controls=1, prompts=1)
     own = PlayerMaterial(material.songs, few, ("drums",))
     rows = run(Player.of(own, late=0.25, obeys=False), own, library, tmp_path)
     result = report(rows, own)

@@ -93,7 +93,7 @@ def run(
 def identity(stage: Any, material: PlayerMaterial, library: Library) -> dict:
     """What a folder of results belongs to: a model, settings, songs with their sound and truth, training songs."""
     return {
-        "model": fingerprints.of_stage(stage),
+        "model": {**fingerprints.of_stage(stage), "events": vars(stage.events)},
         "settings": asdict(material.settings),
         "songs": [song.id for song in material.songs],
         "training": [song.id for song in library.songs],
