@@ -1,6 +1,7 @@
 """The files of a part of played notes: stem, notes, pieces, mix and picture."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import mido
 import numpy as np
@@ -10,8 +11,10 @@ from helpers.fakes import drawn_player, echo_stage, song
 from stage import BeatGrid, StageError, audio, instruments, midi
 from stage.chords.chart import Chart
 from stage.chords.reading import read
+from stage.cli import results
 from stage.generation import picture, roll
 from stage.generation.outputs import Outputs
+from stage.generation.request import Request
 from stage.generation.result import Accompaniment
 from stage.instruments import stems
 from stage.instruments.scores import STEMS
@@ -138,6 +141,19 @@ def test_a_file_that_is_there_is_kept_whatever_it_is(tmp_path):
             result("drums", "studio").save(tmp_path, pieces=True)
         assert [path.name for path in tmp_path.iterdir()] == [name]
         (tmp_path / name).unlink()
+
+
+def test_pieces_that_cannot_be_are_refused_before_anything_is_made(monkeypatch, tmp_path):
+    with pytest.raises(StageError, match="pieces are files"):
+        results.plan(Path("-"), "tune", "drums", 0, 1, False, pieces=True)
+    with pytest.raises(StageError, match="keys has no pieces"):
+        results.plan(tmp_path, "tune", "keys", 0, 1, False, pieces=True)
+    files = results.plan(tmp_path / "out", "tune", "drums", 0, 1, False, pieces=True)
+    stage, echo = echo_stage(monkeypatch)
+    monkeypatch.setattr(results.Player, "load", lambda self, on_share: stage)
+    with pytest.raises(StageError, match="makes sound, not notes"):
+        results.make(results.Player("sketch"), Request.recording(song(2.0), 44100, "drums"), files, False)
+    assert echo.calls == [] and not (tmp_path / "out").exists()
 
 
 # ---------------------------------------------------------------- the picture

@@ -144,6 +144,8 @@ def test_what_is_played_is_kept_until_the_file_changes(small):
 def test_what_cannot_be_played_is_one_line(small, tmp_path):
     with pytest.raises(StageError, match='no instrument "bass/none"'):
         stems.sound([], "bass", "none", RATE, 1.0)
+    with pytest.raises(StageError, match="has no sound for any key"):
+        stems.sound([], "drums", small((38,), "none.sfz", more="lokey=40 hikey=30"), RATE, 1.0)
     kit = small((38,), more="flavour=7")
     assert "flavour" in stems.remarks([Note(0, 0, 38, 9)], "drums", kit, RATE)[0]
     (tmp_path / "38.wav").unlink()

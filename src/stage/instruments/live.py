@@ -6,6 +6,7 @@ not depend on what lies behind it: voices, filters, the room and the samples' re
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
@@ -47,16 +48,17 @@ class Live:
         self._voices: list[Voice] = []
         self._seen: set[_Key] = set()
         self._waiting: dict[_Key, Note] = {}
+        self._queue: list[_Key] = []  # a heap of those that wait
         self._held: dict[_Key, tuple[list[Voice], int]] = {}  # those whose end, a sample, is still to come
         self._room = Room(sampler.rate, sampler.room if room is None else room)
 
     def push(self, notes: Iterable[Note], end: float) -> np.ndarray:
         """Play on to second `end` -> float32 [2, m], m = round(end * rate) less what came out before.
 
-        notes: the new ones or all that are known; every note that starts before `end` must be among those that were
-        given by now. One that is still held then ends beyond `end`: it may be given again with its true end (start,
-        pitch and velocity say which it is), as long as it has not ended. Raises ValueError for a new note that starts
-        before what came out.
+        notes: the new ones or, which costs more, all that are known; every note that starts before `end` must be among
+        those that were given by now. One that is still held then ends beyond `end`: it may be given again with its true
+        end (start, pitch and velocity say which it is), as long as it has not ended. Raises ValueError for a new note
+        that starts before what came out.
         """
         self.add(notes)
         return self._play(round(end * self.sampler.rate))
@@ -75,6 +77,8 @@ class Live:
             if key in self._waiting or key not in self._seen:
                 if self.done and round(note.start * rate) < self.done:
                     raise ValueError(f"a note at {note.start:.3f} s comes after {self.done / rate:.3f} s were played")
+                if key not in self._seen:
+                    heapq.heappush(self._queue, key)
                 self._seen.add(key)
                 self._waiting[key] = note
             elif key in self._held:
@@ -87,7 +91,8 @@ class Live:
     def _play(self, edge: int) -> np.ndarray:
         rate = self.sampler.rate
         out = np.zeros((2, max(edge - self.done, 0)), np.float32)
-        for key in sorted(key for key, note in self._waiting.items() if round(note.start * rate) < edge):
+        while self._queue and round(self._queue[0][0] * rate) < edge:
+            key = heapq.heappop(self._queue)
             self._begin(key, self._waiting.pop(key))
         for voice in self._voices:
             voice.add(out, self.done, self.sampler.samples)

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from stage import instruments
+from stage.errors import StageError
 from stage.instruments.live import Live
+from stage.instruments.room import response
 from stage.instruments.sampler import Sampler
 from stage.instruments.scores import STEMS, unsupported
 from stage.notes import Note
@@ -86,7 +88,17 @@ def sampler(stem: str, instrument: str | os.PathLike, rate: int, program: int | 
 
 @lru_cache(4)
 def _sampler(name: str, program: int, drums: bool, rate: int, stamp: int) -> Sampler:
-    return Sampler(instruments.load(name, program, drums), rate)
+    made = Sampler(instruments.load(name, program, drums), rate)
+    if not made.keys():
+        raise StageError(f"{name} has no sound for any key: its regions end below where they begin")
+    return made
+
+
+def warm(rate: int) -> None:
+    """Do what the first sound would wait for, half a second: load the filters, make the room."""
+    import scipy.signal  # noqa: F401
+
+    response(rate)
 
 
 class Playing:
