@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from helpers.fakes import drawn_player, echo_stage, song
@@ -166,3 +167,23 @@ def test_the_models_reading_of_chords_covers_every_frame(player):
     parts = chord_logits(player.decoder, player.chord_head, plan.mix, plan.known, 96)
     assert whole.shape == (plan.line.frames, 25) and (whole != 0).all() and (parts != 0).all()
     assert torch.allclose(whole[:40], parts[:40], atol=1e-3)
+
+
+def test_a_users_kit_is_played_and_what_it_lacks_is_said(player, tmp_path, monkeypatch):
+    tone = 0.5 * np.sin(np.arange(4000) / 5)
+    soundfile.write(tmp_path / "a.wav", tone, 44100)
+    (tmp_path / "kit.sfz").write_text("<region> sample=a.wav key=38 flavour=7", encoding="utf-8")
+    recording, grid = song(2.0), BeatGrid.regular(120, 4, 2.0)
+    made = player.accompany(recording, 44100, "drums", grid=grid, performance={"kit": str(tmp_path / "kit.sfz")})
+    assert made.instruments == (str(tmp_path / "kit.sfz"),) and np.abs(made.stems).max() > 0.01
+    said = " ".join(made.remarks)
+    assert "flavour" in said and "kit.sfz has no sound for these keys" in said
+    assert list(dict(made.pieces())) == ["snare"] and len(made.midi().tracks) == 2
+    named = player.accompany(recording, 44100, "drums", grid=grid, performance={"kit": "kits/jazz"})
+    assert [m.program for m in named.midi().tracks[1] if m.type == "program_change"] == [32]
+
+    monkeypatch.setattr("stage.pipeline.play", lambda **_: pytest.fail("something was made"))
+    for text, message in (("<region> sample=b.wav", "b.wav does not exist"), ("nothing", "no region with a sample")):
+        (tmp_path / "broken.sfz").write_text(text, encoding="utf-8")
+        with pytest.raises(StageError, match=message):
+            player.accompany(recording, 44100, "drums", performance={"kit": str(tmp_path / "broken.sfz")})

@@ -35,6 +35,7 @@ from stage.generation.request import (
 from stage.generation.result import Accompaniment, finish
 from stage.generation.streaming import CHUNK_SECONDS, Stream, chunks, gain, sizes, usual_gain
 from stage.generation.windows import of_audio, play, stream
+from stage.instruments.stems import sampler
 from stage.models.chord_head import ChordHead
 from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.decoder import Decoder
@@ -486,7 +487,10 @@ class Stage:
         grid = ("on" if with_grid else "off") if request.grid is None else request.grid
         if grid != "off" and self.events is None and "grid" not in self.decoder.config.contexts:
             raise StageError("this model takes no beat grid: use --grid off")
-        return replace(request, grid=grid, **changes)
+        request = replace(request, grid=grid, **changes)
+        if (file := request.performance.file(request.stem)) is not None:
+            sampler(request.stem, file, request.rate)  # what is wrong with it is said before anything is made
+        return request
 
     # ------------------------------------------------------------ models of events
 

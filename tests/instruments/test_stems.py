@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from helpers import soundfonts
 from stage import instruments
 from stage.errors import StageError
 from stage.instruments import stems
@@ -37,7 +38,17 @@ def test_every_instrument_of_the_player_is_shipped():
         for name in names:
             assert stems.name_of(stem, name) in shipped, (stem, name)
     assert stems.name_of("bass", "muted") == "bass/muted" and stems.name_of("guitar", "muted") == "guitar/muted"
-    assert stems.name_of("drums", "my kit.sfz") == "my kit.sfz"
+    assert stems.name_of("drums", "My Kit.SFZ") == "My Kit.SFZ"
+    for name in ("FM electric", "fm-electric", "keys/fm-electric", "keys/FM electric"):
+        assert stems.name_of("keys", name) == "keys/fm-electric" and stems.program_of("keys", name) == 5
+    assert stems.program_of("pads", "bowed-glass") == 92 and stems.program_of("bass", "my.sf2") == 33
+
+
+def test_a_soundfont_is_played_by_the_preset_that_it_has(tmp_path):
+    tone, kit = (soundfonts.write(tmp_path / f"{bank}.sf2", {54: 1}, bank=bank) for bank in (0, 128))
+    for stem in ("drums", "bass"):
+        for path in (tone, kit):
+            assert np.abs(stems.sound([Note(0.0, 0.2, 69, 100)], stem, path, RATE, 0.2)).max() > 0.01
 
 
 def test_pieces_are_those_of_the_codec():

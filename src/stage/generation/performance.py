@@ -19,6 +19,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from stage.errors import StageError
+from stage.instruments.stems import is_file
 from stage.models.event_stems import INSTRUMENTS, REGISTERS
 from stage.models.events import GROUPS
 
@@ -168,11 +169,16 @@ class Performance:
             )
         return max(low, least), min(high, most)
 
+    def file(self, stem: str) -> str | None:
+        """The user's SFZ or SF2 file that a stem is played on, None where there is none."""
+        name = self.kit if stem == "drums" else self.instrument
+        return name if name is not None and is_file(name) else None
+
     def played(self, stem: str) -> str | None:
         """The model's name of the kit or instrument that is asked for; None where there is none, or it is a file or
         one that the model does not know."""
         name = self.kit if stem == "drums" else self.instrument
-        if name is None or name.lower().endswith((".sfz", ".sf2", ".sf3")):
+        if name is None or self.file(stem) is not None:
             return None
         plain = name.lower().rpartition("/")[2].replace("-", " ")
         if plain in INSTRUMENTS[stem]:

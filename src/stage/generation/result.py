@@ -86,7 +86,8 @@ class Accompaniment:
         """
         self._check_notes()
         channel = DRUM_CHANNEL if self.stem == "drums" else 0
-        programs = INSTRUMENTS[self.stem].get(self.instruments[variation]) or (sounds.PROGRAMS[self.stem],)
+        instrument = self.instruments[variation]
+        programs = INSTRUMENTS[self.stem].get(instrument) or (sounds.program_of(self.stem, instrument),)
         part = Part(self.stem, channel, programs[0], notes=list(self.notes[variation]))
         grid = self.grid
         if grid is None or (grid.times > -1e-9).sum() < 2:
@@ -173,6 +174,9 @@ def finish(
         envelope=prepared.envelope,
         gains=gains,
     )
+    for take in takes:
+        said = sounds.remarks(take.notes, request.stem, take.instrument, rate)
+        remarks += [remark for remark in said if remark not in remarks]
     for i, seed in enumerate(made.seeds):
         if (gain := made.mix_gain(i)) < -0.05:
             remarks.append(

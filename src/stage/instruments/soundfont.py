@@ -256,14 +256,28 @@ def _filter(zone: Zone, drums: bool) -> dict[str, float]:
 # ---------------------------------------------------------------- playing
 
 
-def instrument(path: str | Path, program: int = 0, bank: int = 0) -> Instrument:
-    """A preset of a SoundFont as an instrument. Raises StageError where it has none of that number."""
-    path = Path(path)
+def nearest(path: str | Path, program: int = 0, drums: bool = False) -> Instrument:
+    """A preset of a SoundFont as an instrument: that of this number, or the first of its bank, or the first there
+    is. Raises StageError where there is none."""
+    there = sorted(place for place, zones in _opened(Path(path)).presets.items() if zones)
+    bank = DRUMS if drums else 0
+    order = [place for place in there if place == (bank, program)] or [p for p in there if p[0] == bank] or there
+    bank, program = order[0] if order else (bank, program)
+    return instrument(path, program, bank)
+
+
+def _opened(path: Path) -> SoundFont:
     try:
         now = path.stat()
     except OSError as error:
         raise StageError(f"cannot read {path}: {error.strerror or error}") from None
-    font = _read_once(path, now.st_mtime_ns, now.st_size)
+    return _read_once(path, now.st_mtime_ns, now.st_size)
+
+
+def instrument(path: str | Path, program: int = 0, bank: int = 0) -> Instrument:
+    """A preset of a SoundFont as an instrument. Raises StageError where it has none of that number."""
+    path = Path(path)
+    font = _opened(path)
     if not font.presets.get((bank, program)):
         there = ", ".join(f"{b}:{p}" for b, p in sorted(font.presets)[:12])
         raise StageError(f"{path} has no preset {bank}:{program} (bank:program); it has {there} ...")

@@ -12,6 +12,7 @@ import numpy as np
 
 from stage import instruments
 from stage.errors import StageError
+from stage.instruments import soundfont
 from stage.instruments.live import Live
 from stage.instruments.room import response
 from stage.instruments.sampler import Sampler
@@ -65,19 +66,33 @@ def piece_of(key: int) -> str:
 
 
 def name_of(stem: str, instrument: str | os.PathLike) -> str:
-    """What `stage.instruments.load` takes for an instrument of a stem: a shipped name ("kits/studio"; for drums also
-    "studio"), or a file's path."""
+    """What `stage.instruments.load` takes for an instrument of a stem: a file's path, or a shipped name for one as the
+    player has it ("fm electric"), or as it is shipped, with or without its kind ("keys/fm-electric")."""
     text = os.fspath(instrument)
-    if text.lower().endswith(FILES) or "/" in text:
+    if is_file(text):
         return text
-    name = f"{STEMS[stem]}/{text.replace(' ', '-')}"
+    plain = text.strip().lower().replace(" ", "-")
+    name = plain if "/" in plain else f"{STEMS[stem]}/{plain}"
     return NAMED_OTHERWISE.get(name, name)
+
+
+def is_file(instrument: str | os.PathLike) -> bool:
+    """Whether the name of an instrument is that of a user's file."""
+    return os.fspath(instrument).lower().endswith(FILES)
+
+
+def program_of(stem: str, instrument: str | os.PathLike) -> int:
+    """The General MIDI program (of drums: kit) that stands for an instrument in a MIDI file."""
+    name = name_of(stem, instrument)
+    table = instruments.KITS if stem == "drums" else instruments.PROGRAMS
+    return next((program for program, shipped in table if shipped == name), PROGRAMS[stem])
 
 
 def sampler(stem: str, instrument: str | os.PathLike, rate: int, program: int | None = None) -> Sampler:
     """The sampler of a stem's instrument at a rate; the last ones are kept for the next take.
 
-    instrument: see `name_of`. program: which preset of a SoundFont. Raises StageError for an instrument that cannot be
+    instrument: see `name_of`. program: which preset of a SoundFont, the stem's usual one if None; where the file has
+    not that one, the first that it has. Raises StageError for an instrument that cannot be
     used.
     """
     name = name_of(stem, instrument)
@@ -88,7 +103,8 @@ def sampler(stem: str, instrument: str | os.PathLike, rate: int, program: int | 
 
 @lru_cache(4)
 def _sampler(name: str, program: int, drums: bool, rate: int, stamp: int) -> Sampler:
-    made = Sampler(instruments.load(name, program, drums), rate)
+    found = soundfont.nearest(name, program, drums) if name.lower().endswith(".sf2") else None
+    made = Sampler(found or instruments.load(name, program, drums), rate)
     if not made.keys():
         raise StageError(f"{name} has no sound for any key: its regions end below where they begin")
     return made
