@@ -148,20 +148,22 @@ class EventsConfig:
 
     division: frames of a beat. frame_rate: frames a second where there are no beats. window_beats: length of a window.
     presence: weight of the guidance for whether something begins (`stage.generation.event_rules`).
-    instruments: of each stem, in the order of their codes. own_chords: where no chords are given, the model gets those
-    that it reads in the mix.
+    instruments: of each stem, in the order of their codes. reading: the chords that the model gets where none are
+    given: "sound" (estimated from the mix), "model" (read by the model itself) or "none".
     """
 
     division: int = 12
     frame_rate: float = 24.0
     window_beats: int = 32
     presence: float = 1.5
-    own_chords: bool = True
+    reading: str = "sound"
     instruments: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         named = {stem: tuple(names) for stem, names in self.instruments.items()}
         object.__setattr__(self, "instruments", named)
         check_range(self, division=(1, 96), frame_rate=(1, 400), window_beats=(4, 512), presence=(0, 30))
+        if self.reading not in ("sound", "model", "none"):
+            raise ValueError(f"reading is 'sound', 'model' or 'none', not '{self.reading}'")
         if self.window_beats % 2:
             raise ValueError("a window has an even number of beats: the next begins in its middle")

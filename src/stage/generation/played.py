@@ -16,7 +16,7 @@ from torch import Tensor
 from stage.audio.files import resample
 from stage.beats.grid import BeatGrid
 from stage.chords.chart import Chart
-from stage.chords.estimation import of_logits
+from stage.chords.estimation import estimate, of_logits
 from stage.config import EventsConfig
 from stage.generation import steering
 from stage.generation.event_rules import EventRules
@@ -77,7 +77,7 @@ class Plan:
     ) -> Plan:
         """The plan of a stem for a stretch of so many seconds, and for what was prepared for it.
 
-        hear: reads the chords of a mix; where none are given, they are what the stem is played to.
+        Where no chords are given, it is played to those of the mix: hear is the model's own reading of them.
         """
         line, chart = time_line(prepared.grid, seconds, config), prepared.chart
         mix, ratio = prepared.contexts.get("mix"), prepared.rate / codec.sample_rate
@@ -92,11 +92,14 @@ class Plan:
             known[:, :BEAT] *= not nowhere
             return known
 
-        if chart is None and codes is not None and hear is not None:
-            size = config.window_beats * config.division
-            chart = of_logits(hear(codes, know(None), size).numpy(), line.times, prepared.grid, seconds)
-        given = prepared.chart if prepared.chart is not None or not config.own_chords else chart
-        known = know(None if stem == "drums" else given)
+        if chart is None and mix is not None and config.reading != "none":
+            if config.reading == "model" and hear is not None and codes is not None:
+                size = config.window_beats * config.division
+                chart = of_logits(hear(codes, know(None), size).numpy(), line.times, prepared.grid, seconds)
+            else:
+                grid = None if prepared.grid is None else prepared.grid.scale(ratio)
+                chart = estimate(mix, codec.sample_rate, grid, cents=0.0).scale(1 / ratio)
+        known = know(None if stem == "drums" else chart)
         rules = steering.rules(performance, line, stem, config.presence)
         return cls(stem, line, known, codes, codecs()[stem], rules, performance, chart)
 

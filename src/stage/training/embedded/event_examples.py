@@ -153,10 +153,12 @@ class Examples:
         mix = view[f"mix.{stem}"].long()
         middle = (line.times[:-1] + line.times[1:]) / 2
         picked = np.clip((middle * self.rate).astype(int), 0, mix.shape[1] - 1)
-        chords = [(c[0], c[1], int(c[2]), [p for p in range(12) if c[3 + p]]) for c in view["chords"].tolist()]
         measured_mix = Heard(*(view[f"{kind}.{stem}"].float().numpy() for kind in ("slow", "fast"))).at(line)
         measured_mix = np.concatenate([np.ones((line.frames, 1), np.float32), measured_mix], 1)
-        with_chords, with_bars, without_grid = draws.random(3) < (options.chords, options.bars, options.no_grid)
+        draw = draws.random(4) < (options.chords, options.bars, options.no_grid, options.read)
+        with_chords, with_bars, without_grid, read = draw
+        spans = view[f"read.{stem}"] if read and given.mix else view["chords"]
+        chords = [(c[0], c[1], int(c[2]), [p for p in range(12) if c[3 + p]]) for c in spans.tolist()]
         controls = self._controls(draws, view, played, line, grid) if given.words else {}
         known = features(
             line,

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from stage import fingerprint
 from stage.audio.files import resample
+from stage.beats.grid import BeatGrid
+from stage.chords.estimation import estimate
 from stage.corpus.read import CorpusSong, songs
 from stage.data.examples import stretch
 from stage.errors import StageError
@@ -26,7 +28,7 @@ from stage.training.embedded.augment import random_gain, uniform
 from stage.training.embedded.player_recipe import PlayerRecipe
 from stage.training.embedded.token_views import WORDS, labels, recorded, share, write_view
 
-MADE = 2
+MADE = 3
 """Counts changes of what views hold."""
 
 
@@ -34,9 +36,9 @@ def view(song: CorpusSong, codec: Codec, recipe: PlayerRecipe, seed: int) -> tup
     """One view: (tensors, meta).
 
     Tensors: ``mix.STEM`` uint16 [K, T] for each target that plays and has other stems beside it, ``slow.STEM`` and
-    ``fast.STEM`` float16 what is measured of that mix (`stage.models.heard.Heard`), ``notes.STEM`` float32
-    [n, 4] (start, end, pitch, velocity), ``beats`` [n, 2] (seconds, number), ``chords`` [m, 15] (start, end, root or
-    -1, twelve pitch classes).
+    ``fast.STEM`` float16 what is measured of that mix (`stage.models.heard.Heard`), ``read.STEM`` [m, 15] the chords
+    that are estimated from it, ``notes.STEM`` float32 [n, 4] (start, end, pitch, velocity), ``beats`` [n, 2] (seconds,
+    number), ``chords`` [m, 15] (start, end, root or -1, twelve pitch classes).
     """
     generator = torch.Generator().manual_seed(seed)
     rate, options = codec.sample_rate, recipe.views
@@ -68,6 +70,11 @@ def view(song: CorpusSong, codec: Codec, recipe: PlayerRecipe, seed: int) -> tup
             which = name.removeprefix("mix.")
             tensors[f"slow.{which}"] = torch.from_numpy(measured.slow).half()
             tensors[f"fast.{which}"] = torch.from_numpy(measured.fast).half()
+            chords = estimate(part[0].float().numpy(), rate, BeatGrid(song.beats / speed, song.numbers), cents=0.0)
+            rows = [
+                [a, b, root, *(float(p in classes) for p in range(12))] for a, b, root, classes in chords.features()
+            ]
+            tensors[f"read.{which}"] = torch.tensor(rows).reshape(-1, 15)
         codes = encode_long(codec, torch.cat(list(parts.values())).float())
         tensors |= {name: code.to(torch.uint16) for name, code in zip(parts, codes)}
     meta = {"id": song.id} | {name: song.meta[name] for name in WORDS}

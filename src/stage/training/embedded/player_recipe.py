@@ -48,7 +48,8 @@ class PlayerBatch:
     the target stems.
 
     mix, alone: shares of batches with a mix, and of batches without any condition but the beat. chords, controls, bars:
-    shares of examples that are given the chords, each of the controls, and the numbers of the beats in the bar.
+    shares of examples that are given the chords, each of the controls, and the numbers of the beats in the bar. read:
+    share of the chords that are not the true ones but those that are estimated from the mix.
     no_grid: share without the beat. clean_grid: share of grids without the errors of a tracker. hide: chance of a row
     to have 20..80 % of its target hidden from the decoder.
     """
@@ -59,6 +60,7 @@ class PlayerBatch:
     mix: float = 0.85
     alone: float = 0.08
     chords: float = 0.4
+    read: float = 0.5
     controls: float = 0.3
     bars: float = 0.85
     no_grid: float = 0.05
@@ -74,15 +76,15 @@ class PlayerBatch:
         if not sum(self.stems.values()):
             raise ValueError("batch.stems needs a share above 0")
         shares(mix=self.mix, alone=self.alone, chords=self.chords, controls=self.controls, bars=self.bars)
-        shares(no_grid=self.no_grid, clean_grid=self.clean_grid, hide=self.hide)
+        shares(read=self.read, no_grid=self.no_grid, clean_grid=self.clean_grid, hide=self.hide)
 
 
 @dataclass(frozen=True)
 class PlayerRecipe:
     """Training of the player on views of notes.
 
-    division: frames of a beat, or 0 for frames of equal length, ``frame_rate`` a second. stage, window_beats, presence:
-    settings of the exported model.
+    division: frames of a beat, or 0 for frames of equal length, ``frame_rate`` a second. stage, window_beats, presence,
+    reading: settings of the exported model.
     """
 
     seed: int
@@ -104,6 +106,7 @@ class PlayerRecipe:
     stage: StageConfig = field(default_factory=lambda: StageConfig("player", "Apache-2.0"))
     window_beats: int = 32
     presence: float = 1.5
+    reading: str = "sound"
 
     def __post_init__(self) -> None:
         among("precision", self.precision, PRECISIONS)
