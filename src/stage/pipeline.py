@@ -35,7 +35,7 @@ from stage.generation.request import (
 from stage.generation.result import Accompaniment, finish
 from stage.generation.streaming import CHUNK_SECONDS, Stream, chunks, gain, sizes, usual_gain
 from stage.generation.windows import of_audio, play, stream
-from stage.instruments.stems import sampler
+from stage.instruments.stems import sampler, warm
 from stage.models.chord_head import ChordHead
 from stage.models.codec import Codec, decode_long, frame_rate
 from stage.models.decoder import Decoder
@@ -91,6 +91,8 @@ class Stage:
         place = device_for(device)
         config, decoder, codec, text = load(name_or_path, place, precision, on_share)
         events, chord_head = load_events(name_or_path, place)
+        if events is not None:
+            warm(PLAYED_RATE)
         return cls(decoder, codec, text, config, events=events, chord_head=chord_head)
 
     def save_pretrained(self, path: str | Path) -> None:
