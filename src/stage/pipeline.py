@@ -538,7 +538,7 @@ class Stage:
     ) -> Iterator[np.ndarray]:
         """A complete request chunk by chunk, [V, C, n]; `takes` gets its notes.
 
-        A performance that moves notes needs the whole part, so then the first chunk comes when it is made.
+        A performance that changes notes needs the whole part, so then the first chunk comes when it is made.
         """
         prepared, song, rate = once(), request.source.audio, request.rate
         plan, samples, done = self._plan(request, prepared), song.shape[1], 0
@@ -558,7 +558,7 @@ class Stage:
 
         pauses = tuple((first / rate, end / rate) for first, end in prepared.pauses)
         parts = keep(stream(**self._played(plan, request, on_progress), pieces=plan.sizes(most)))
-        if request.performance.neutral:
+        if not request.performance.changes:
             for notes, certain in plan.parts(parts):
                 if not players:
                     begin(whole[0])

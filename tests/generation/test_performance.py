@@ -76,6 +76,8 @@ def test_what_is_of_no_use_to_the_stem_is_refused(stem, options, message):
 
 def test_without_options_all_is_as_it_was():
     plain = Performance()
+    assert not plain.changes and not Performance(complexity=0.5, fills=2, kit="jazz").changes
+    assert Performance(to_bar=3).changes and Performance(without="ride").changes
     assert plain.neutral and not Performance(push=-1).neutral and not Performance(to_bar=3).neutral
     for stem, codec in codecs().items():
         plain.check(stem)

@@ -150,6 +150,12 @@ class Performance:
         """Whether nothing is asked for."""
         return all(getattr(self, field.name) in (field.default, ()) for field in fields(self))
 
+    @property
+    def changes(self) -> bool:
+        """Whether notes are changed when they are made (`apply`), so that the whole part is needed first."""
+        names = ("swing", "push", "tight", "humanize", "half_time", "double_time", "without", "register")
+        return any(getattr(self, name) for name in (*names, "from_bar", "to_bar"))
+
     @cached_property
     def unwanted(self) -> frozenset[int]:
         """Keys of the drum pieces that are left out."""

@@ -51,7 +51,8 @@ class Plan:
     """What the model is given for a stem of events.
 
     stem: its name. line: frames of the target, in seconds of the song. known: [T, F] features. mix: codes [K, T] or
-    None. events: the codec of the stem. rules: what it may play. performance: how. chart: the chords, given or read.
+    None. events: the codec of the stem. rules: what it may play. performance: how. chart: the chords, given
+    or read. grid: the beats.
     """
 
     stem: str
@@ -62,6 +63,7 @@ class Plan:
     rules: EventRules
     performance: Performance
     chart: Chart | None = None
+    grid: BeatGrid | None = None
 
     @classmethod
     def of(
@@ -81,7 +83,7 @@ class Plan:
         """
         line, chart = time_line(prepared.grid, seconds, config), prepared.chart
         mix, ratio = prepared.contexts.get("mix"), prepared.rate / codec.sample_rate
-        steered, codes, measured = steering.controls(performance, line, stem), None, None
+        steered, codes, measured = steering.controls(performance, line, stem, prepared.grid), None, None
         if mix is not None:
             codes = at_frames(codec, mix, line, ratio, device)
             measured = heard.measure(resample(mix, codec.sample_rate, heard.RATE)).at(line, ratio)
@@ -100,8 +102,8 @@ class Plan:
                 grid = None if prepared.grid is None else prepared.grid.scale(ratio)
                 chart = estimate(mix, codec.sample_rate, grid, cents=0.0).scale(1 / ratio)
         known = know(None if stem == "drums" else chart)
-        rules = steering.rules(performance, line, stem, config.presence)
-        return cls(stem, line, known, codes, codecs()[stem], rules, performance, chart)
+        rules = steering.rules(performance, line, stem, config.presence, prepared.grid)
+        return cls(stem, line, known, codes, codecs()[stem], rules, performance, chart, prepared.grid)
 
     def piece(self) -> dict:
         """What `stage.generation.windows.stream` takes beside what any model gives."""
@@ -124,8 +126,8 @@ class Plan:
         """Codes [K, T] -> the notes of a stretch of so many seconds, without those in the pauses. seed: of small
         differences, where they are asked for."""
         notes = self.events.decode(codes, self.line)
-        if not self.performance.neutral:
-            notes = self.performance.apply(notes, self.line, self.stem, seed, seconds)
+        beats = self.line if self.grid is None or len(self.grid) < 2 else self.grid
+        notes = self.performance.apply(notes, beats, self.stem, seed, seconds)
         return Take(tuple(within(notes, seconds, pauses)), self.instrument(codes))
 
     def instrument(self, codes: Tensor) -> str:

@@ -52,7 +52,7 @@ def play(
     """
     performance.check(stem)
     notes = sorted(notes)
-    if not notes or not _changes(performance):
+    if not notes or not performance.changes:
         return notes
     if seconds is None and isinstance(beats, TimeLine):
         seconds = float(beats.times[-1])
@@ -239,13 +239,6 @@ def humanize(notes: list[Note], line: TimeLine | None, amount: float, stem: str,
     velocity = velocity + amount * (LOUDNESS_DRIFT * loudness + LOUDNESS_JITTER * own[:, 1])
     louder = [note._replace(velocity=int(v)) for note, v in zip(notes, np.round(velocity).clip(1, 127))]
     return moved(louder, starts, stem)
-
-
-def _changes(performance: Performance) -> bool:
-    """Whether any option changes notes."""
-    names = ("swing", "push", "tight", "humanize", "half_time", "double_time", "without", "register")
-    bars = performance.from_bar is not None or performance.to_bar is not None
-    return bars or any(getattr(performance, name) for name in names)
 
 
 def _needed(line: TimeLine | None, option: str) -> TimeLine:
