@@ -164,7 +164,9 @@ def test_complexity_and_dynamics_rise(stem):
         [float(x) for x in xs]
         for xs in ([m.lift[0, 1] if m.lift is not None else 0 for m in made], [m.lean[0] for m in made])
     )
-    assert np.allclose(lifts, np.linspace(-LIFT, LIFT, 5)) and np.allclose(leans, np.linspace(-LEAN, LEAN, 5))
+    assert np.allclose(lifts, np.linspace(-LIFT[stem], LIFT[stem], 5)) and np.allclose(
+        leans, np.linspace(-LEAN, LEAN, 5)
+    )
     assert not made[0].lift[:, 2::2].any() and not made[0].lift[:, 0].any()
     assert bool(made[0].lift[0, 3]) == (stem != "bass")  # no second voice of a bass
     assert features(LINE, None, given[0]).isfinite().all() and set(given[0]) <= set(CONTROLS)
