@@ -9,6 +9,7 @@ import torch
 from stage.config import DecoderConfig
 from stage.generation.decoding import Sampling, generate
 from stage.generation.event_rules import EventRules, Past
+from stage.generation.windows import of_codes, play
 from stage.models.decoder import Decoder
 from stage.models.event_stems import codecs
 from stage.models.events import HOLD, LOWEST, MANNERS, ONSET, REACH, REST, TimeLine, manner_of
@@ -155,6 +156,20 @@ def test_a_window_has_the_rules_of_its_frames():
         cut.laid(DELAYS, 4)
     plain = EventRules.of(codecs()["drums"])
     assert plain.cut(0, 2).lift is None and plain.laid(DELAYS, 9).lean is None
+
+
+@pytest.mark.parametrize("pieces", [(), (5,)])
+def test_each_window_of_a_long_piece_has_its_own_frames(pieces):
+    """The lifts of 40 frames count in windows of 16 that overlap by half, and holds go on over their edges."""
+    lift = torch.zeros(40, 17)
+    lift[10:30] = -torch.inf
+    rules = replace(EventRules.of(codecs()["bass"]), lift=lift, lean=torch.zeros(40))
+    piece = dict(stem=1, contexts=of_codes([None]), text=None, frames=40, size=16, seeds=(1, 2), sampling=Sampling())
+    codes = play(make(), **piece, rules=rules, pieces=pieces)
+    found = onsets(codes, "bass")
+    assert not found[:, :, 10:30].any() and found[..., :10].any() and found[..., 30:].any()
+    for one in codes:
+        check_fit(one, "bass")
 
 
 def test_the_first_frame_cannot_hold():

@@ -84,7 +84,7 @@ def stream(
     contexts: of audio (`of_audio`) or of codes (`of_codes`).
     text: [L, D] or None. frames: length to make. size: the model's window in frames.
     prompt: int64 [K, P], codes that the stem begins with (shorter than a window).
-    features: [frames, F] of a decoder that takes them. rules: of a stem of events.
+    features: [frames, F] of a decoder that takes them. rules: of a stem of events, for all of its frames.
     on_progress: called with the share that is done, 0..1; returning False stops (`stage.generation.decoding.Stopped`).
     pieces: at least how many frames to gather for each part, whole windows where it ends. A window's end ends a part.
 
@@ -113,7 +113,7 @@ def stream(
                 prompt=begun,
                 sampling=sampling,
                 features=around,
-                rules=rules,
+                rules=None if rules is None else rules.cut(window.start, window.end),
                 hurry=hurry,
             )
             for group, begun in groups
