@@ -82,7 +82,9 @@ def test_presets_of_the_splits_are_disjoint_and_both_exist():
         for genre in genres.GENRES:
             for stem in ("drums", "bass", "guitar", "keys", "pads", "lead"):
                 for _ in range(6):
-                    font, bank, program = presets.choose(rng, stem, genre, fonts, side, lambda *_: True)
+                    font, bank, program = presets.choose(
+                        rng, stem, presets.of_genre(genre, stem), fonts, side, lambda *_: True
+                    )
                     drawn[side].add((presets.FAMILY[font], bank, program))
     assert drawn[0] and drawn[1] and not drawn[0] & drawn[1]
 

@@ -47,7 +47,11 @@ def key_of(audio: np.ndarray, rate: int) -> str | None:
     The profiles' method is right for about two thirds of pop songs, and most often wrong by a fifth or the relative
     key.
     """
-    mean = chroma(audio, rate).mean(0)
+    return key_of_classes(chroma(audio, rate).mean(0))
+
+
+def key_of_classes(mean: np.ndarray) -> str | None:
+    """The same of weights [12] of the pitch classes."""
     if not mean.any() or mean.std() < 1e-4:
         return None
     scores = {

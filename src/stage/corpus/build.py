@@ -18,22 +18,17 @@ import numpy as np
 import soundfile
 
 from stage.audio.chroma import PITCH_CLASSES
-from stage.corpus import presets, words
+from stage.corpus import presets, render, words
 from stage.corpus.compose import VERSION, Song, compose
-from stage.corpus.effects import passage_rms, treat
 from stage.corpus.grooves import CREDIT, EARLY, Grooves
 from stage.corpus.harmony import pick
 from stage.corpus.human_drums import Drummers
-from stage.corpus.score import STEMS
 from stage.corpus.synth import RATE, Event, Renderer, check
 from stage.errors import StageError
 from stage.files import lock, whole_folder
 from stage.parallel import results
 
 SPLITS = ("train", "heldout")
-PEAK = 0.88
-# mixing levels before the random part, in dB
-BASE_DB = {"drums": 0.0, "bass": -2.0, "guitar": -5.0, "keys": -5.0, "pads": -8.0, "lead": -4.0}
 
 
 def song_id(split: str, seed: int, index: int) -> str:
@@ -64,44 +59,21 @@ def _render_stems(
     song: Song, rng: np.random.Generator, side: int, seconds: float, renderer: Renderer
 ) -> tuple[dict, dict, dict]:
     """Audio `[N]`, description and events of each stem that sounds."""
-    fonts = sorted(renderer.fonts)
-    main = pick(rng, fonts)
+    main = pick(rng, sorted(renderer.fonts))
     audio, about, played = {}, {}, {}
     for stem in song.notes:
-        # every stem has its own generators, so that one stem does not change another's draws
-        own, colour = (
-            np.random.default_rng(s)
-            for s in np.random.SeedSequence([int(rng.integers(2**31)), STEMS.index(stem)]).spawn(2)
-        )
+        own, colour = render.draws(rng, stem)
         events = _events(own, song, stem, seconds)
-        if not events:
+        programs = presets.of_genre(song.genre, stem)
+        made = render.sound(own, colour, stem, events, programs, main, side, seconds, renderer) if events else None
+        if made is None:
             continue
-        nearby = [main] if own.random() < 0.5 else fonts
-        font, bank, program = presets.choose(own, stem, song.genre, nearby, side, renderer.has)
-        dry = renderer.render(events, seconds, font, bank, program)
-        if np.max(np.abs(dry)) < 1e-4:
-            continue
-        name = presets.KIT_NAMES[program] if bank == 128 else presets.NAMES.get(program, stem)
-        level = round(float(np.clip(own.normal(-1, 3), -8, 4)), 2)
-        wet = treat(colour, dry, renderer.rate, stem)
-        target = 10 ** ((BASE_DB[stem] + level) / 20)
-        audio[stem] = wet * (target / max(passage_rms(wet, renderer.rate), 1e-6))
-        about[stem] = {
-            "soundfont": font,
-            "kit" if bank == 128 else "program": program,
-            "words": [name],
-            "level_db": level,
-            "style": song.styles.get(stem, song.groove.name if stem == "drums" else None),
-            "onsets_per_second": round(len({round(e.start, 2) for e in events}) / seconds, 3),
-        }
+        audio[stem], about[stem] = made
+        about[stem]["style"] = song.styles.get(stem, song.groove.name if stem == "drums" else None)
         if stem == "drums" and song.take:
             about[stem] |= {"style": song.take.about["style"], "performance": song.take.about}
         played[stem] = events
-    if audio:
-        peak = max(np.max(np.abs(sum(audio.values()))), max(np.max(np.abs(a)) for a in audio.values()))
-        for stem in audio:
-            audio[stem] = audio[stem] * (PEAK / peak)
-    return audio, about, played
+    return render.balanced(audio), about, played
 
 
 def _chords(song: Song, seconds: float) -> list[dict]:
@@ -193,13 +165,7 @@ def render_song(
     identity = {"id": song_id(split, seed, index), "seed": [seed, index], "split": split, "composer": VERSION}
     meta = identity | describe(song, about, seconds, wording)
     meta["credits"] = [CREDIT] if "performance" in about.get("drums", {}) else []
-    meta["notes"] = {
-        s: [
-            [round(e.start, 4), round(e.end, 4), e.pitch, e.velocity]
-            for e in sorted(events, key=lambda e: (e.start, e.pitch))
-        ]
-        for s, events in played.items()
-    }
+    meta["notes"] = {stem: render.rows(events) for stem, events in played.items()}
     return meta, audio
 
 
@@ -213,15 +179,20 @@ class _Songs:
 
     def __call__(self, index: int) -> None:
         meta, audio = render_song(self.folder.name, self.seed, index, self.seconds, self.renderer, self.drummers)
-        with whole_folder(self.folder / meta["id"]) as new:
-            for stem, signal in audio.items():
-                coded = io.BytesIO()  # libsndfile does not report a full disk
-                soundfile.write(coded, signal, RATE, format="FLAC", subtype="PCM_16")
-                (new / f"{stem}.flac").write_bytes(coded.getvalue())
-            (new / "song.json").write_text(json.dumps(meta), encoding="utf-8")
+        write(self.folder, meta, audio)
 
     def close(self) -> None:
         self.renderer.close()
+
+
+def write(folder: Path, meta: dict, audio: dict[str, np.ndarray]) -> None:
+    """Write a song's folder into that of its split, whole or not at all."""
+    with whole_folder(folder / meta["id"]) as new:
+        for stem, signal in audio.items():
+            coded = io.BytesIO()  # libsndfile does not report a full disk
+            soundfile.write(coded, signal, RATE, format="FLAC", subtype="PCM_16")
+            (new / f"{stem}.flac").write_bytes(coded.getvalue())
+        (new / "song.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
 def build(
@@ -255,7 +226,7 @@ def build(
     check()
     folder = Path(root) / split
     with lock(folder, "another `stage corpus`"):
-        _remove_old_temporaries(folder)
+        remove_old_temporaries(folder)
         todo = [i for i in range(first, first + songs) if not (folder / song_id(split, seed, i)).is_dir()]
         done = songs - len(todo)
         report = on_song or (lambda done, total: None)
@@ -273,7 +244,7 @@ def build(
     return len(todo)
 
 
-def _remove_old_temporaries(folder: Path) -> None:
+def remove_old_temporaries(folder: Path) -> None:
     """Remove what killed builds of earlier versions left: .SONG-ID.PID"""
     for path in folder.glob(f".{folder.name}-*.*"):
         if re.fullmatch(rf"\.{folder.name}-\d{{4,}}-\d{{6,}}\.\d+", path.name):

@@ -252,12 +252,17 @@ def _shifted(bar: Bar, number: int, song: Song) -> np.ndarray:
 
 
 def _swing(hits: np.ndarray) -> float:
-    """Where the half of a beat falls in a performance: 0.5 for straight playing, else the median of its late halves."""
+    """Where the half of a beat falls in a performance, by its hats and rides if it has enough of them."""
     time = hits[np.isin(hits[:, 1], TIME)]
-    part = (time if len(time) > len(hits) / 4 else hits)[:, 0] % 1
-    even, late = ((part > 0.43) & (part < 0.57)).sum(), (part > 0.58) & (part < 0.73)
-    if late.sum() > 1.5 * even and late.sum() > 0.06 * len(part):
-        return round(float(np.clip(np.median(part[late]), 0.58, 0.7)), 4)
+    return swing_of((time if len(time) > len(hits) / 4 else hits)[:, 0] % 1)
+
+
+def swing_of(places: np.ndarray) -> float:
+    """Where the half of a beat falls, from places of onsets within beats (0..1): 0.5 for straight playing, else the
+    median of the late halves."""
+    even, late = ((places > 0.43) & (places < 0.57)).sum(), (places > 0.58) & (places < 0.73)
+    if late.sum() > 1.5 * even and late.sum() > 0.06 * len(places):
+        return round(float(np.clip(np.median(places[late]), 0.58, 0.7)), 4)
     return 0.5
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -97,11 +97,21 @@ def held_out(font: str, program: int, drums: bool) -> bool:
     return (KITS.index(program) + shift) % 4 == 1 if drums else (program * 5 + shift) % 4 == 3
 
 
-def choose(
-    rng: np.random.Generator, stem: str, genre: Genre, fonts: list[str], side: int, has: Callable[[str, int, int], bool]
-) -> tuple[str, int, int]:
-    """(soundfont, bank, program) for a stem of a genre; `side` 1 takes only held-out presets."""
-    own = {
+EVERY: dict[str, Sequence[int]] = {
+    "drums": KITS,
+    "bass": range(32, 40),
+    "guitar": range(24, 31),
+    "keys": range(0, 8),
+    "pads": range(48, 55),
+    "lead": range(64, 74),
+    "other": range(0, 112),
+}
+"""Programs that stand in for those that suit a stem, where the split may not use one of them."""
+
+
+def of_genre(genre: Genre, stem: str) -> Sequence[int]:
+    """Programs (of drums: kits) that suit a stem of a genre."""
+    return {
         "drums": genre.kits,
         "bass": genre.bass_programs,
         "guitar": genre.guitar_programs,
@@ -109,22 +119,25 @@ def choose(
         "pads": genre.pad_programs,
         "lead": genre.lead_programs,
     }[stem]
-    every = {
-        "drums": KITS,
-        "bass": range(32, 40),
-        "guitar": range(24, 31),
-        "keys": range(0, 8),
-        "pads": range(48, 55),
-        "lead": range(64, 74),
-    }[stem]
+
+
+def choose(
+    rng: np.random.Generator,
+    stem: str,
+    programs: Sequence[int],
+    fonts: list[str],
+    side: int,
+    has: Callable[[str, int, int], bool],
+) -> tuple[str, int, int]:
+    """(soundfont, bank, program) for a stem, one of `programs` if it can be; `side` 1 takes only held-out presets."""
     bank = 128 if stem == "drums" else 0
-    for programs in (own, every):
+    for suitable in (programs, EVERY[stem]):
         options = [
             (f, bank, p)
             for f in fonts
-            for p in programs
+            for p in suitable
             if held_out(f, p, stem == "drums") == bool(side) and has(f, bank, p)
         ]
         if options:
             return pick(rng, options)
-    return pick(rng, [(f, bank, p) for f in fonts for p in every if has(f, bank, p)])
+    return pick(rng, [(f, bank, p) for f in fonts for p in EVERY[stem] if has(f, bank, p)])

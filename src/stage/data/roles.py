@@ -52,6 +52,14 @@ SLAKH: dict[str, str | None] = {
 }
 """Slakh's `inst_class`, in lower case; `is_drum` goes before it. Classes that are not here are `other`."""
 
+GENERAL_MIDI: tuple[tuple[int, str | None], ...] = (
+    *((0, "keys"), (8, "percussion"), (16, "keys"), (22, "wind"), (23, "keys"), (24, "guitar"), (32, "bass")),
+    *((40, "strings"), (46, "plucked"), (47, "percussion"), (48, "pads"), (55, "other"), (56, "wind"), (80, "lead")),
+    *((87, "bass"), (88, "pads"), (96, "other"), (104, "plucked"), (109, "wind"), (110, "strings"), (111, "wind")),
+    *((112, "percussion"), (120, None)),
+)
+"""General MIDI's programs, counted from 0: the role of each and of those up to the next. Noises are none."""
+
 FOLDER: dict[str | None, tuple[str, ...]] = {
     "drums": (
         "drum",
@@ -202,6 +210,17 @@ def moises(stem: str, track: str) -> str | None:
 def slakh(inst_class: str, is_drum: bool) -> str | None:
     """The role of a Slakh stem."""
     return "drums" if is_drum else SLAKH.get(inst_class.strip().lower(), "other")
+
+
+def general_midi(program: int, drums: bool, name: str, names: Names | None = None) -> str | None:
+    """The role of a part of a MIDI file. Its name counts where the program is 0, which is also that of parts for which
+    none was set."""
+    if drums:
+        return "drums"
+    known, role = (names or Names()).role(name) if program == 0 else (False, None)
+    if known and role:
+        return role
+    return next(role for first, role in reversed(GENERAL_MIDI) if first <= program)
 
 
 def plain(name: str) -> str:
