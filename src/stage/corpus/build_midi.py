@@ -100,8 +100,8 @@ class _Files:
     """Renders the pieces of one file: called with its path; returns (new pieces, all pieces, what is wrong with it)."""
 
     def __init__(self, folder: str, seed: int, seconds: float, threads: int):
-        self.folder, self.seed, self.seconds = Path(folder), seed, seconds
-        self.renderer, self.names = Renderer(), Names()
+        self.folder, self.seed, self.seconds, self.names = Path(folder), seed, seconds, Names()
+        self.renderer: Renderer | None = None  # loading its soundfonts takes seconds
 
     def __call__(self, path: Path) -> tuple[int, int, str]:
         split = self.folder.name
@@ -115,13 +115,16 @@ class _Files:
         if not found:
             return 0, 0, f"{path} has no stretch in which two stems play on its beats"
         new = [piece for piece in found if not (self.folder / piece.id).is_dir()]
+        if new and self.renderer is None:
+            self.renderer = Renderer()
         for piece in new:
             meta, audio = render_piece(piece, split, self.seed, self.renderer)
             write(self.folder, meta, audio)
         return len(new), len(found), ""
 
     def close(self) -> None:
-        self.renderer.close()
+        if self.renderer:
+            self.renderer.close()
 
 
 def build_midi(
