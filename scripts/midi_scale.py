@@ -18,6 +18,7 @@ import torch
 from stage.errors import StageError
 
 FILES = 100_000
+RECIPE = Path(__file__).parent.parent / "recipes" / "player.yaml"
 
 
 def reading(folder: Path, seconds: float) -> tuple[float, float, float, list[Path]]:
@@ -63,8 +64,9 @@ def encoding(folder: Path, most: int, out: Path) -> tuple[float, float]:
     from stage.training.embedded.event_views import view
     from stage.training.embedded.player_recipe import PlayerRecipe
     from stage.training.embedded.token_views import write_view
+    from stage.training.recipe import read
 
-    codec, recipe = Stage.from_pretrained("sketch").codec, PlayerRecipe()
+    codec, recipe = Stage.from_pretrained("sketch").codec, read(PlayerRecipe, RECIPE)
     songs = [CorpusSong(path.parent) for path in sorted(folder.rglob("song.json"))[:most]]
     out.mkdir()
     start = time.process_time()
