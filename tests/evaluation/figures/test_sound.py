@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stage.evaluation.figures.sound import align, log_mel_distance, mel_bank, mel_spectrum, opus
+from stage.evaluation.figures.sound import align, log_mel_distance, mel_bank, mel_spectrum, opus, sounding
 
 RATE = 32000
 
@@ -47,3 +47,12 @@ def test_a_full_scale_tone_reads_one_in_its_band():
 
 def test_no_band_is_empty():
     assert (mel_bank(RATE, 80, 1024).sum(axis=0) >= 0.5).all()
+
+
+def test_a_stem_sounds_where_it_is_within_forty_decibels_of_its_loudest():
+    tone = np.sin(2 * np.pi * 220 * np.arange(4 * RATE) / RATE)
+    tone[RATE : 2 * RATE] *= 10 ** (-50 / 20)
+    tone[2 * RATE : 3 * RATE] *= 10 ** (-30 / 20)
+    assert sounding(tone, RATE) == pytest.approx(0.75, abs=0.02)
+    assert sounding(1e-3 * tone, RATE) == sounding(tone, RATE)
+    assert sounding(np.zeros(RATE), RATE) == 0
