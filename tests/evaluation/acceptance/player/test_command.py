@@ -24,6 +24,8 @@ def corpus(tmp_path):
 
 def test_a_player_gets_its_own_table(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(Stage, "from_pretrained", lambda *_, **__: drawn_player())
+    few = {name: jobs.CONTROLS[name] for name in ("complexity", "without", "register")}
+    monkeypatch.setattr(jobs, "CONTROLS", few)
     monkeypatch.setattr(jobs, "find", lambda audio, rate: Found(BeatGrid.regular(110, 4, len(audio) / rate)))
     monkeypatch.setattr(takes.musicnn, "embed", lambda audio, rate: np.ones((2, 3)))
     monkeypatch.setattr(takes.scorer, "score", lambda stem, context, rate: float(np.abs(context).mean()))
