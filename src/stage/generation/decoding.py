@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stage.generation.event_rules import EventRules, Past
+from stage.config import DecoderConfig
+from stage.generation.event_rules import EventRules
+from stage.generation.event_tables import EventTables
 from stage.models.cache import Cache
 from stage.models.decoder import Decoder
 from stage.models.fast_step import Step, fast_step
@@ -82,7 +84,7 @@ class State:
     logits: [branches, V, K, size], the last prediction.
     column: [branches, V, K] int64, the last column. step: how the decoder goes on (`stage.models.fast_step`). All
     tensors are on the decoder's device. pattern: delays of the codebooks. target_start: token of code 0. rules: of a
-    stem of events, or None.
+    stem of events, as tables, or None.
     """
 
     known: Tensor
@@ -99,7 +101,7 @@ class State:
     steps: int
     pattern: tuple[int, ...]
     target_start: int = 0
-    rules: EventRules | None = None
+    rules: EventTables | None = None
     done: int = 0
     column: Tensor | None = None
 
@@ -123,6 +125,10 @@ def branches(
     if guidance == 1 or not (has_context or has_text):
         return [(1.0, has_context, has_text)]
     return [(guidance, has_context, has_text), (1 - guidance, False, False)]
+
+
+def _tables(config: DecoderConfig, rules: EventRules, frames: int, device: torch.device) -> EventTables:
+    return EventTables(rules.laid(config.pattern, frames).to(device), config.pattern, config.target_start)
 
 
 @torch.inference_mode()
@@ -193,7 +199,7 @@ def begin(
         steps=steps,
         pattern=config.pattern,
         target_start=config.target_start,
-        rules=None if rules is None else rules.laid(config.pattern, frames).to(device),
+        rules=None if rules is None else _tables(config, rules, frames, device),
     )
 
 
@@ -205,8 +211,7 @@ def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
         state.logits = state.step(state.column, state.offsets + state.at, state.stem, state.caches)
     logits = guide(state.logits, state.weights)
     if state.rules is not None:
-        past = Past(state.columns, state.at, state.target_start, state.pattern)
-        logits = state.rules.guide(state.logits, logits, past)
+        logits = state.rules.guide(state.logits, logits, state.columns, state.at)
     chosen = choose(logits, state.draws[:, state.done], sampling) + state.target_start
     state.at += 1
     state.done += 1

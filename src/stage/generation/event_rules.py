@@ -136,7 +136,7 @@ class EventRules:
         mass = full.masked_fill(~begins, -torch.inf).logsumexp(-1, keepdim=True)
         both = (still.any(-1) & begins.any(-1))[..., None]
         chances = torch.where(both, torch.where(begins, among + mass, full), guided)
-        return chances if past is None else self._moved(chances, past.at)
+        return chances if past is None else self.moved(chances, past.at)
 
     def _fitting(self, past: Past) -> Tensor:
         """[V, K, size] bool, or [K, size]: the codes that can be played now."""
@@ -158,7 +158,7 @@ class EventRules:
         allowed[:, 2::2] &= hows
         return allowed
 
-    def _moved(self, chances: Tensor, at: int) -> Tensor:
+    def moved(self, chances: Tensor, at: int) -> Tensor:
         """Chances [V, K, size] with `lift` and `lean`."""
         if self.lift is not None:
             # only what happens: how it does follows from it
