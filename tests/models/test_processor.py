@@ -1,11 +1,14 @@
 """Whole jobs in every precision on every kind of processor, whichever this one is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from helpers.fakes import drawn_stage, song
+from helpers.fakes import drawn_player, drawn_stage, song
 from stage import Stage
+from stage.beats.grid import BeatGrid
 from stage.checkpoints.convert import convert
 from stage.checkpoints.tensors import fill_decoder
 from stage.errors import StageError
@@ -25,18 +28,19 @@ PROCESSORS = {
 }
 PRECISIONS = [name for name in precisions.PRECISIONS if name != "auto"]
 WORDS = "busy funk drums"
-KINDS = ("released", "sketch", "text alone")
+KINDS = ("released", "sketch", "text alone", "player")
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Models in the shapes of the released ones, of MusicGen itself and of the sketch model, with drawn weights:
-    (stage, folder) by name."""
+    """Models in the shapes of the released ones, of MusicGen itself, of the sketch model and of the player, with drawn
+    weights: (stage, folder) by name."""
     place = tmp_path_factory.mktemp("models")
     save_musicgen(place / "theirs")
     convert(place / "theirs", place / "released", stems=["drums"], dtype=torch.float32)
     convert(place / "theirs", place / "text alone", dtype=torch.float32)
     drawn_stage().save_pretrained(place / "sketch")
+    drawn_player().save_pretrained(place / "player")
     return {name: (Stage.from_pretrained(place / name, "cpu", "float32"), place / name) for name in KINDS}
 
 
@@ -63,7 +67,7 @@ def load(models, kind, precision):
         (type(module), getattr(module, "peak", 0), hasattr(module, "packed")) for module in decoder.modules()
     )
     key = (kind, decoder.embed.dtype, precision == "float16", kernels)
-    return None if key in done or done.add(key) else Stage(decoder, whole.codec, whole.text, whole.config)
+    return None if key in done or done.add(key) else replace(whole, decoder=decoder, voices={})
 
 
 def adapter(decoder):
@@ -92,6 +96,23 @@ def test_a_whole_job(kind, precision, models, pretended):
     assert np.isfinite(played).all()
     assert not np.array_equal(played, stage.generate_audio({}, "drums", WORDS, 0.4, seeds=(4, 5)))
     assert np.array_equal(played[1:], stage.generate_audio({}, name, WORDS, 0.4, seeds=(5,)))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_played_notes(precision, models, pretended):
+    """Variations, streaming, and every variation is what its seed alone makes."""
+    if (stage := load(models, "player", precision)) is None:
+        return
+    low = precision not in ("float32", "float16") and pretended.bf16
+    assert stage.decoder.embed.dtype == (torch.bfloat16 if low else torch.float32)
+    grid = BeatGrid(np.array([0.0, 0.5, 1.0]), np.array([1, 2, 3]))
+    given = dict(audio=song(1.0, 32000, 1), rate=32000, stem="keys", prompt=WORDS, grid=grid, tuning="off")
+    made = stage.accompany(**given, variations=2, seed=4, level=False)
+    assert made.stems.shape == (2, 1, 32000) and np.isfinite(made.stems).all()
+    assert all(made.notes) and made.notes[0] != made.notes[1]
+    assert stage.accompany(**given, seed=5, level=False).notes == made.notes[1:]
+    with stage.stream(**given, seed=5) as chunks:
+        assert np.abs(np.concatenate(list(chunks), axis=2)[0] - made.stems[1]).max() < 1e-4
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -13,6 +13,9 @@ import numpy as np
 CEILING = 10 ** (-0.1 / 20)
 """Highest sample that is written: -0.1 dB of full scale."""
 
+MOST_GAIN = 24.0
+"""The most by which a stem is brought up, dB."""
+
 BLOCK = 2**20
 """Samples that are worked on at a time where a copy of the whole would be heavy."""
 
@@ -94,7 +97,7 @@ def _k_weighting(rate: int, size: int) -> np.ndarray:
     return response
 
 
-def match_gain(audio: np.ndarray, rate: int, target: float, most_db: float = 24.0, channels: int = 1) -> float:
+def match_gain(audio: np.ndarray, rate: int, target: float, most_db: float = MOST_GAIN, channels: int = 1) -> float:
     """The gain in dB, at most `most_db`, that brings audio to a loudness of `target` LUFS; 0 for silence.
 
     channels: in how many channels one channel [N] or [1, N] will sound (see `spread`): its loudness is measured as
@@ -104,7 +107,9 @@ def match_gain(audio: np.ndarray, rate: int, target: float, most_db: float = 24.
     return min(target - now, most_db) if np.isfinite(now) and np.isfinite(target) else 0.0
 
 
-def match_level(audio: np.ndarray, rate: int, target: float, most_db: float = 24.0, channels: int = 1) -> np.ndarray:
+def match_level(
+    audio: np.ndarray, rate: int, target: float, most_db: float = MOST_GAIN, channels: int = 1
+) -> np.ndarray:
     """Audio scaled by `match_gain`."""
     gain_db = match_gain(audio, rate, target, most_db, channels)
     return audio * np.float32(10 ** (gain_db / 20)) if gain_db else audio

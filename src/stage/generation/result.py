@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stage import midi_writing
-from stage.audio.level import limit, limiter_gain, loudness, match_gain, mix, mix_gain, spread
+from stage.audio.level import MOST_GAIN, limit, limiter_gain, loudness, match_gain, mix, mix_gain, spread
 from stage.beats.grid import BeatGrid
 from stage.chords.chart import Chart
 from stage.errors import StageError
@@ -156,10 +156,13 @@ def finish(
     if request.level:
         target, channels = target_level(request), len(song)
         gains = tuple(match_gain(stem, rate, target, channels=channels) for stem in stems)
-        matched = (stem * np.float32(10 ** (gain / 20)) for stem, gain in zip(stems, gains))
-        stems = np.stack([limit(stem, rate) for stem in matched])
-        for seed, stem in zip(request.seeds, stems):
-            remarks += _missed(request.stem, seed, loudness(spread(stem, channels), rate) - target)
+        levelled = []
+        for seed, stem, gain in zip(request.seeds, stems, gains):
+            matched = stem * np.float32(10 ** (gain / 20))
+            levelled.append(limit(matched, rate))
+            if levelled[-1] is not matched or not 0 < abs(gain) < MOST_GAIN:  # else it is at its level
+                remarks += _missed(request.stem, seed, loudness(spread(levelled[-1], channels), rate) - target)
+        stems = np.stack(levelled)
     made = Accompaniment(
         request.stem,
         stems,
