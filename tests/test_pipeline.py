@@ -199,6 +199,9 @@ def test_a_stem_that_misses_its_level_is_noted(monkeypatch):
     made = stage.accompany(wave, 44100, "drums", seed=5)
     assert any("seed 5: the drums stem stays" in note and "LU below its level" in note for note in made.remarks)
     assert np.abs(made.stems).max() <= CEILING
+    monkeypatch.setattr(stage, "generate_audio", lambda contexts, *rest: 1e-3 * wave[None, : len(contexts["mix"])])
+    faint = stage.accompany(wave, 44100, "drums", seed=5)
+    assert any("seed 5: the drums stem stays" in note for note in faint.remarks)
     monkeypatch.setattr(stage, "generate_audio", lambda contexts, *rest: 0 * spikes(len(contexts["mix"])))
     silent = stage.accompany(wave, 44100, "drums", seed=5)
     assert any("seed 5: the drums stem is silent" in note for note in silent.remarks)
