@@ -11,7 +11,7 @@ import typer
 from helpers import data_sets, foreign_files, midi_files, miniatures
 from helpers.documents import PAGES, ROOT, Command, of_help, of_pages
 from helpers.fake_songs import small_base
-from helpers.fakes import song
+from helpers.fakes import drawn_player, song
 from stage import audio
 from stage.checkpoints import adapters
 from stage.checkpoints.importers import seanet
@@ -89,6 +89,7 @@ def world(tmp_path_factory) -> Path:
     stage = small_base(stems=("drums", "bass"), as_embedded=True)
     for place in ("small", "runs/drums/model", "runs/tiny/model", "models/stage-drums", "home/models/musicgen-small"):
         stage.save_pretrained(root / place)
+    drawn_player().save_pretrained(root / "small-player")
     shutil.copytree(root / "small", root / "home/models/musicgen-small-drums")
     shutil.copytree(root / "small", root / "home/models/jazz-drummer")
     for stem, places in {
@@ -103,6 +104,7 @@ def world(tmp_path_factory) -> Path:
     (root / "my-kit").mkdir()
     audio.write(root / "my-kit/hit.wav", song(0.5, 8000, 1), 8000)
     (root / "my-kit/kit.sfz").write_text("<region> sample=hit.wav pitch_keytrack=0", encoding="utf-8")
+    (root / "chords.lab").write_text("0.0 1.0 A:min\n1.0 3.0 F:maj\n", encoding="utf-8")
     (root / "beats.txt").write_text("".join(f"{i / 2} {i % 4 + 1}\n" for i in range(12)), encoding="utf-8")
     data_sets.moises(root / "moisesdb")
     miniatures.band(root / "data", songs=4, seconds=6.0)
@@ -118,7 +120,7 @@ def world(tmp_path_factory) -> Path:
     return root
 
 
-OUTPUTS = ("--out", "-o", "--export", "--save-grid", "--export-contexts")
+OUTPUTS = ("--out", "-o", "--export", "--save-grid", "--save-chords", "--export-contexts")
 
 
 def typed(args: list[str], world: Path) -> list[str]:
@@ -137,9 +139,10 @@ def typed(args: list[str], world: Path) -> list[str]:
         elif re.fullmatch(r"[\w./-]+", name) and name != "small" and (world / name).exists():
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if (world / name).is_dir() else shutil.copy)(world / name, name)
-    args = [str(world / "small") if word == "sketch" else word for word in args]
+    small = {"sketch": str(world / "small"), "player": str(world / "small-player")}
+    args = [small.get(word, word) for word in args]
     if path in ("accompany", "click") and "--model" not in args:
-        args += ["--model", str(world / "small")]
+        args += ["--model", small["sketch" if "--adapter" in args else "player"]]
     if "--variations" in args:
         args[args.index("--variations") + 1] = "1"
     if "--start" in args:

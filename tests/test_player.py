@@ -143,6 +143,7 @@ def test_a_stream_is_the_part_made_at_once(player, stem, options):
     assert np.abs(np.concatenate(chunks, -1) - whole.stems).max() < 1e-4
     again = stream.finish(chunks)
     assert again.notes == whole.notes and again.instruments == whole.instruments
+    assert np.array_equal(again.stems, whole.stems)
 
 
 def test_chords_and_options_reach_the_model_or_are_refused(player, monkeypatch):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the sketch model is
 
 @pytest.fixture(scope="module")
 def sketch():
-    return Stage.from_pretrained(device="cpu")
+    return Stage.from_pretrained("sketch", device="cpu")
 
 
 @pytest.fixture(scope="module")

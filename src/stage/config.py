@@ -149,7 +149,8 @@ class EventsConfig:
     division: frames of a beat. frame_rate: frames a second where there are no beats. window_beats: length of a window.
     presence: weight of the guidance for whether something begins (`stage.generation.event_rules`).
     instruments: of each stem, in the order of their codes. reading: the chords that the model gets where none are
-    given: "sound" (estimated from the mix), "model" (read by the model itself) or "none".
+    given: "sound" (estimated from the mix), "model" (read by the model itself) or "none". lift: of each stem, nats by
+    which it is likelier that something begins than the model has it, so that parts are as dense as true ones.
     """
 
     division: int = 12
@@ -157,6 +158,7 @@ class EventsConfig:
     window_beats: int = 32
     presence: float = 1.5
     reading: str = "sound"
+    lift: dict[str, float] = field(default_factory=dict)
     instruments: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -33,7 +33,7 @@ from stage.generation.request import (
     seeds_of,
 )
 from stage.generation.result import Accompaniment, finish
-from stage.generation.streaming import CHUNK_SECONDS, Stream, chunks, gain, sizes, usual_gain
+from stage.generation.streaming import CHUNK_SECONDS, Stream, chunks, gain, kept, sizes, usual_gain
 from stage.generation.windows import of_audio, play, stream
 from stage.instruments.stems import sampler, warm
 from stage.models.chord_head import ChordHead
@@ -74,7 +74,7 @@ class Stage:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path = "sketch",
+        name_or_path: str | Path = "player",
         device: str | torch.device | None = None,
         precision: Precision = "auto",
         on_share: Callable[[float], None] | None = None,
@@ -414,7 +414,10 @@ class Stage:
             request = Request(stem, silence, prompt, tuple(seeds), sampling=sampling)
             return self._plain_played(contexts, request, on_progress)
         piece = self._piece(contexts, stem, prompt, seconds, seeds, sampling, on_progress)
-        codes = play(**piece, prompt=prompt_codes)
+        return self._decoded(play(**piece, prompt=prompt_codes), seconds)
+
+    def _decoded(self, codes: torch.Tensor, seconds: float) -> np.ndarray:
+        """Codes [V, K, T] as sound of so many seconds, float32 [V, n] at the codec's rate."""
         samples = round(seconds * self.codec.sample_rate)
         with torch.inference_mode():
             made = (decode_long(self.codec, one[None].to(self.decoder.device))[0] for one in codes)
@@ -425,20 +428,22 @@ class Stage:
     def make(self, request: Request, on_progress: Progress | None = None) -> Accompaniment:
         """What a request asks for, all at once. Raises StageError for what cannot be done."""
         request = self.complete(request)
-        prepared, source = self._prepare(request), request.source
+        prepared = self._prepare(request)
         if self.events is not None:
-            return self._make_played(request, prepared, on_progress)
-        made = self.generate_audio(
-            prepared.contexts,
-            request.stem,
-            request.prompt,
-            prepared.seconds,
-            request.seeds,
-            request.sampling,
-            on_progress,
-        )
-        stems = sound.fit(sound.resample(made, prepared.rate, request.rate), source.audio.shape[1])
+            plan = self._plan(request, prepared)
+            return self._played_result(request, prepared, plan, play(**self._played(plan, request, on_progress)))
+        return self._result(request, prepared, play(**self._prepared_piece(request, prepared, on_progress)))
+
+    def _result(self, request: Request, prepared: Prepared, codes: torch.Tensor) -> Accompaniment:
+        """The result of a complete request whose codes of audio [V, K, T] are made."""
+        made = self._decoded(codes, prepared.seconds)
+        stems = sound.fit(sound.resample(made, prepared.rate, request.rate), request.source.audio.shape[1])
         return finish(request, prepared, prepared.envelope.apply(stems))
+
+    def _prepared_piece(self, request: Request, prepared: Prepared, on_progress: Progress | None) -> dict:
+        """`_piece` of a complete request."""
+        words = request.stem, request.prompt, prepared.seconds, request.seeds, request.sampling
+        return self._piece(prepared.contexts, *words, on_progress)
 
     def make_stream(
         self,
@@ -463,11 +468,28 @@ class Stage:
         if not abs(gain_db) < 200:
             raise StageError(f"a gain of {gain_db:g} dB is out of range: choose about -40 to 40")
         once = cache(partial(self._prepare, request))
-        if self.events is not None:
-            takes: list[Take] = []
-            made = self._chunks_played(request, once, on_progress, chunk_seconds, gain_db, takes)
-            return Stream(request, once, made, gain_db, lambda: takes, min(2, len(request.source.audio)))
-        return Stream(request, once, self._chunks(request, once, on_progress, chunk_seconds, gain_db), gain_db)
+        codes: list[torch.Tensor] = []
+        arguments = request, once, on_progress, chunk_seconds, gain_db, codes
+        if self.events is None:
+            whole = partial(self._whole, request, once, codes)
+            return Stream(request, once, self._chunks(*arguments), gain_db, whole)
+        plan = cache(lambda: self._plan(request, once()))
+        whole = partial(self._whole, request, once, codes, plan)
+        channels = min(2, len(request.source.audio))
+        return Stream(request, once, self._chunks_played(*arguments, plan), gain_db, whole, channels)
+
+    def _whole(
+        self,
+        request: Request,
+        once: Callable[[], Prepared],
+        codes: list[torch.Tensor],
+        plan: Callable[[], Plan] | None = None,
+    ) -> Accompaniment:
+        """What `make` returns, from the codes of a stream that has come to its end."""
+        made = torch.cat(codes, -1)
+        if plan is None:
+            return self._result(request, once(), made)
+        return self._played_result(request, once(), plan(), made)
 
     def complete(self, request: Request) -> Request:
         """The request with everything that it leaves to the model. Raises StageError for what the model cannot do."""
@@ -496,11 +518,10 @@ class Stage:
 
     # ------------------------------------------------------------ models of events
 
-    def _make_played(self, request: Request, prepared: Prepared, on_progress: Progress | None) -> Accompaniment:
-        """What a complete request asks for, from a model of events."""
+    def _played_result(self, request: Request, prepared: Prepared, plan: Plan, codes: torch.Tensor) -> Accompaniment:
+        """The result of a complete request whose codes of events [V, K, T] are made."""
         song, rate = request.source.audio, request.rate
-        plan = self._plan(request, prepared)
-        takes = self._takes(request, prepared, plan, play(**self._played(plan, request, on_progress)))
+        takes = self._takes(request, prepared, plan, codes)
         stems = [
             plan.sound(take, rate, song.shape[1], len(song), seed, prepared.tuning)
             for take, seed in zip(takes, request.seeds)
@@ -534,21 +555,16 @@ class Stage:
         on_progress: Progress | None,
         most: float,
         gain_db: float,
-        takes: list[Take],
+        whole: list[torch.Tensor],
+        plan_once: Callable[[], Plan],
     ) -> Iterator[np.ndarray]:
-        """A complete request chunk by chunk, [V, C, n]; `takes` gets its notes.
+        """A complete request chunk by chunk, [V, C, n]; `whole` gets its codes.
 
         A performance that changes notes needs the whole part, so then the first chunk comes when it is made.
         """
         prepared, song, rate = once(), request.source.audio, request.rate
-        plan, samples, done = self._plan(request, prepared), song.shape[1], 0
-        whole: list[torch.Tensor] = []
+        plan, samples, done = plan_once(), song.shape[1], 0
         players: list[Playing] = []
-
-        def keep(parts: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
-            for part in parts:
-                whole.append(part)
-                yield part
 
         def begin(first: torch.Tensor) -> None:
             players.extend(
@@ -557,7 +573,7 @@ class Stage:
             )
 
         pauses = tuple((first / rate, end / rate) for first, end in prepared.pauses)
-        parts = keep(stream(**self._played(plan, request, on_progress), pieces=plan.sizes(most)))
+        parts = kept(stream(**self._played(plan, request, on_progress), pieces=plan.sizes(most)), whole)
         if not request.performance.changes:
             for notes, certain in plan.parts(parts):
                 if not players:
@@ -568,8 +584,10 @@ class Stage:
                 made = [p.push(within(n, samples / rate, pauses), until) for p, n in zip(players, notes)]
                 yield gain(gain_db) * prepared.envelope.apply(np.stack(made), done)
                 done += made[0].shape[1]
-        codes = torch.cat([*whole, *parts], -1)
-        takes += self._takes(request, prepared, plan, codes)
+        for _ in parts:  # what is left of them
+            pass
+        codes = torch.cat(whole, -1)
+        takes = self._takes(request, prepared, plan, codes)
         if not players:
             begin(codes)
         made = [player.finish(samples / rate, take.notes) for player, take in zip(players, takes)]
@@ -622,20 +640,13 @@ class Stage:
         on_progress: Progress | None,
         most: float,
         gain_db: float,
+        whole: list[torch.Tensor],
     ) -> Iterator[np.ndarray]:
-        """A complete request chunk by chunk."""
+        """A complete request chunk by chunk; `whole` gets its codes."""
         prepared, source = once(), request.source
-        piece = self._piece(
-            prepared.contexts,
-            request.stem,
-            request.prompt,
-            prepared.seconds,
-            request.seeds,
-            request.sampling,
-            on_progress,
-        )
+        piece = self._prepared_piece(request, prepared, on_progress)
         parts, done, samples = stream(**piece, pieces=sizes(self.codec, most)), 0, source.audio.shape[1]
-        for chunk in chunks(parts, self.codec, self.decoder.device, prepared.rate, request.rate, samples):
+        for chunk in chunks(kept(parts, whole), self.codec, self.decoder.device, prepared.rate, request.rate, samples):
             yield gain(gain_db) * prepared.envelope.apply(chunk, done)
             done += chunk.shape[1]
 

@@ -65,7 +65,7 @@ def test_tables_say_what_fails(capsys):
 
 def test_every_figure_has_its_measurement():
     names = [name for name, _, _ in plan({"steps", "peer", "many", "job", "first", "quality"}, "w", 500, 8, 2, "cpu")]
-    assert len(names) == len(set(names)) == 16 and "transformers bf16 x8" in names and "ours int4" in names
+    assert len(names) == len(set(names)) == 18 and "transformers bf16 x8" in names and "ours int4" in names
 
 
 def test_bandwidth_is_measured_in_a_process_of_its_own():

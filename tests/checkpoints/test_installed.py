@@ -58,7 +58,8 @@ def left(home):
 
 
 def test_the_models_of_the_package_are_listed(home):
-    (sketch,) = installed.installed()
+    player, sketch = installed.installed()
+    assert player.name == "player" and player.shipped and player.stems == ("drums", "bass", "keys", "guitar", "pads")
     assert sketch.name == "sketch" and sketch.shipped and sketch.stems == ("drums", "bass")
     assert sketch.precision == "float16" and sketch.licence == "Apache-2.0"
     stage = Stage.from_pretrained("sketch", device="cpu", precision="float32")
@@ -75,6 +76,7 @@ def test_a_damaged_model_is_listed_as_such(home):
     (home / "models/.whole-half").mkdir()
     (home / "models/.whole-half/config.json").write_text("{}")  # of a conversion that was killed
     assert {m.name: m.precision for m in installed.installed()} == {
+        "player": "float16",
         "sketch": "float16",
         "whole": "float32",
         "cut": "damaged",
@@ -90,7 +92,7 @@ def test_a_header_without_end_hides_no_other_model(home, start):
     (home / "models/bad/config.json").write_bytes((home / "models/whole/config.json").read_bytes())
     (home / "models/empty").mkdir()
     listed = {model.name: model for model in installed.installed()}
-    assert list(listed) == ["sketch", "bad", "empty", "whole"] and listed["whole"].precision == "float32"
+    assert list(listed) == ["player", "sketch", "bad", "empty", "whole"] and listed["whole"].precision == "float32"
     assert listed["bad"].precision == "damaged" and "not a whole safetensors file" in listed["bad"].problem
     assert "config.json is missing" in listed["empty"].problem
     assert installed.remove("empty") == home / "models/empty" and installed.remove("bad")
@@ -137,7 +139,7 @@ def test_models_are_found_by_name_path_and_the_name_on_the_hub(home, tmp_path, m
 def test_a_stage_model_of_the_hub_is_installed_and_plays(hub, home):
     made = installed.get("some/drawn")
     assert (made.name, made.licence, made.origin) == ("drawn", "Apache-2.0", "some/drawn" + ORIGIN) and not made.shipped
-    assert names() == ["sketch", "drawn"] and not any(path.is_symlink() for path in made.path.rglob("*"))
+    assert names() == ["player", "sketch", "drawn"] and not any(path.is_symlink() for path in made.path.rglob("*"))
     assert Stage.from_pretrained(made.path, device="cpu").stems == ("drums", "bass")
     with pytest.raises(StageError, match="as it is: leave --stem"):
         installed.get("some/drawn", ["drums"])
@@ -167,7 +169,7 @@ def test_musicgen_becomes_a_base_once_its_licence_is_accepted(hub, home, musicge
         "drums",
         "bass",
     )
-    assert names() == ["sketch", "both", "tiny-drums"]
+    assert names() == ["player", "sketch", "both", "tiny-drums"]
 
 
 def test_without_a_network_the_licence_is_that_of_the_card_in_the_cache(hub, home, musicgen):
@@ -258,7 +260,7 @@ def test_an_interrupted_removal_is_finished_by_the_next(home):
 
 def test_remove(hub, home):
     path = installed.get("some/drawn").path
-    assert installed.remove("drawn") == path and left(home) == [] and names() == ["sketch"]
+    assert installed.remove("drawn") == path and left(home) == [] and names() == ["player", "sketch"]
     for name, said in {
         "sketch": "belongs to the package",
         "drawn": "is not installed",
@@ -274,9 +276,9 @@ def test_a_linked_model_is_only_unlinked(tmp_path, home):
     folder = drawn(tmp_path / "mine")
     (home / "models").mkdir(parents=True)
     (home / "models/linked").symlink_to(folder)
-    assert names() == ["sketch", "linked"]
+    assert names() == ["player", "sketch", "linked"]
     installed.remove("linked")
-    assert names() == ["sketch"] and (folder / "config.json").is_file()
+    assert names() == ["player", "sketch"] and (folder / "config.json").is_file()
 
 
 # ---------------------------------------------------------------- licences

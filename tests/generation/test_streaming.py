@@ -232,7 +232,7 @@ def test_the_plain_result_is_the_matched_one_but_for_its_level(drawn):
 
 def test_the_sketch_model_streams():
     """Over two windows of its 10 s, with tracked beats: the same as at once, and the first two frames come first."""
-    sketch = Stage.from_pretrained(device="cpu")
+    sketch = Stage.from_pretrained("sketch", device="cpu")
     recording = song(10.7, 44100)
     assert sketch.codec.look_ahead == 20
     parts = list(sketch.stream(recording, 44100, "drums", prompt="busy funk", seed=1))

@@ -41,7 +41,7 @@ def test_float16_weights_are_multiplied_in_float32():
         for i in range(32)
         for count in (1, 2, 8)
     )
-    low, exact = (Stage.from_pretrained(device="cpu", precision=kind).decoder for kind in ("auto", "float32"))
+    low, exact = (Stage.from_pretrained("sketch", device="cpu", precision=kind).decoder for kind in ("auto", "float32"))
     assert isinstance(low.layers[0].up, precision.Float16Linear) and low.embed.dtype == torch.float32
     assert abs(divergence(exact, low)) < 1e-6  # the file holds float16: nothing is rounded
 
@@ -55,8 +55,8 @@ def test_float16_weights_come_back_and_let_gradients_through(tmp_path):
     found = packed(rows)
     found.sum().backward()
     assert (found - plain).abs().max() < 1e-4 and (rows.grad - WEIGHT.half().float().sum(0)).abs().max() < 1e-4
-    exact = Stage.from_pretrained(device="cpu", precision="float32").decoder.state_dict()
-    Stage.from_pretrained(device="cpu").save_pretrained(tmp_path / "saved")
+    exact = Stage.from_pretrained("sketch", device="cpu", precision="float32").decoder.state_dict()
+    Stage.from_pretrained("sketch", device="cpu").save_pretrained(tmp_path / "saved")
     saved = Stage.from_pretrained(tmp_path / "saved", device="cpu").decoder.state_dict()
     assert saved.keys() == exact.keys() and all(torch.equal(saved[name], exact[name]) for name in exact)
 
@@ -101,9 +101,9 @@ def test_the_sketch_model_hardly_changes(kind, native, bound):
     """native: as on a processor with bf16 instructions, whose activations and caches are bf16 and whose int8 is
     weight-only."""
     with pretend(bf16=native):
-        low = lower(Stage.from_pretrained(device="cpu", precision="float32").decoder, kind)
+        low = lower(Stage.from_pretrained("sketch", device="cpu", precision="float32").decoder, kind)
     assert low.embed.dtype == (torch.bfloat16 if native else torch.float32)
-    found = divergence(Stage.from_pretrained(device="cpu", precision="float32").decoder, low)
+    found = divergence(Stage.from_pretrained("sketch", device="cpu", precision="float32").decoder, low)
     assert 0 < found < bound
 
 

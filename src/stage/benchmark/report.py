@@ -83,6 +83,8 @@ def figures(found: dict[str, Any]) -> list[tuple[str, float | None, str, float]]
         ("first audio, small size, int8, seconds", lambda: of("first int8")["seconds"], "at most", 3),
         ("first audio, sketch, seconds", lambda: of("first sketch")["seconds"], "at most", 0.5),
         ("sketch, 10 s of drums, seconds", lambda: of("job sketch")["seconds"], "at most", 2),
+        ("first audio, player, seconds", lambda: of("first player")["seconds"], "at most", 0.4),
+        ("player, 10 s of drums, seconds", lambda: of("job player")["seconds"], "at most", 1.0),
         ("KL of int8, sketch", lambda: of("quality int8")["kl"], "at most", 0.01),
         ("KL of int4, sketch", lambda: of("quality int4")["kl"], "at most", 0.05),
         *(

@@ -63,6 +63,8 @@ def plan(
     parts: set[str], weights: str, steps: int, variations: int, threads: int, device: str
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The measurements as (name, task, arguments); names are those of the JSON line."""
+    from stage.benchmark.measure import SHIPPED
+
     ours = ("float32", "bf16", "int8", "int4") if device == "cpu" else ("float32", "bf16")
     best = "int8" if device == "cpu" else "bf16"
     common = dict(weights=weights, threads=threads, device=device)
@@ -85,10 +87,12 @@ def plan(
             )
     if "job" in parts:
         yield f"job {best}", "job", dict(**common, precision=best)
-        yield "job sketch", "job", dict(common, weights="sketch", precision="auto")
+        for name in SHIPPED:
+            yield f"job {name}", "job", dict(common, weights=name, precision="auto")
     if "first" in parts:
         yield f"first {best}", "first", dict(**common, precision=best)
-        yield "first sketch", "first", dict(common, weights="sketch", precision="auto")
+        for name in SHIPPED:
+            yield f"first {name}", "first", dict(common, weights=name, precision="auto")
     if "quality" in parts:
         for precision in ("float32", "int8", "int4"):
             yield f"quality {precision}", "quality", dict(precision=precision, threads=threads)

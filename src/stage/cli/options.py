@@ -59,9 +59,12 @@ GainOption = Annotated[
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace results that exist.", rich_help_panel="Output")]
 ModelOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--model", help="A model in the package or installed (stage models), or a folder.", rich_help_panel="Model"
+        "--model",
+        help="A model in the package or installed (stage models), or a folder. By default player (notes, on sampled"
+        " instruments), with an adapter sketch (codes of sound).",
+        rich_help_panel="Model",
     ),
 ]
 PrecisionOption = Annotated[

@@ -106,13 +106,18 @@ def find_beats(part: np.ndarray, rate: int, asked: str | BeatGrid | Tracking | N
 
 @dataclass(frozen=True)
 class Player:
-    """Which model plays: its name or folder, the precision of its weights, its adapters, and where it runs (None: on
-    the GPU where there is one)."""
+    """Which model plays: its name or folder (None: player, or sketch for adapters), the precision of its weights, its
+    adapters, and where it runs (None: on the GPU where there is one)."""
 
-    model: str
+    given: str | None
     precision: str = "auto"
     adapters: Sequence[str] = ()
     device: str | None = None
+
+    @property
+    def model(self) -> str:
+        """Name or folder of the model."""
+        return self.given or ("sketch" if self.adapters else "player")
 
     def load(self, on_share: Callable[[float], None]) -> Stage:
         """Load it. on_share: called with the share that is read, 0..1."""

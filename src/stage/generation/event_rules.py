@@ -94,6 +94,12 @@ class EventRules:
         lift, lean = (None if x is None else x.to(device) for x in (self.lift, self.lean))
         return EventRules(self.allowed.to(device), self.still.to(device), self.presence, following, lift, lean)
 
+    def lifted(self, nats: float, frames: int) -> EventRules:
+        """The same, something begins likelier by so many nats in every one of the frames."""
+        lift = torch.zeros(frames, len(self.allowed)) if self.lift is None else self.lift.clone()
+        lift[:, 1::2] += nats
+        return replace(self, lift=lift)
+
     def cut(self, start: int, stop: int) -> EventRules:
         """Those of frames start..stop alone, as a window of a longer piece has them."""
         lift, lean = (None if x is None else x[start:stop] for x in (self.lift, self.lean))

@@ -103,6 +103,8 @@ class Plan:
                 chart = estimate(mix, codec.sample_rate, grid, cents=0.0).scale(1 / ratio)
         known = know(None if stem == "drums" else chart)
         rules = steering.rules(performance, line, stem, config.presence, prepared.grid)
+        if shift := config.lift.get(stem):
+            rules = rules.lifted(shift, line.frames)
         return cls(stem, line, known, codes, codecs()[stem], rules, performance, chart, prepared.grid)
 
     def piece(self) -> dict:

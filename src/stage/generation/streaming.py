@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from stage import audio as sound
-from stage.generation.played import Take
+from stage.errors import StageError
 from stage.generation.prepare import Prepared, target_level
 from stage.generation.request import Request
-from stage.generation.result import Accompaniment, finish
+from stage.generation.result import Accompaniment
 from stage.models.codec import Codec, frame_rate
 
 CHUNK_SECONDS = 0.5
@@ -38,13 +38,14 @@ class Stream(Iterator[np.ndarray]):
         prepare: Callable[[], Prepared],
         chunks: Iterator[np.ndarray],
         gain_db: float,
-        takes: Callable[[], Sequence[Take]] = tuple,
+        whole: Callable[[], Accompaniment],
         channels: int = 1,
     ):
-        """prepare: gives the same result whenever it is called. chunks: a generator. takes: called when all chunks are
-        there, gives the notes of stems that have some. channels: of a stem."""
+        """prepare: gives the same result whenever it is called. chunks: a generator. whole: called when all chunks are
+        there, gives the result. channels: of a stem."""
         self.request, self.gain_db, self.channels = request, gain_db, channels
-        self._prepare, self._chunks, self._takes = prepare, chunks, takes
+        self._prepare, self._chunks, self._whole = prepare, chunks, whole
+        self._taken = 0
 
     @property
     def song(self) -> np.ndarray:
@@ -70,12 +71,16 @@ class Stream(Iterator[np.ndarray]):
         return self
 
     def __next__(self) -> np.ndarray:
-        return next(self._chunks)
+        chunk = next(self._chunks)
+        self._taken += chunk.shape[-1]
+        return chunk
 
-    def finish(self, parts: Sequence[np.ndarray]) -> Accompaniment:
-        """What `Stage.accompany` returns, from all chunks of this stream."""
-        stems = np.concatenate(parts, axis=-1) / gain(self.gain_db)
-        return finish(self.request, self.prepared, stems, self._takes())
+    def finish(self, parts: Sequence[np.ndarray] = ()) -> Accompaniment:
+        """What `Stage.accompany` returns, to the bit, when all chunks have been taken: it is made from the same codes
+        once more, as a whole. parts: the chunks, which are not needed. Raises StageError before the stream's end."""
+        if self._taken < self.samples:
+            raise StageError("the stream has not come to its end: take all of its chunks first")
+        return self._whole()
 
     def close(self) -> None:
         """Stop here. No more chunks come."""
@@ -97,6 +102,13 @@ def usual_gain(request: Request) -> float:
 def gain(db: float) -> np.float32:
     """The factor of a gain in dB."""
     return np.float32(10 ** (db / 20))
+
+
+def kept(parts: Iterator[torch.Tensor], whole: list[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """The parts as they come; `whole` gets them too."""
+    for part in parts:
+        whole.append(part)
+        yield part
 
 
 def sizes(codec: Codec, most: float) -> Iterator[int]:

@@ -55,16 +55,18 @@ INSTRUMENTS: dict[str, dict[str, tuple[int, ...]]] = {
 }
 """Instruments of each stem, in the order of their codes, with the General MIDI programs (of drums: kits) for which they
 stand."""
-REGISTERS: dict[str, tuple[int, int]] = {"bass": (24, 67), "keys": (28, 103), "guitar": (36, 91), "pads": (36, 96)}
+REGISTERS: dict[str, tuple[int, int]] = {"bass": (26, 60), "keys": (28, 103), "guitar": (36, 91), "pads": (36, 96)}
 """Lowest and highest MIDI pitch of the pitched stems."""
+AT_ONCE = {"bass": 1, "guitar": 6}
+"""Notes that a stem plays at once, at most, where they are fewer than the voices of the codec."""
 
 
 def codecs() -> dict[str, Events]:
     """The codec of each stem."""
-    return {
-        stem: DrumEvents(list(names)) if stem == "drums" else VoiceEvents(list(names), register=REGISTERS[stem])
-        for stem, names in INSTRUMENTS.items()
-    }
+    made: dict[str, Events] = {"drums": DrumEvents(list(INSTRUMENTS["drums"]))}
+    for stem, register in REGISTERS.items():
+        made[stem] = VoiceEvents(list(INSTRUMENTS[stem]), register=register, most=AT_ONCE.get(stem))
+    return made
 
 
 def instrument_of(stem: str, about: Mapping[str, Any]) -> str:

@@ -319,17 +319,26 @@ class DrumEvents(Events):
 class VoiceEvents(Events):
     """Pitched stems: a lane for each voice. A voice rests, holds, or begins a note; the lowest note takes the first.
 
-    register: lowest and highest MIDI pitch that the stem can play. It bounds `allowed` alone: what is encoded is kept.
+    register: lowest and highest MIDI pitch that the stem can play. most: notes that it can begin at once. Both bound
+    `allowed` alone: what is encoded is kept.
     """
 
-    def __init__(self, instruments: Sequence[str], voices: int = 8, register: tuple[int, int] = (21, 108)):
+    def __init__(
+        self,
+        instruments: Sequence[str],
+        voices: int = 8,
+        register: tuple[int, int] = (21, 108),
+        most: int | None = None,
+    ):
         super().__init__(voices, instruments)
-        self.register = register
+        self.register, self.most = register, most or voices
 
     def begins(self) -> np.ndarray:
         pitches = np.arange(MANNERS) - ONSET + LOWEST
         low, high = max(self.register[0], LOWEST), min(self.register[1], LOWEST + PITCHES - 1)
-        return np.repeat(((pitches >= low) & (pitches <= high))[None], self.lanes, 0)
+        made = np.repeat(((pitches >= low) & (pitches <= high))[None], self.lanes, 0)
+        made[self.most :] = False
+        return made
 
     def still(self) -> np.ndarray:
         codes = np.arange(MANNERS)

@@ -11,6 +11,7 @@ from torch import Tensor
 from stage.beats.grid import BeatGrid
 from stage.config import DecoderConfig
 from stage.errors import StageError
+from stage.models import heard
 from stage.models.event_stems import codecs, instrument_of
 from stage.models.events import TimeLine
 from stage.models.features import BEAT, HEARD, features, measured
@@ -147,17 +148,15 @@ class Examples:
         if given.errors and draws.random() >= options.clean_grid:
             grid = found if len((found := tracked(grid, generator, options.tracker)).times) > 1 else grid
         line = self._line(grid, float(view["meta"]["seconds"]), low, self.frames(beats))
-        notes = view[f"notes.{stem}"]
-        played = [Note(a, b, int(p), int(v)) for a, b, p, v in notes[notes[:, 0] < line.times[-1] + 1].tolist()]
+        mix, measured_mix, semitones = self._mix(draws, view, stem, line, given.errors and given.mix)
+        notes, higher = view[f"notes.{stem}"], 0 if stem == "drums" else semitones
+        played = [
+            Note(a, b, int(p) + higher, int(v)) for a, b, p, v in notes[notes[:, 0] < line.times[-1] + 1].tolist()
+        ]
         target = self.codecs[stem].encode(played, line, instrument_of(stem, view["meta"]["stems"][stem]))
-        mix = view[f"mix.{stem}"].long()
-        middle = (line.times[:-1] + line.times[1:]) / 2
-        picked = np.clip((middle * self.rate).astype(int), 0, mix.shape[1] - 1)
-        measured_mix = Heard(*(view[f"{kind}.{stem}"].float().numpy() for kind in ("slow", "fast"))).at(line)
-        measured_mix = np.concatenate([np.ones((line.frames, 1), np.float32), measured_mix], 1)
         draw = draws.random(4) < (options.chords, options.bars, options.no_grid, options.read)
         with_chords, with_bars, without_grid, read = draw
-        spans = view[f"read.{stem}"] if read and given.mix else view["chords"]
+        spans = _transposed(view[f"read.{stem}"] if read and given.mix else view["chords"], semitones)
         chords = [(c[0], c[1], int(c[2]), [p for p in range(12) if c[3 + p]]) for c in spans.tolist()]
         controls = self._controls(draws, view, played, line, grid) if given.words else {}
         known = features(
@@ -171,10 +170,37 @@ class Examples:
         if given.errors and without_grid:
             known[:, :BEAT] = 0
         prompt = self._prompt(draws, view["meta"], stem) if given.words else ""
-        label, seconds = _chord_labels(line, view["chords"].numpy()), float(line.times[-1] - line.times[0])
-        return Example(
-            target, mix[:, picked], known, measured_mix, label, self.config.stems.index(stem), prompt, seconds
-        )
+        label = _chord_labels(line, _transposed(view["chords"], semitones).numpy())
+        seconds, own = float(line.times[-1] - line.times[0]), self.config.stems.index(stem)
+        return Example(target, mix, known, measured_mix, label, own, prompt, seconds)
+
+    def _mix(
+        self, draws: np.random.Generator, view: dict, stem: str, line: TimeLine, varied: bool
+    ) -> tuple[Tensor, np.ndarray, int]:
+        """The mix at the frames of a line: codes [K, T], what is measured of it [T, 1 + H] (1 for known, and the
+        numbers), and semitones by which everything is transposed.
+
+        varied: as in training, so that a song is not known by its codes: some examples have only the coarse ones; some
+        have none, and are transposed, as only what is measured can be; and that is somewhat louder, brighter, noisier.
+        """
+        options, semitones = self.recipe.batch, 0
+        middle = (line.times[:-1] + line.times[1:]) / 2
+        codes = view[f"mix.{stem}"].long()
+        codes = codes[:, np.clip((middle * self.rate).astype(int), 0, codes.shape[1] - 1)]
+        found = Heard(*(view[f"{kind}.{stem}"].float().numpy() for kind in ("slow", "fast"))).at(line)
+        if varied:
+            without, coarse = draws.random(2) < (options.no_codes, options.coarse)
+            if without:
+                codes, semitones = torch.full_like(codes, self.config.pad), int(draws.integers(-5, 7))
+            elif coarse:
+                codes[int(draws.integers(1, 5)) :] = self.config.pad
+            for low in (0, 12):
+                part = np.roll(found[:, low : low + 12], semitones, 1) * np.exp(draws.normal(0, 0.2, 12))
+                found[:, low : low + 12] = np.maximum(part + draws.normal(0, 0.06, part.shape), 0)
+            bands = (heard.SIZE - 24) // 2
+            found[:, 24 : 24 + bands] *= np.exp(draws.normal(0, 0.25, bands))
+            found[:, 24 + bands :] += draws.normal(0, 0.2, bands)
+        return codes, np.concatenate([np.ones((line.frames, 1), np.float32), found], 1), semitones
 
     def _crop(self, draws: np.random.Generator, stem: str, beats: int) -> tuple[dict, BeatGrid, float, float]:
         """A view, its beats, and the first and last second of a crop in which the target plays, if one is found."""
@@ -234,6 +260,15 @@ class Examples:
         words = text.split()
         kept = draws.random(len(words)) >= options.word_dropout
         return " ".join(w for w, keep in zip(words, kept) if keep)
+
+
+def _transposed(chords: Tensor, semitones: int) -> Tensor:
+    """Chords [m, 15] (start, end, root or -1, twelve pitch classes), higher by so many semitones."""
+    moved = chords.clone()
+    sounding = moved[:, 2] >= 0
+    moved[sounding, 2] = (moved[sounding, 2] + semitones) % 12
+    moved[:, 3:] = moved[:, 3:].roll(semitones, 1)
+    return moved
 
 
 def _chord_labels(line: TimeLine, chords: np.ndarray) -> Tensor:

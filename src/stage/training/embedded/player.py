@@ -165,7 +165,13 @@ def finish(
     start_from(trainable, run / "state.pt")
     instruments = {stem: codecs()[stem].instruments for stem in recipe.stems}
     events = EventsConfig(
-        recipe.division, recipe.frame_rate, recipe.window_beats, recipe.presence, recipe.reading, instruments
+        recipe.division,
+        recipe.frame_rate,
+        recipe.window_beats,
+        recipe.presence,
+        recipe.reading,
+        recipe.lift,
+        instruments,
     )
     save(
         out,

@@ -49,7 +49,9 @@ class PlayerBatch:
 
     mix, alone: shares of batches with a mix, and of batches without any condition but the beat. chords, controls, bars:
     shares of examples that are given the chords, each of the controls, and the numbers of the beats in the bar. read:
-    share of the chords that are not the true ones but those that are estimated from the mix.
+    share of the chords that are not the true ones but those that are estimated from the mix. no_codes: share of the
+    mixes that are given without their codes, by what is measured alone, and transposed; coarse: of the others, share of
+    those of which only the first one to four codebooks are given.
     no_grid: share without the beat. clean_grid: share of grids without the errors of a tracker. hide: chance of a row
     to have 20..80 % of its target hidden from the decoder.
     """
@@ -61,6 +63,8 @@ class PlayerBatch:
     alone: float = 0.08
     chords: float = 0.4
     read: float = 0.5
+    no_codes: float = 0.3
+    coarse: float = 0.5
     controls: float = 0.3
     bars: float = 0.85
     no_grid: float = 0.05
@@ -76,6 +80,7 @@ class PlayerBatch:
         if not sum(self.stems.values()):
             raise ValueError("batch.stems needs a share above 0")
         shares(mix=self.mix, alone=self.alone, chords=self.chords, controls=self.controls, bars=self.bars)
+        shares(no_codes=self.no_codes, coarse=self.coarse)
         shares(read=self.read, no_grid=self.no_grid, clean_grid=self.clean_grid, hide=self.hide)
 
 
@@ -84,7 +89,7 @@ class PlayerRecipe:
     """Training of the player on views of notes.
 
     division: frames of a beat, or 0 for frames of equal length, ``frame_rate`` a second. stage, window_beats, presence,
-    reading: settings of the exported model.
+    reading, lift: settings of the exported model.
     """
 
     seed: int
@@ -107,6 +112,7 @@ class PlayerRecipe:
     window_beats: int = 32
     presence: float = 1.5
     reading: str = "sound"
+    lift: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         among("precision", self.precision, PRECISIONS)
