@@ -195,14 +195,14 @@ def test_a_stem_that_misses_its_level_is_noted(monkeypatch):
     stage, _ = echo_stage(monkeypatch)
     time = np.arange(3 * 44100) / 44100
     wave = np.sign(np.sin(2 * np.pi * 200 * time)).astype(np.float32)  # at 0 LUFS and more
-    monkeypatch.setattr(stage, "generate_audio", lambda contexts, *rest: spikes(len(contexts["mix"])))
+    monkeypatch.setattr(stage, "_decoded", lambda codes, seconds: spikes(round(seconds * 32000)))
     made = stage.accompany(wave, 44100, "drums", seed=5)
     assert any("seed 5: the drums stem stays" in note and "LU below its level" in note for note in made.remarks)
     assert np.abs(made.stems).max() <= CEILING
-    monkeypatch.setattr(stage, "generate_audio", lambda contexts, *rest: 1e-3 * wave[None, : len(contexts["mix"])])
+    monkeypatch.setattr(stage, "_decoded", lambda codes, seconds: 1e-3 * wave[None, : round(seconds * 32000)])
     faint = stage.accompany(wave, 44100, "drums", seed=5)
     assert any("seed 5: the drums stem stays" in note for note in faint.remarks)
-    monkeypatch.setattr(stage, "generate_audio", lambda contexts, *rest: 0 * spikes(len(contexts["mix"])))
+    monkeypatch.setattr(stage, "_decoded", lambda codes, seconds: 0 * spikes(round(seconds * 32000)))
     silent = stage.accompany(wave, 44100, "drums", seed=5)
     assert any("seed 5: the drums stem is silent" in note for note in silent.remarks)
 
@@ -234,10 +234,8 @@ def loudest_hz(audio: np.ndarray, rate: int) -> float:
 def test_the_model_gets_the_song_at_440_and_the_stem_is_in_the_songs_time_and_tuning(monkeypatch, tuning, cents):
     stage, _ = echo_stage(monkeypatch, ("grid", "mix"), window_seconds=30)
     given = {}
-    generate = stage.generate_audio
-    monkeypatch.setattr(
-        stage, "generate_audio", lambda contexts, *rest: given.update(contexts) or generate(contexts, *rest)
-    )
+    piece = stage._piece
+    monkeypatch.setattr(stage, "_piece", lambda contexts, *rest: given.update(contexts) or piece(contexts, *rest))
     ratio = 2 ** (cents / 1200)
     time = np.arange(4 * 44100) / 44100
     recording = song(4.0, channels=1) + (0.4 * np.sin(2 * np.pi * 440 * ratio * time)).astype(np.float32)

@@ -10,11 +10,14 @@ import torch
 from helpers.fakes import drawn_player, echo_stage, song
 from stage import BeatGrid, Stage, StageError
 from stage.config import EventsConfig
+from stage.generation.event_rules import EventRules
 from stage.generation.performance import Performance
-from stage.generation.played import Plan, chord_logits, time_line, within
+from stage.generation.played import Plan, chord_logits, entering, time_line, within
 from stage.generation.prepare import Prepared
 from stage.generation.request import Recording, Request
 from stage.generation.windows import play
+from stage.models.event_stems import codecs
+from stage.models.events import TimeLine
 from stage.models.lora import Adapter, AdapterConfig
 from stage.notes import Note
 from stage.training.finetune.trainable import prepare
@@ -188,3 +191,11 @@ def test_a_users_kit_is_played_and_what_it_lacks_is_said(player, tmp_path, monke
         (tmp_path / "broken.sfz").write_text(text, encoding="utf-8")
         with pytest.raises(StageError, match=message):
             player.accompany(recording, 44100, "drums", performance={"kit": str(tmp_path / "broken.sfz")})
+
+
+def test_a_part_begins_with_the_first_downbeat():
+    line = TimeLine.musical(BeatGrid(np.array([0.3, 0.8, 1.3, 1.8]), np.array([4, 1, 2, 3])), 2.0)
+    lift = entering(EventRules.of(codecs()["keys"]), line, "keys").lift
+    found = np.argwhere(lift.numpy() != 0)
+    assert {int(frame) for frame, _ in found} == {int(np.argmin(np.abs(line.times - 0.8)))}
+    assert [int(codebook) for _, codebook in found] == [1, 3, 5]

@@ -327,4 +327,4 @@ def test_what_is_listed_can_be_written_as_json(hub, home):
 
     installed.get("some/drawn")
     listed = [dataclasses.asdict(model) | {"path": str(model.path)} for model in installed.installed()]
-    assert [model["name"] for model in json.loads(json.dumps(listed))] == ["sketch", "drawn"]
+    assert [model["name"] for model in json.loads(json.dumps(listed))] == ["player", "sketch", "drawn"]

@@ -64,7 +64,7 @@ def test_what_is_out_of_range_is_refused(options, message):
         ("pads", dict(half_time=True), "half-time is of no use to pads"),
         ("drums", dict(kit="banjo"), "kit banjo is not known for drums: choose"),
         ("bass", dict(instrument="grand"), "instrument grand is not known for bass: choose"),
-        ("bass", dict(register="C6-C8"), "register C6-C8 leaves no octave of what bass can play, C1 to G4"),
+        ("bass", dict(register="C6-C8"), "register C6-C8 leaves no octave of what bass can play, D1 to C4"),
     ],
 )
 def test_what_is_of_no_use_to_the_stem_is_refused(stem, options, message):

@@ -105,6 +105,8 @@ class Plan:
         rules = steering.rules(performance, line, stem, config.presence, prepared.grid)
         if shift := config.lift.get(stem):
             rules = rules.lifted(shift, line.frames)
+        if performance.from_bar is None:
+            rules = entering(rules, line, stem)
         return cls(stem, line, known, codes, codecs()[stem], rules, performance, chart, prepared.grid)
 
     def piece(self) -> dict:
@@ -165,6 +167,23 @@ class Plan:
                 first = float(self.line.place(np.array([min(open_)]))[0]) if open_ else float(filled)
                 since[v] = max(since[v], int(first) - 1 - REACH // STEPS)
             yield made, certain
+
+
+ENTRY = 5.0
+"""Nats by which it is likelier that a part begins on the first downbeat than the model has it."""
+FIRST_VOICES = {"bass": 1, "drums": 1, "pads": 3, "keys": 3, "guitar": 3}
+"""Lanes that begin there: the lowest voices, of the drums the kick."""
+
+
+def entering(rules: EventRules, line: TimeLine, stem: str) -> EventRules:
+    """The rules of a part that begins with the first downbeat: whoever asks for a part wants it from the beginning, and
+    songs that the model learnt from let instruments enter one by one."""
+    downbeats = np.flatnonzero((line.numbers == 1) & (line.times[:-1] > -0.05))
+    first = int(downbeats[0]) if len(downbeats) else 0
+    made = rules.lifted(0.0, line.frames)
+    assert made.lift is not None
+    made.lift[first, 1 : 1 + 2 * FIRST_VOICES[stem] : 2] += ENTRY
+    return made
 
 
 def time_line(grid: BeatGrid | None, seconds: float, config: EventsConfig) -> TimeLine:
