@@ -16,7 +16,7 @@ from stage.generation.played import Plan, chord_logits, entering, time_line, wit
 from stage.generation.prepare import Prepared
 from stage.generation.request import Recording, Request
 from stage.generation.windows import play
-from stage.models.event_stems import codecs
+from stage.models.event_stems import INSTRUMENTS, WORDS, codecs, named
 from stage.models.events import TimeLine
 from stage.models.lora import Adapter, AdapterConfig
 from stage.notes import Note
@@ -199,3 +199,31 @@ def test_a_part_begins_with_the_first_downbeat():
     found = np.argwhere(lift.numpy() != 0)
     assert {int(frame) for frame, _ in found} == {int(np.argmin(np.abs(line.times - 0.8)))}
     assert [int(codebook) for _, codebook in found] == [1, 3, 5]
+
+
+@pytest.mark.parametrize(
+    "stem, prompt, wanted",
+    [
+        ("drums", "slow ballad on Brushes, sparse", "brushes"),
+        ("drums", "drums on brush kit", "brushes"),
+        ("drums", "drums on 808 kit", "808"),
+        ("bass", "an upright, walking", "upright"),
+        ("keys", "Rhodes, soft", "electric"),
+        ("pads", "synth strings", "synth strings"),
+        ("drums", "jazz", None),
+        ("keys", "organic", None),
+        ("drums", "", None),
+    ],
+)
+def test_a_prompt_that_names_an_instrument_gets_it(player, stem, prompt, wanted):
+    assert named(prompt, stem) == wanted
+    if wanted:
+        made = player.click(120, stem, bars=1, prompt=prompt, seed=4)
+        assert made.instruments == (wanted,)
+        other = {"kit": "studio"} if stem == "drums" else {"instrument": "finger"} if stem == "bass" else {}
+        if other:
+            assert player.click(120, stem, bars=1, prompt=prompt, performance=other).instruments != (wanted,)
+
+
+def test_every_instrument_with_words_is_one_of_its_stem():
+    assert all(set(names) <= set(INSTRUMENTS[stem]) for stem, names in WORDS.items())

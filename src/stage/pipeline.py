@@ -600,7 +600,8 @@ class Stage:
         device, hear = self.decoder.device, None
         if self.chord_head is not None:
             hear = partial(chord_logits, self.decoder, self.chord_head)
-        return Plan.of(request.stem, seconds, prepared, self.events, self.codec, device, request.performance, hear)
+        performance = request.performance.worded(request.prompt, request.stem)
+        return Plan.of(request.stem, seconds, prepared, self.events, self.codec, device, performance, hear)
 
     def _played(self, plan: Plan, request: Request, on_progress: Progress | None) -> dict:
         """What is played, as `stage.generation.windows` takes it."""

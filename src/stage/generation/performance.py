@@ -13,14 +13,14 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from stage.errors import StageError
 from stage.instruments.stems import is_file
-from stage.models.event_stems import INSTRUMENTS, REGISTERS
+from stage.models.event_stems import INSTRUMENTS, REGISTERS, named
 from stage.models.events import GROUPS
 
 if TYPE_CHECKING:
@@ -179,6 +179,13 @@ class Performance:
         """The user's SFZ or SF2 file that a stem is played on, None where there is none."""
         name = self.kit if stem == "drums" else self.instrument
         return name if name is not None and is_file(name) else None
+
+    def worded(self, prompt: str, stem: str) -> Performance:
+        """The same with the kit or instrument that a prompt names (`stage.models.event_stems.named`), where none is
+        given."""
+        if self.kit or self.instrument or (name := named(prompt, stem)) is None:
+            return self
+        return replace(self, **{"kit" if stem == "drums" else "instrument": name})
 
     def played(self, stem: str) -> str | None:
         """The model's name of the kit or instrument that is asked for; None where there is none, or it is a file or

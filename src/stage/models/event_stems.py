@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +60,61 @@ REGISTERS: dict[str, tuple[int, int]] = {"bass": (26, 60), "keys": (28, 103), "g
 """Lowest and highest MIDI pitch of the pitched stems."""
 AT_ONCE = {"bass": 1, "guitar": 6}
 """Notes that a stem plays at once, at most, where they are fewer than the voices of the codec."""
+
+
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "drums": {
+        "studio": ("studio kit", "standard kit", "acoustic kit"),
+        "room": ("room kit",),
+        "power": ("power kit",),
+        "electronic": ("electronic kit", "electronic drums"),
+        "808": ("808",),
+        "jazz": ("jazz kit",),
+        "brushes": ("brushes", "brush kit", "brushed"),
+        "percussion": ("percussion", "orchestral kit"),
+    },
+    "bass": {
+        "upright": ("upright", "double bass", "acoustic bass"),
+        "finger": ("finger bass", "fingered bass", "fingerstyle"),
+        "pick": ("pick bass", "picked bass"),
+        "fretless": ("fretless",),
+        "slap": ("slap bass", "slapped bass"),
+        "synth": ("synth bass",),
+        "muted": ("muted bass",),
+    },
+    "keys": {
+        "grand": ("grand piano", "acoustic piano"),
+        "bright": ("bright piano", "honky-tonk"),
+        "electric": ("electric piano", "rhodes"),
+        "fm electric": ("fm piano", "fm electric"),
+        "organ": ("organ",),
+        "clav": ("clav", "clavinet"),
+    },
+    "guitar": {
+        "nylon": ("nylon", "classical guitar"),
+        "steel": ("steel guitar", "steel-string", "acoustic guitar"),
+        "jazz": ("jazz guitar",),
+        "clean": ("clean guitar", "clean electric"),
+        "muted": ("muted guitar", "palm-muted"),
+        "overdriven": ("overdriven", "overdrive"),
+        "distorted": ("distorted", "distortion"),
+    },
+    "pads": {
+        "synth strings": ("synth strings",),
+        "strings": ("strings",),
+        "choir": ("choir",),
+        "warm pad": ("warm pad",),
+        "poly synth": ("poly synth", "polysynth"),
+    },
+}
+"""Words of a prompt that name an instrument, beside those that only suggest one."""
+
+
+def named(prompt: str, stem: str) -> str | None:
+    """The instrument or kit that a prompt names, by the words alone; None where it names none."""
+    text = f" {re.sub(r'[^a-z0-9-]+', ' ', prompt.lower())} "
+    found = (name for name, words in WORDS[stem].items() if any(f" {word} " in text for word in words))
+    return next(found, None)
 
 
 def codecs() -> dict[str, Events]:
