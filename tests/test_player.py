@@ -16,9 +16,9 @@ from stage.generation.played import Plan, chord_logits, entering, time_line, wit
 from stage.generation.prepare import Prepared
 from stage.generation.request import Recording, Request
 from stage.generation.windows import play
-from stage.models.event_stems import INSTRUMENTS, WORDS, codecs, named
-from stage.models.events import TimeLine
+from stage.models.events import TimeLine, codecs
 from stage.models.lora import Adapter, AdapterConfig
+from stage.models.playable import INSTRUMENTS, WORDS, named
 from stage.notes import Note
 from stage.training.finetune.trainable import prepare
 

@@ -11,7 +11,7 @@ from stage.corpus.grooves import EARLY, Grooves
 from stage.corpus.human_drums import REACH, STYLES, Drummers, _swing, _timing
 from stage.corpus.score import METRES, STEMS
 from stage.errors import StageError
-from stage.models.events import GROUPS
+from stage.models.playable import GROUPS
 
 GM_KEYS = {key for group in GROUPS.values() for _, key in group}
 

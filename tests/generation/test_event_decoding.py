@@ -7,8 +7,7 @@ from stage.config import DecoderConfig
 from stage.generation.decoding import Sampling, finished, generate, guide, made, steps
 from stage.generation.event_rules import EventRules
 from stage.models.decoder import Decoder
-from stage.models.event_stems import codecs
-from stage.models.events import HOLD, LOWEST, MANNERS, ONSET, REST
+from stage.models.events import HOLD, LOWEST, MANNERS, ONSET, REST, codecs
 from stage.models.features import BEAT, SIZE, beat_alone
 from stage.prefix import row, training_row
 

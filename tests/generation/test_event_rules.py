@@ -11,8 +11,7 @@ from stage.generation.decoding import Sampling, generate
 from stage.generation.event_rules import EventRules, Past
 from stage.generation.windows import of_codes, play
 from stage.models.decoder import Decoder
-from stage.models.event_stems import codecs
-from stage.models.events import HOLD, LOWEST, MANNERS, ONSET, REACH, REST, TimeLine, manner_of
+from stage.models.events import HOLD, LOWEST, MANNERS, ONSET, REACH, REST, TimeLine, codecs, manner_of
 from stage.notes import Note
 from stage.prefix import interleave
 

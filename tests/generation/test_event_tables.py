@@ -8,8 +8,7 @@ import torch
 from stage.generation.decoding import guide
 from stage.generation.event_rules import EventRules, Past
 from stage.generation.event_tables import EventTables
-from stage.models.event_stems import codecs
-from stage.models.events import MANNERS
+from stage.models.events import MANNERS, codecs
 
 START, COLUMNS = 23, 26
 DELAYS = {

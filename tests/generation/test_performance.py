@@ -7,9 +7,9 @@ from stage.beats.grid import BeatGrid
 from stage.errors import StageError
 from stage.generation.performance import PIECES, Performance, curve, nearest_octave, note_name
 from stage.generation.steering import CRASH, FILL, FILL_END, LEAN, LIFT, bars, controls, plays, rules
-from stage.models.event_stems import REGISTERS, codecs
-from stage.models.events import GROUPS, HOLD, LOWEST, ONSET, REST, TimeLine
+from stage.models.events import HOLD, LOWEST, ONSET, REST, TimeLine, codecs
 from stage.models.features import CONTROLS, features
+from stage.models.playable import GROUPS, REGISTERS
 from stage.notes import Note
 
 GRID = BeatGrid(np.arange(18) * 0.5, (np.arange(18) + 2) % 4 + 1)  # two beats, then four bars

@@ -14,8 +14,7 @@ from stage.generation.decoding import Sampling
 from stage.models.chord_head import ChordHead
 from stage.models.codec import SlidingDecode
 from stage.models.decoder import Decoder
-from stage.models.event_stems import codecs
-from stage.models.events import MANNERS
+from stage.models.events import MANNERS, codecs
 from stage.models.features import SIZE
 from stage.models.precision import compute_dtype, matrices, replace
 from stage.models.spectral import SpectralCodec, SpectralConfig

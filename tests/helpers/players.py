@@ -20,7 +20,7 @@ from stage.evaluation.acceptance.player.jobs import RATE
 from stage.evaluation.acceptance.player.takes import sounded
 from stage.generation.performance import Performance
 from stage.generation.prepare import STEM_LEVEL
-from stage.models.event_stems import INSTRUMENTS
+from stage.models.playable import INSTRUMENTS
 from stage.notes import Note
 
 

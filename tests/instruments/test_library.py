@@ -7,7 +7,7 @@ from stage import instruments
 from stage.audio.level import loudness
 from stage.errors import StageError
 from stage.instruments.sampler import Sampler
-from stage.models.events import GROUPS
+from stage.models.playable import GROUPS
 from stage.notes import Note
 
 RATE = 22050

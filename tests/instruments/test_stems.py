@@ -10,8 +10,7 @@ from helpers import soundfonts
 from stage import instruments
 from stage.errors import StageError
 from stage.instruments import stems
-from stage.models.event_stems import INSTRUMENTS
-from stage.models.events import GROUPS
+from stage.models.playable import GROUPS, INSTRUMENTS
 from stage.notes import Note
 
 RATE = 22050

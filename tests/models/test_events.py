@@ -5,7 +5,6 @@ import torch
 from helpers.groove import performances
 from stage.beats.grid import BeatGrid
 from stage.corpus.compose import compose
-from stage.models.event_stems import codecs
 from stage.models.events import (
     GROUPS,
     MANNERS,
@@ -13,6 +12,7 @@ from stage.models.events import (
     DrumEvents,
     TimeLine,
     VoiceEvents,
+    codecs,
     manner,
     manner_of,
     step_velocity,

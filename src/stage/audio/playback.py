@@ -113,7 +113,7 @@ class Pipe:
 
         from stage.audio.streams import Limiter
 
-        parts, limiter = [], Limiter(stream.rate)
+        limiter = Limiter(stream.rate)
         with stream:
             if self.raw:
                 if sys.stderr is not None:
@@ -122,12 +122,11 @@ class Pipe:
             else:
                 self._write(wav_header(stream.rate, stream.channels, stream.samples))
             for chunk in stream:
-                parts.append(chunk)
                 one = np.atleast_2d(chunk[0])
                 self._write(one.T.astype("<f4").tobytes() if self.raw else pcm16(limiter.push(one)))
             if not self.raw:
                 self._write(pcm16(limiter.push(np.zeros((stream.channels, 0), np.float32), last=True)))
-        return stream.finish(parts)
+        return stream.finish()
 
     def _write(self, data: bytes) -> None:
         try:
@@ -195,19 +194,18 @@ class Player:
         """See `Output`; the first variation is played."""
         from stage.audio.streams import Limiter
 
-        song, parts, limiter, done = stream.song, [], Limiter(stream.rate), 0
+        song, limiter, done = stream.song, Limiter(stream.rate), 0
         with stream:
             self._open(stream.rate, len(song), stream.samples)
             self.started = True
             self.thread.start()
             for chunk in stream:
-                parts.append(chunk)
                 mixed = song[:, done : done + chunk.shape[-1]].copy()
                 mixed[:2] += chunk[0]
                 done += chunk.shape[-1]
                 self.blocks.put(limiter.push(mixed, last=done == stream.samples))
         self.blocks.put(None)
-        return stream.finish(parts)
+        return stream.finish()
 
     def wait(self) -> None:
         """Until all has been played; Ctrl-C ends it. Reports a player that ended before the sound."""

@@ -34,7 +34,7 @@ and 12/8 (50 to 90 BPM, 6 seeds each) have onsets on the thirds of a beat of 0.4
 them of 1.9 to 2.4 times; 0.88 of the beats have an onset, before 0.82; the kick is louder on 1 in 27 of 30, before in
 30. Louder ones give stronger thirds to slow beats, but lose beats from 90 BPM on."""
 SLOW_BPM = 60.0
-"""Tempo below which a metronome divides the beats of simple metres into two. The embedded model was trained on songs
+"""Tempo below which a metronome divides the beats of simple metres into two. The sketch model was trained on songs
 from 60 BPM on; between clicks that are further apart it loses the beat."""
 
 

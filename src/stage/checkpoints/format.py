@@ -28,8 +28,8 @@ from stage.models import features
 from stage.models.chord_head import ChordHead
 from stage.models.codec import Codec
 from stage.models.decoder import Decoder
-from stage.models.event_stems import INSTRUMENTS, codecs
-from stage.models.events import MANNERS
+from stage.models.events import MANNERS, codecs
+from stage.models.playable import INSTRUMENTS
 from stage.models.precision import choose, plain_weights
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.models.text import HashedConfig, HashedText, TextEncoder

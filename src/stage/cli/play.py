@@ -118,35 +118,18 @@ def accompany(
     stage accompany song.mp3 --stem drums --meter 7/4 --tempo-range 160-220
     stage accompany song.mp3 --stem drums --play
 
-    For each variation the folder gets NAME.STEM.SEED.wav (the stem), NAME.STEM.SEED.mix.wav (song and stem) and
-    NAME.STEM.SEED.png (waveforms, beats, spectrogram). With `-o -` the stem goes to standard output while it is made,
-    as in `-o - | ffplay -`.
+    For each variation the folder gets NAME.STEM.SEED.wav (the stem), .mid (its notes, from a model that plays notes),
+    .mix.wav (song and stem) and .png (a picture of notes or spectrogram over the beats). With `-o -` the stem goes to
+    standard output while it is made, as in `-o - | ffplay -`.
     """
+    options = locals()
     from stage.audio import playback as playing
     from stage.cli import results
-    from stage.generation.performance import Performance
     from stage.generation.request import Request, check_sampling, tuning_cents
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
     check_sampling(**choice)
-    performance = Performance(
-        complexity=complexity,
-        dynamics=dynamics,
-        fills=fills,
-        swing=swing,
-        push=push,
-        tight=tight,
-        humanize=humanize,
-        without=without or (),
-        half_time=half_time,
-        double_time=double_time,
-        register=register,
-        kit=kit,
-        instrument=instrument,
-        from_bar=from_bar,
-        to_bar=to_bar,
-    )
-    performance.check(stem)
+    performance = results.performance(stem, options)
     tuning_cents(tuning)
     live = playing.choose(out, play, raw, gain, variations)
     files = results.plan(out, song.stem, stem, seed, variations, force, save_grid, pieces, save_chords)
@@ -225,30 +208,13 @@ def click(
 
     The results are named like those of `accompany`; the mix has the clicks under the stem.
     """
+    options = locals()
     from stage.audio import playback as playing
     from stage.cli import results
-    from stage.generation.performance import Performance
     from stage.generation.request import Request
 
     choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
-    performance = Performance(
-        complexity=complexity,
-        dynamics=dynamics,
-        fills=fills,
-        swing=swing,
-        push=push,
-        tight=tight,
-        humanize=humanize,
-        without=without or (),
-        half_time=half_time,
-        double_time=double_time,
-        register=register,
-        kit=kit,
-        instrument=instrument,
-        from_bar=from_bar,
-        to_bar=to_bar,
-    )
-    performance.check(stem)
+    performance = results.performance(stem, options)
     request = Request.metronome(
         bpm,
         stem,

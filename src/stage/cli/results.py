@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from stage.beats.grid import BeatGrid
 from stage.errors import MissingFile, StageError
 from stage.generation import outputs, request
 from stage.generation.outputs import Outputs
+from stage.generation.performance import Performance
 from stage.generation.request import Request
 from stage.progress import bar
 
@@ -54,6 +55,15 @@ def plan(
         files = Outputs.of(folder or Path(f"{name}-stage"), name, stem, seeds, grid, pieces, chords)
     files.check(force)
     return files
+
+
+def performance(stem: str, options: dict[str, Any]) -> Performance:
+    """How a stem is to be played, by those of a command's options that are of a `Performance` and were given. Raises
+    StageError for what is out of range or of no use to the stem."""
+    names = [field.name for field in fields(Performance)]
+    made = Performance(**{name: options[name] for name in names if options[name] is not None})
+    made.check(stem)
+    return made
 
 
 def read_part(path: Path, start: float, seconds: float | None, stream: int) -> tuple[np.ndarray, int]:

@@ -21,8 +21,7 @@ from stage.chords.symbols import Chord
 from stage.corpus.human_drums import swing_of
 from stage.data.roles import Names, general_midi
 from stage.errors import StageError
-from stage.models.event_stems import REGISTERS
-from stage.models.events import GROUPS
+from stage.models.playable import GROUPS, REGISTERS
 from stage.notes import Note
 
 SUFFIXES = (".mid", ".midi", ".kar", ".smf")

@@ -6,7 +6,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from stage.models.events import GROUPS, TimeLine
+from stage.models.events import TimeLine
+from stage.models.playable import GROUPS
 from stage.notes import Note
 
 MOVING = ("kick", "snare", "high toms", "low toms")

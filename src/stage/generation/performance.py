@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 
 from stage.errors import StageError
 from stage.instruments.stems import is_file
-from stage.models.event_stems import INSTRUMENTS, REGISTERS, named
-from stage.models.events import GROUPS
+from stage.models.playable import GROUPS, INSTRUMENTS, REGISTERS, named
 
 if TYPE_CHECKING:
     from stage.beats.grid import BeatGrid
@@ -181,7 +180,7 @@ class Performance:
         return name if name is not None and is_file(name) else None
 
     def worded(self, prompt: str, stem: str) -> Performance:
-        """The same with the kit or instrument that a prompt names (`stage.models.event_stems.named`), where none is
+        """The same with the kit or instrument that a prompt names (`stage.models.playable.named`), where none is
         given."""
         if self.kit or self.instrument or (name := named(prompt, stem)) is None:
             return self

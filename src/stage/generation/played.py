@@ -28,8 +28,7 @@ from stage.models import heard
 from stage.models.chord_head import CLASSES, ROOTS, ChordHead
 from stage.models.codec import Codec, encode_long, frame_rate
 from stage.models.decoder import Decoder
-from stage.models.event_stems import codecs
-from stage.models.events import REACH, STEPS, Events, TimeLine
+from stage.models.events import REACH, STEPS, Events, TimeLine, codecs
 from stage.models.features import BEAT, features
 from stage.notes import Note
 from stage.prefix import row, trim

@@ -21,7 +21,7 @@ from stage.generation.prepare import Prepared, target_level
 from stage.generation.request import Request
 from stage.instruments import stems as sounds
 from stage.midi import DRUM_CHANNEL, Part
-from stage.models.event_stems import INSTRUMENTS
+from stage.models.playable import INSTRUMENTS
 from stage.notes import Note
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Accompaniment:
     tuning: of the song, in cents from A = 440 Hz; the stem has it too.
     notes: the played notes of each variation, in seconds of the stretch; empty from a model of audio codes.
     chords: what they were played to, given or read by the model; None where nothing is known.
-    instruments: of each variation, by the names of `stage.models.event_stems.INSTRUMENTS` or a file's.
+    instruments: of each variation, by the names of `stage.models.playable.INSTRUMENTS` or a file's.
     envelope: gain of the stems over time. gains: of each stem in dB, by which it was brought to the song's level; empty
         where that was not asked for.
     """

@@ -8,7 +8,7 @@ import numpy as np
 
 from stage.beats.grid import BeatGrid
 from stage.chords.chart import Chart
-from stage.models.events import GROUPS
+from stage.models.playable import GROUPS
 from stage.notes import Note
 
 INK, FAINT, BAND = "#22262b", "#e9edf1", "#f3f5f8"

@@ -15,8 +15,8 @@ from stage.beats.grid import BeatGrid
 from stage.errors import StageError
 from stage.generation.event_rules import EventRules
 from stage.generation.performance import BARS_MOST, Performance, curve
-from stage.models.event_stems import codecs
-from stage.models.events import GROUPS, LOWEST, MANNERS, ONSET, TimeLine
+from stage.models.events import LOWEST, MANNERS, ONSET, TimeLine, codecs
+from stage.models.playable import GROUPS
 
 DENSITIES: dict[str, tuple[float, float, float]] = {
     "drums": (0.22, 0.5, 0.75),

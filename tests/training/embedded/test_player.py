@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from stage.errors import StageError
-from stage.models.event_stems import codecs
+from stage.models.events import codecs
 from stage.models.features import BEAT, HEARD
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.training.embedded import player

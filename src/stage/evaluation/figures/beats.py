@@ -26,20 +26,26 @@ ONSET_HOP = 0.01
 ONSET_TOLERANCE = 0.05
 
 
+def matches(truth: np.ndarray, found: np.ndarray, window: float) -> int:
+    """Pairs of rising times within a window, each in one pair at most."""
+    count = i = j = 0
+    while i < len(truth) and j < len(found):
+        if abs(truth[i] - found[j]) <= window:
+            count, i, j = count + 1, i + 1, j + 1
+        elif truth[i] < found[j]:
+            i += 1
+        else:
+            j += 1
+    return count
+
+
 def f_measure(truth: np.ndarray, found: np.ndarray, window: float = WINDOW) -> float:
     """Harmonic mean of precision and recall of found beats, each true beat matched at most once.
 
     truth, found: rising seconds. Nothing is trimmed at the beginning. 0 if either is empty (as in mir_eval).
     """
-    matches = i = j = 0
-    while i < len(truth) and j < len(found):
-        if abs(truth[i] - found[j]) <= window:
-            matches, i, j = matches + 1, i + 1, j + 1
-        elif truth[i] < found[j]:
-            i += 1
-        else:
-            j += 1
-    return 2 * matches / (len(truth) + len(found)) if matches else 0.0
+    matched = matches(truth, found, window)
+    return 2 * matched / (len(truth) + len(found)) if matched else 0.0
 
 
 def mean_error(truth: np.ndarray, found: np.ndarray) -> float:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from stage.beats.grid import BeatGrid
-from stage.evaluation.figures.beats import ONSET_TOLERANCE
-from stage.models.events import GROUPS
+from stage.evaluation.figures.beats import ONSET_TOLERANCE, matches
+from stage.models.playable import GROUPS
 from stage.notes import Note
 
 LANE = {key: name for name, pieces in GROUPS.items() for _, key in pieces}
@@ -51,23 +51,10 @@ def onset_times(notes: Iterable[Note]) -> np.ndarray:
     return np.array(kept)
 
 
-def _matches(truth: np.ndarray, found: np.ndarray, window: float) -> int:
-    """Pairs of rising times within a window, each in one pair at most."""
-    count = i = j = 0
-    while i < len(truth) and j < len(found):
-        if abs(truth[i] - found[j]) <= window:
-            count, i, j = count + 1, i + 1, j + 1
-        elif truth[i] < found[j]:
-            i += 1
-        else:
-            j += 1
-    return count
-
-
 def onset_f(truth: Iterable[Note], found: Iterable[Note], window: float = ONSET_TOLERANCE) -> float:
     """F-measure 0..1 of a part's onsets against another's, pitches and pieces left aside; nan if both are empty."""
     a, b = onset_times(truth), onset_times(found)
-    return 2 * _matches(a, b, window) / (len(a) + len(b)) if len(a) + len(b) else float("nan")
+    return 2 * matches(a, b, window) / (len(a) + len(b)) if len(a) + len(b) else float("nan")
 
 
 def piece_f(
@@ -77,11 +64,11 @@ def piece_f(
     window: float = ONSET_TOLERANCE,
 ) -> float:
     """The same for drums, where only hits of one group match each other: over all hits of these groups."""
-    matches = total = 0
+    matched = total = 0
     for group in groups:
         a, b = (onset_times(of_groups(notes, (group,))) for notes in (truth, found))
-        matches, total = matches + _matches(a, b, window), total + len(a) + len(b)
-    return 2 * matches / total if total else float("nan")
+        matched, total = matched + matches(a, b, window), total + len(a) + len(b)
+    return 2 * matched / total if total else float("nan")
 
 
 def part_f(truth: Sequence[Note], found: Sequence[Note], drums: bool) -> float:

@@ -12,10 +12,10 @@ from stage.beats.grid import BeatGrid
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models import heard
-from stage.models.event_stems import codecs, instrument_of
-from stage.models.events import TimeLine
+from stage.models.events import TimeLine, codecs
 from stage.models.features import BEAT, HEARD, features, measured
 from stage.models.heard import Heard
+from stage.models.playable import instrument_of
 from stage.notes import Note
 from stage.prefix import Row, row, trim
 from stage.training.embedded.player_recipe import PlayerRecipe

@@ -24,8 +24,7 @@ from stage.models import features
 from stage.models.chord_head import ChordHead
 from stage.models.codec import frame_rate
 from stage.models.decoder import Decoder, blank_text
-from stage.models.event_stems import codecs
-from stage.models.events import MANNERS
+from stage.models.events import MANNERS, codecs
 from stage.models.spectral import SpectralCodec
 from stage.models.text import HashedText
 from stage.training import state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stage.config import StageConfig
-from stage.models.event_stems import INSTRUMENTS
+from stage.models.playable import INSTRUMENTS
 from stage.models.text import HashedConfig
 from stage.training.embedded.recipe import (
     PRECISIONS,

@@ -16,7 +16,7 @@ from stage.corpus.read import CorpusSong
 from stage.corpus.score import METRES
 from stage.evaluation.acceptance.player.clips import NamedChord, PartClip, chord_at, chords_of, song_notes
 from stage.evaluation.figures.harmony import Chord
-from stage.models.event_stems import INSTRUMENTS, instrument_of
+from stage.models.playable import INSTRUMENTS, instrument_of
 from stage.notes import Note
 
 PLAYED = 5

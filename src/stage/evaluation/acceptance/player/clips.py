@@ -19,7 +19,7 @@ from stage.errors import StageError
 from stage.evaluation.acceptance.clips import ATTEMPTS, MixClip
 from stage.evaluation.figures.harmony import Chord
 from stage.evaluation.truth import Truth
-from stage.models.event_stems import INSTRUMENTS, instrument_of
+from stage.models.playable import INSTRUMENTS, instrument_of
 from stage.notes import Note
 
 MOST_HITS = 40.0
@@ -55,7 +55,7 @@ class PartClip:
     """A stretch of music that is to get a part, and the part that it has.
 
     truth: its beats, tempo and chords. notes: of the true part, seconds from the clip's beginning. instrument: of
-    `stage.models.event_stems.INSTRUMENTS`. meter: like "6/8", in which `truth.bpm` counts dotted quarters.
+    `stage.models.playable.INSTRUMENTS`. meter: like "6/8", in which `truth.bpm` counts dotted quarters.
     borders: where new sections begin, seconds. chords: those of `truth`, with their names.
     mix: the recording without the part; None: there is only a click.
     """

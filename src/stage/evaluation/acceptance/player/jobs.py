@@ -38,7 +38,7 @@ from stage.evaluation.acceptance.player.takes import Measured, Take, measure, no
 from stage.evaluation.figures.parts import effect
 from stage.evaluation.jobs import Job
 from stage.generation.prepare import STEM_LEVEL
-from stage.models.event_stems import INSTRUMENTS
+from stage.models.playable import INSTRUMENTS
 
 RATE = 32000
 """Hz of contexts and takes: the corpus' own."""

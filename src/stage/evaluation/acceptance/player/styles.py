@@ -18,7 +18,7 @@ from stage.beats.grid import BeatGrid
 from stage.corpus.read import CorpusSong
 from stage.evaluation.acceptance.player.clips import cut, song_notes
 from stage.evaluation.figures.notes import LANE, places
-from stage.models.events import GROUPS
+from stage.models.playable import GROUPS
 from stage.notes import Note
 
 STYLES: dict[str, tuple[str, ...]] = {

@@ -1,4 +1,7 @@
-"""The stems of the player: which instruments each has, what it can play, and the codec of its events."""
+"""What each stem of a model of events can play: drum pieces, instruments and the words for them, registers.
+
+Without torch: options are checked against these before anything heavy is loaded.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,24 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stage.models.events import DrumEvents, Events, VoiceEvents
-
+GROUPS: dict[str, tuple[tuple[str, int], ...]] = {
+    "kick": (("kick", 36), ("kick 2", 35)),
+    "snare": (("snare", 38), ("rim shot", 40), ("side stick", 37), ("clap", 39), ("snare 2", 31)),
+    "hats": (("closed", 42), ("pedal", 44), ("open", 46), ("closed edge", 22), ("half open", 26)),
+    "high toms": (("high tom", 50), ("hi-mid tom", 48), ("low-mid tom", 47)),
+    "low toms": (("low tom", 45), ("high floor tom", 43), ("low floor tom", 41), ("floor tom rim", 58)),
+    "ride": (("ride", 51), ("bell", 53), ("ride 2", 59)),
+    "crash": (("crash", 49), ("splash", 55), ("china", 52), ("crash 2", 57)),
+    "percussion": (
+        *(("tambourine", 54), ("cowbell", 56), ("cabasa", 69), ("maracas", 70), ("shaker", 82), ("claves", 75)),
+        *(("high conga mute", 62), ("high conga", 63), ("low conga", 64), ("high bongo", 60), ("low bongo", 61)),
+        *(("high timbale", 65), ("low timbale", 66), ("high agogo", 67), ("low agogo", 68), ("triangle", 81)),
+        *(("wood block", 76), ("low wood block", 77), ("triangle mute", 80)),
+        *(("guiro", 73), ("long guiro", 74), ("high q", 27), ("slap", 28)),
+    ),
+}
+"""Groups of drum pieces: (articulation, key), in the order of their codes. Keys are General MIDI's, with those of
+electronic kits for edges and rims."""
 INSTRUMENTS: dict[str, dict[str, tuple[int, ...]]] = {
     "drums": {
         "studio": (0,),
@@ -115,14 +134,6 @@ def named(prompt: str, stem: str) -> str | None:
     text = f" {re.sub(r'[^a-z0-9-]+', ' ', prompt.lower())} "
     found = (name for name, words in WORDS[stem].items() if any(f" {word} " in text for word in words))
     return next(found, None)
-
-
-def codecs() -> dict[str, Events]:
-    """The codec of each stem."""
-    made: dict[str, Events] = {"drums": DrumEvents(list(INSTRUMENTS["drums"]))}
-    for stem, register in REGISTERS.items():
-        made[stem] = VoiceEvents(list(INSTRUMENTS[stem]), register=register, most=AT_ONCE.get(stem))
-    return made
 
 
 def instrument_of(stem: str, about: Mapping[str, Any]) -> str:
