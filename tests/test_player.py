@@ -12,9 +12,10 @@ from stage import BeatGrid, Stage, StageError
 from stage.config import EventsConfig
 from stage.generation.event_rules import EventRules
 from stage.generation.performance import Performance
-from stage.generation.played import Plan, chord_logits, entering, time_line, within
+from stage.generation.played import Plan, chord_logits, entering, time_line
 from stage.generation.prepare import Prepared
 from stage.generation.request import Recording, Request
+from stage.generation.sounding import CodesSoFar, within
 from stage.generation.windows import play
 from stage.models.events import TimeLine, codecs
 from stage.models.lora import Adapter, AdapterConfig
@@ -106,7 +107,10 @@ def test_notes_as_they_come_are_those_of_the_whole(player, stem):
     whole = [plan.events.decode(one, plan.line) for one in codes]
     sizes = [40, 3, 1, 1, 17, 60, codes.shape[2] - 122]
     known, edge = [{}, {}], -1.0
-    for made, certain in plan.parts(iter(codes.split(sizes, -1))):
+    parts = CodesSoFar(plan)
+    for part in codes.split(sizes, -1):
+        parts.add(part)
+        made, certain = parts.recent(), parts.certain
         for notes, seen in zip(made, known):
             for note in notes:
                 key = note.start, note.pitch, note.velocity

@@ -19,7 +19,7 @@ from stage.config import EventsConfig, StageConfig
 from stage.errors import StageError
 from stage.generation.decoding import Sampling
 from stage.generation.performance import Performance
-from stage.generation.played import Plan, Playing, Take, chord_logits, within
+from stage.generation.played import Plan, chord_logits
 from stage.generation.prepare import Prepared, prepare
 from stage.generation.request import (
     Grid,
@@ -33,6 +33,7 @@ from stage.generation.request import (
     seeds_of,
 )
 from stage.generation.result import Accompaniment, finish
+from stage.generation.sounding import Sounding
 from stage.generation.streaming import CHUNK_SECONDS, Stream, chunks, gain, kept, sizes, usual_gain
 from stage.generation.windows import of_audio, play, stream
 from stage.instruments.stems import sampler, warm
@@ -408,11 +409,15 @@ class Stage:
         prompt_codes: int64 [K, P] codes that the stem begins with.
         Returns float32 [V, round(seconds * codec.sample_rate)], V = len(seeds).
         """
-        if self.events is not None:
+        if self.events is not None:  # without beats, on one channel
+            self._check_kinds(contexts)
             rate = self.codec.sample_rate
             silence = Recording(np.zeros((1, round(seconds * rate)), np.float32), rate)
             request = Request(stem, silence, prompt, tuple(seeds), sampling=sampling)
-            return self._plain_played(contexts, request, on_progress)
+            prepared = Prepared(contexts, seconds, rate)
+            plan = self._plan(request, prepared)
+            sounding = self._sounding(request, prepared, plan)
+            return sounding.stems(sounding.takes(play(**self._played(plan, request, on_progress))))[:, 0]
         piece = self._piece(contexts, stem, prompt, seconds, seeds, sampling, on_progress)
         return self._decoded(play(**piece, prompt=prompt_codes), seconds)
 
@@ -520,33 +525,13 @@ class Stage:
 
     def _played_result(self, request: Request, prepared: Prepared, plan: Plan, codes: torch.Tensor) -> Accompaniment:
         """The result of a complete request whose codes of events [V, K, T] are made."""
-        song, rate = request.source.audio, request.rate
-        takes = self._takes(request, prepared, plan, codes)
-        stems = [
-            plan.sound(take, rate, song.shape[1], len(song), seed, prepared.tuning)
-            for take, seed in zip(takes, request.seeds)
-        ]
-        return finish(request, prepared, prepared.envelope.apply(np.stack(stems)), takes, plan.chart)
+        sounding = self._sounding(request, prepared, plan)
+        takes = sounding.takes(codes)
+        return finish(request, prepared, prepared.envelope.apply(sounding.stems(takes)), takes, plan.chart)
 
-    def _takes(self, request: Request, prepared: Prepared, plan: Plan, codes: torch.Tensor) -> list[Take]:
-        """Codes [V, K, T] -> the notes of each variation."""
-        rate = request.rate
-        pauses = tuple((first / rate, end / rate) for first, end in prepared.pauses)
-        seconds = request.source.audio.shape[1] / rate
-        return [plan.take(one, seconds, seed, pauses) for one, seed in zip(codes, request.seeds)]
-
-    def _plain_played(
-        self, contexts: dict[str, np.ndarray], request: Request, on_progress: Progress | None
-    ) -> np.ndarray:
-        """`generate_audio` of a model of events: without beats, on one channel."""
-        self._check_kinds(contexts)
-        source, rate = request.source, request.rate
-        seconds = source.audio.shape[1] / rate
-        prepared = Prepared(contexts, seconds, rate)
-        plan = self._plan(request, prepared)
-        takes = self._takes(request, prepared, plan, play(**self._played(plan, request, on_progress)))
-        samples = source.audio.shape[1]
-        return np.stack([plan.sound(take, rate, samples, 1, seed)[0] for take, seed in zip(takes, request.seeds)])
+    def _sounding(self, request: Request, prepared: Prepared, plan: Plan) -> Sounding:
+        channels, samples = request.source.audio.shape
+        return Sounding(plan, request.rate, samples, channels, request.seeds, prepared.tuning, prepared.pauses)
 
     def _chunks_played(
         self,
@@ -558,41 +543,13 @@ class Stage:
         whole: list[torch.Tensor],
         plan_once: Callable[[], Plan],
     ) -> Iterator[np.ndarray]:
-        """A complete request chunk by chunk, [V, C, n]; `whole` gets its codes.
-
-        A performance that changes notes needs the whole part, so then the first chunk comes when it is made.
-        """
-        prepared, song, rate = once(), request.source.audio, request.rate
-        plan, samples, done = plan_once(), song.shape[1], 0
-        players: list[Playing] = []
-
-        def begin(first: torch.Tensor) -> None:
-            players.extend(
-                plan.playing(plan.instrument(one), rate, len(song), seed, prepared.tuning)
-                for one, seed in zip(first, request.seeds)
-            )
-
-        pauses = tuple((first / rate, end / rate) for first, end in prepared.pauses)
-        parts = kept(stream(**self._played(plan, request, on_progress), pieces=plan.sizes(most)), whole)
-        if not request.performance.changes:
-            for notes, certain in plan.parts(parts):
-                if not players:
-                    begin(whole[0])
-                until = min(certain, samples / rate)
-                if round(until * rate) <= done:
-                    continue
-                made = [p.push(within(n, samples / rate, pauses), until) for p, n in zip(players, notes)]
-                yield gain(gain_db) * prepared.envelope.apply(np.stack(made), done)
-                done += made[0].shape[1]
-        for _ in parts:  # what is left of them
-            pass
-        codes = torch.cat(whole, -1)
-        takes = self._takes(request, prepared, plan, codes)
-        if not players:
-            begin(codes)
-        made = [player.finish(samples / rate, take.notes) for player, take in zip(players, takes)]
-        if made[0].shape[1]:
-            yield gain(gain_db) * prepared.envelope.apply(np.stack(made), done)
+        """A complete request chunk by chunk, [V, C, n]; `whole` gets its codes."""
+        prepared, plan, done = once(), plan_once(), 0
+        sounding = self._sounding(request, prepared, plan)
+        parts = kept(stream(**self._played(plan, request, on_progress), pieces=sounding.sizes(most)), whole)
+        for chunk in sounding.chunks(parts):
+            yield gain(gain_db) * prepared.envelope.apply(chunk, done)
+            done += chunk.shape[-1]
 
     def _plan(self, request: Request, prepared: Prepared) -> Plan:
         assert self.events is not None

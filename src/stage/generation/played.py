@@ -1,4 +1,4 @@
-"""Stems of a model that plays events: the time line of its frames, what it is given, the notes that come out.
+"""Stems of a model that plays events: the time line of its frames, and what the model is given.
 
 The frames are subdivisions of the tracked beats; where there are none, regular ones stand in. The mix is encoded once,
 and its codes are taken at the middle of each frame (`docs/player.md`).
@@ -6,7 +6,7 @@ and its codes are taken at the middle of each frame (`docs/player.md`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,26 +23,13 @@ from stage.generation.event_rules import EventRules
 from stage.generation.performance import NEUTRAL, Performance
 from stage.generation.prepare import Prepared
 from stage.generation.windows import of_codes, windows
-from stage.instruments.stems import Playing
 from stage.models import heard
 from stage.models.chord_head import CLASSES, ROOTS, ChordHead
 from stage.models.codec import Codec, encode_long, frame_rate
 from stage.models.decoder import Decoder
-from stage.models.events import REACH, STEPS, Events, TimeLine, codecs
+from stage.models.events import Events, TimeLine, codecs
 from stage.models.features import BEAT, features
-from stage.notes import Note
 from stage.prefix import row, trim
-
-FIRST = 6
-"""Frames of the first part of a stream."""
-
-
-@dataclass(frozen=True)
-class Take:
-    """One variation: its notes in seconds of the stretch, and the instrument that plays them."""
-
-    notes: tuple[Note, ...]
-    instrument: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,56 +104,6 @@ class Plan:
             rules=self.rules,
         )
 
-    def sizes(self, most: float) -> Iterator[int]:
-        """Frames for each part of a stream: as few as can be at first, then twice as many, at most `most` seconds."""
-        rate = self.line.frames / (self.line.times[-1] - self.line.times[0])
-        size, limit = FIRST, max(1, round(most * rate))
-        while True:
-            yield min(size, limit)
-            size *= 2
-
-    def take(self, codes: Tensor, seconds: float, seed: int, pauses: tuple[tuple[float, float], ...] = ()) -> Take:
-        """Codes [K, T] -> the notes of a stretch of so many seconds, without those in the pauses. seed: of small
-        differences, where they are asked for."""
-        notes = self.events.decode(codes, self.line)
-        beats = self.line if self.grid is None or len(self.grid) < 2 else self.grid
-        notes = self.performance.apply(notes, beats, self.stem, seed, seconds)
-        return Take(tuple(within(notes, seconds, pauses)), self.instrument(codes))
-
-    def instrument(self, codes: Tensor) -> str:
-        """What plays codes [K, T]: the kit or instrument that is asked for, or the one that the model chose."""
-        asked = self.performance.kit if self.stem == "drums" else self.performance.instrument
-        return asked or self.events.instrument(codes)
-
-    def playing(self, instrument: str, rate: int, channels: int, seed: int, cents: float = 0.0) -> Playing:
-        """The instrument, ready to play a part at `rate` on one channel or two, `cents` off A = 440 Hz."""
-        return Playing(self.stem, instrument, rate, seed % 2**32, cents, channels=min(2, channels))
-
-    def sound(self, take: Take, rate: int, samples: int, channels: int, seed: int, cents: float = 0.0) -> np.ndarray:
-        """A take on its instrument: float32 [channels, samples]."""
-        return self.playing(take.instrument, rate, channels, seed, cents).finish(samples / rate, take.notes)
-
-    def parts(self, codes: Iterator[Tensor]) -> Iterator[tuple[list[list[Note]], float]]:
-        """Codes [V, K, n] as they come -> the notes of each variation that are new or still held, and the second up to
-        which no more will begin. A note that is still held ends where the known frames do, or later."""
-        so_far, filled, since = None, 0, []
-        for part in codes:
-            if so_far is None:
-                so_far = torch.zeros(*part.shape[:2], self.line.frames, dtype=torch.int64)
-                since = [0] * len(part)
-            so_far[:, :, filled : filled + part.shape[2]] = part
-            filled += part.shape[2]
-            certain = float(self.line.seconds(np.array(filled - REACH / STEPS)))
-            made = []
-            for v, one in enumerate(so_far[:, :, :filled]):
-                recent = one.clone()
-                recent[:, : since[v]] = 0  # what ended is not decoded again
-                made.append(self.events.decode(recent, self.line))
-                open_ = [note.start for note in made[-1] if note.end >= certain]
-                first = float(self.line.place(np.array([min(open_)]))[0]) if open_ else float(filled)
-                since[v] = max(since[v], int(first) - 1 - REACH // STEPS)
-            yield made, certain
-
 
 ENTRY = 5.0
 """Nats by which it is likelier that a part begins on the first downbeat than the model has it."""
@@ -226,20 +163,3 @@ def chord_logits(decoder: Decoder, head: ChordHead, mix: Tensor, known: Tensor, 
         fresh = window.known // 2  # in the middle of what two windows share the later one takes over
         read[span][fresh:] = head.logits(entered[0, own].float()).cpu()[fresh:]
     return read
-
-
-def within(notes: list[Note], seconds: float, pauses: tuple[tuple[float, float], ...] = ()) -> list[Note]:
-    """The notes that begin in a stretch and outside its pauses, ended where a pause or the stretch ends.
-
-    A note that lies a little before the first sample begins with it.
-    """
-    kept = []
-    for note in notes:
-        start, end = max(note.start, 0.0), min(note.end, seconds)
-        if note.start >= seconds - 1e-3 or (end <= 0 and note.end < note.start) or note.start < -0.05:
-            continue
-        if any(first <= start < last for first, last in pauses):
-            continue
-        end = min([end, *(first for first, _ in pauses if start < first < end)])
-        kept.append(note._replace(start=start, end=max(end, start)))
-    return sorted(kept)

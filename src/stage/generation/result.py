@@ -16,9 +16,9 @@ from stage.chords.chart import Chart
 from stage.errors import StageError
 from stage.generation.envelope import Envelope
 from stage.generation.outputs import Outputs, write
-from stage.generation.played import Take
 from stage.generation.prepare import Prepared, target_level
 from stage.generation.request import Request
+from stage.generation.sounding import Take
 from stage.instruments import stems as sounds
 from stage.midi import DRUM_CHANNEL, Part
 from stage.models.playable import INSTRUMENTS
