@@ -2,10 +2,8 @@
 
 The decoder's own attention runs forward only, and a small one learns hardly any beat from a mix's tokens. These dilated
 convolutions see the whole context (as trackers of beats do: Davies, Böck, EUSIPCO 2019). What they found is added,
-before the
-first layer, to the context's columns and to the target's columns of the same moment, which share their positions. Part
-of the
-sketch model; the released STAGE models have none.
+before the first layer, to the context's columns and to the target's columns of the same moment, which share their
+positions. Part of the shipped models; the released STAGE models have none.
 """
 
 from __future__ import annotations
