@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -78,3 +81,19 @@ def test_encodec_behind_the_same_interface():
     assert (codec.hop, codec.sample_rate, codec.codebooks) == (640, 32000, 4)
     codes = codec.encode(0.1 * torch.randn(2, 10 * 640 + 5))
     assert codes.shape == (2, 4, 11) and codec.decode(codes).shape == (2, 11 * 640)
+
+
+def test_a_codec_is_described_after_transformers_has_loaded_a_model():
+    """What `transformers` does to torch.linspace while it loads a model, in a process that did not use "meta" before."""
+    code = (
+        "import torch; from stage.models.spectral import SpectralCodec, SpectralConfig\n"
+        "linspace = torch.linspace\n"
+        "torch.linspace = lambda *a, **k: linspace(*a, **{'device': 'cpu', **k})\n"
+        "with torch.device('meta'): torch.zeros(2)\n"
+        "torch.linspace = linspace\n"
+        "with torch.device('meta'): made = SpectralCodec(SpectralConfig())\n"
+        "assert {p.device.type for p in made.parameters()} == {'meta'}\n"
+        "assert torch.equal(SpectralCodec(SpectralConfig()).bands, made.bands)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

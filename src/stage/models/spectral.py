@@ -63,9 +63,12 @@ QUIET = 3e-4
 
 def mel_bands(bands: int, window: int, rate: int, low: float = 30.0) -> Tensor:
     """Triangular mel filters (HTK scale) of peak 1 from ``low`` Hz to half the rate: [window/2 + 1, bands]."""
-    edges, bins = filters.mel_edges(bands, low, rate / 2, torch), filters.bin_hz(window, rate, torch)
-    # at the low end a band must not fall between two bins
-    return filters.triangles(edges, bins, rate / window, torch)
+    # on the CPU, also where a module is only described (device "meta"): transformers replaces torch.linspace while it
+    # loads a model, and if torch first looks then, linspace is never sent to "meta" in this process
+    with torch.device("cpu"):
+        edges, bins = filters.mel_edges(bands, low, rate / 2, torch), filters.bin_hz(window, rate, torch)
+        # at the low end a band must not fall between two bins
+        return filters.triangles(edges, bins, rate / window, torch)
 
 
 def _stft(audio: Tensor, window: Tensor, hop: int, frames: int) -> Tensor:
