@@ -84,7 +84,7 @@ def test_encodec_behind_the_same_interface():
 
 
 def test_a_codec_is_described_after_transformers_has_loaded_a_model():
-    """What `transformers` does to torch.linspace while it loads a model, in a process that did not use "meta" before."""
+    """What `transformers` does to torch.linspace while it loads, in a process that did not use "meta" before."""
     code = (
         "import torch; from stage.models.spectral import SpectralCodec, SpectralConfig\n"
         "linspace = torch.linspace\n"
