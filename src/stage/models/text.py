@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +39,13 @@ class HashedConfig:
         check_range(self, dim=(1, 16384), buckets=(1, 10_000_000), words=(1, 10_000))
 
 
+@lru_cache(4096)
+def _buckets(word: str, buckets: int) -> tuple[int, ...]:
+    marked = f"<{word}>"
+    grams = [marked, marked] + [marked[i : i + n] for n in (3, 4) for i in range(len(marked) - n + 1)]
+    return tuple(zlib.crc32(gram.encode()) % buckets for gram in grams)
+
+
 class HashedText(nn.Module):
     """One vector for each word: the mean of the embeddings of its hashed word and character n-grams.
 
@@ -50,11 +58,9 @@ class HashedText(nn.Module):
         self.config, self.dim = config, config.dim
         self.table = nn.Embedding(config.buckets, config.dim)
 
-    def pieces(self, word: str) -> list[int]:
+    def pieces(self, word: str) -> tuple[int, ...]:
         """Buckets of a word (twice, so that it weighs more) and of its 3- and 4-grams."""
-        marked = f"<{word}>"
-        grams = [marked, marked] + [marked[i : i + n] for n in (3, 4) for i in range(len(marked) - n + 1)]
-        return [zlib.crc32(gram.encode()) % self.config.buckets for gram in grams]
+        return _buckets(word, self.config.buckets)
 
     def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """See ``TextEncoder``. A prompt without words has an all-False mask."""

@@ -6,6 +6,8 @@ import signal
 import threading
 from typing import Any
 
+import torch
+
 
 class Signals:
     """While it lasts, SIGTERM and SIGINT ask the run to save and exit (``asked``); a second one ends it at once."""
@@ -25,3 +27,11 @@ class Signals:
     def __exit__(self, *_: Any) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+
+
+def undisturbed(worker: int) -> None:
+    """Starts a process of a DataLoader: signals are for the training, which ends its workers itself. Each has one
+    core."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)

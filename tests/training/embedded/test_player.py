@@ -13,12 +13,14 @@ import soundfile
 import torch
 import yaml
 
+from stage.config import EventsConfig
 from stage.errors import StageError
+from stage.generation.played import time_line
 from stage.models.events import codecs
 from stage.models.features import BEAT, HEARD
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.training.embedded import player
-from stage.training.embedded.event_examples import BARE, Examples, Given
+from stage.training.embedded.event_examples import BARE, Examples, Given, batches
 from stage.training.embedded.event_views import prepare
 from stage.training.embedded.loop import Stopped
 from stage.training.embedded.player_recipe import PlayerRecipe
@@ -215,6 +217,41 @@ def test_what_is_given_is_there_and_the_rest_is_not(views):
     mixes = right.sequence.columns[:, :1, :length], bare.sequence.columns[:, :1, :length]
     assert torch.equal(mixes[0].roll(-1, 0), mixes[1]) and not torch.equal(*mixes)
     assert not (made.batch(1, Given(mix=False), stem="bass").sequence.segments == made.config.segment(0)).any()
+
+
+def test_without_a_grid_frames_lie_as_in_generation(views):
+    """Those of ``stage.generation.played.time_line``: 120 beats a minute that begin anywhere; none is known."""
+    recipe = tiny()
+    made = examples(views, recipe)
+    batch = made.batch(0, replace(BARE, grid=False), rows=4, stem="drums", beats=4)
+    assert not batch.features[..., :BEAT].any() and (batch.features[..., HEARD] == 1).all()
+    stand_in = time_line(None, 2.0, EventsConfig(recipe.division, recipe.frame_rate))
+    assert batch.seconds == pytest.approx(4 * (stand_in.times[48] - stand_in.times[0]))
+    kicks = (batch.target[:, 1] > 0).nonzero()[:, 1] % recipe.division
+    assert len(set(kicks.tolist())) > 1  # the song's own beats lie elsewhere in each crop
+    always = examples(views, tiny("batch.no_grid=1.0", "batch.mix=1.0", "batch.alone=0.0"))
+    assert not always.batch(0, stem="bass").features[..., :BEAT].any()
+
+
+def test_prompts_of_the_genre_alone(views):
+    made = examples(views, tiny("text={dropout: 0, word_dropout: 0, tags: 0, stem: 1, short: 1}", "batch.alone=0.0"))
+    assert set(made.batch(0, stem="bass").prompts + made.batch(1, stem="bass").prompts) == {"rock bass", "rock"}
+
+
+def test_workers_make_the_same_batches(views):
+    made = examples(views)
+    ahead = list(batches(made, range(3, 6), workers=2))
+    assert all(same(batch, made.batch(number)) for batch, number in zip(ahead, range(3, 6), strict=True))
+    assert same(next(iter(batches(made, range(3, 6)))), made.batch(3))
+
+
+def test_dropout_is_for_training_alone(views):
+    recipe = tiny("dropout=0.5")
+    trainable, batch = player.Trainable(recipe, player.shape(recipe, codec())), examples(views).batch(0)
+    hidden = [trainable.hidden(batch)[0] for _ in range(2)]
+    assert not torch.equal(*hidden)
+    trainable.eval()
+    assert torch.equal(trainable.hidden(batch)[0], trainable.hidden(batch)[0])
 
 
 def test_a_stem_that_no_view_has_is_one_line(views):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from stage.beats.grid import BeatGrid
 from stage.config import DecoderConfig
@@ -20,6 +22,7 @@ from stage.notes import Note
 from stage.prefix import Row, row, trim
 from stage.training.embedded.player_recipe import PlayerRecipe
 from stage.training.embedded.token_views import tracked
+from stage.training.signals import undisturbed
 
 ATTEMPTS = 8
 """Crops that are drawn at most until the target plays in more than 40 % of one."""
@@ -64,12 +67,13 @@ class Example:
 @dataclass(frozen=True)
 class Given:
     """What a batch's examples may be given. mix: of the song; wrong: that of the next row; words: prompts, chords,
-    controls; errors: those of a tracker, and frames that are hidden."""
+    controls; errors: those of a tracker, and frames that are hidden; grid: the beats."""
 
     mix: bool = True
     wrong: bool = False
     words: bool = True
     errors: bool = True
+    grid: bool = True
 
 
 BARE = Given(words=False, errors=False)
@@ -147,15 +151,16 @@ class Examples:
         generator = torch.Generator().manual_seed(int(draws.integers(2**62)))
         if given.errors and draws.random() >= options.clean_grid:
             grid = found if len((found := tracked(grid, generator, options.tracker)).times) > 1 else grid
-        line = self._line(grid, float(view["meta"]["seconds"]), low, self.frames(beats))
+        seconds, frames = float(view["meta"]["seconds"]), self.frames(beats)
+        without_grid = not given.grid or (given.errors and given.mix and draws.random() < options.no_grid)
+        line = self._stand_in(draws, low, frames) if without_grid else self._line(grid, seconds, low, frames)
         mix, measured_mix, semitones = self._mix(draws, view, stem, line, given.errors and given.mix)
         notes, higher = view[f"notes.{stem}"], 0 if stem == "drums" else semitones
         played = [
             Note(a, b, int(p) + higher, int(v)) for a, b, p, v in notes[notes[:, 0] < line.times[-1] + 1].tolist()
         ]
         target = self.codecs[stem].encode(played, line, instrument_of(stem, view["meta"]["stems"][stem]))
-        draw = draws.random(4) < (options.chords, options.bars, options.no_grid, options.read)
-        with_chords, with_bars, without_grid, read = draw
+        with_chords, with_bars, read = draws.random(3) < (options.chords, options.bars, options.read)
         spans = _transposed(view[f"read.{stem}"] if read and given.mix else view["chords"], semitones)
         chords = [(c[0], c[1], int(c[2]), [p for p in range(12) if c[3 + p]]) for c in spans.tolist()]
         controls = self._controls(draws, view, played, line, grid) if given.words else {}
@@ -167,7 +172,7 @@ class Examples:
             grid,
             measured_mix[:, 1:],
         )
-        if given.errors and without_grid:
+        if without_grid:
             known[:, :BEAT] = 0
         prompt = self._prompt(draws, view["meta"], stem) if given.words else ""
         label = _chord_labels(line, _transposed(view["chords"], semitones).numpy())
@@ -231,6 +236,13 @@ class Examples:
         times = np.append(line.times, line.times[-1] + step * np.arange(1, more + 1))
         return TimeLine(times, np.append(line.numbers, numbers), division)
 
+    def _stand_in(self, draws: np.random.Generator, low: float, frames: int) -> TimeLine:
+        """The time line of a song whose beats are not known (`stage.generation.played.time_line`), from a moment near
+        `low` on: its own beats begin anywhere in it."""
+        step = 1 / self.recipe.frame_rate
+        times = max(0.0, low - draws.random()) + np.arange(frames + 1) * step
+        return TimeLine(times, np.zeros(frames, np.int64), self.recipe.division)
+
     def _controls(
         self, draws: np.random.Generator, view: dict, played: list[Note], line: TimeLine, grid: BeatGrid
     ) -> dict[str, np.ndarray]:
@@ -253,6 +265,8 @@ class Examples:
             return ""
         if second < options.tags:  # the paper's form
             text = f"Genres: {meta['genre']}. Moods: {', '.join(meta['moods'][:3])}."
+        elif draws.random() < options.short:  # what people type
+            text = f"{meta['genre']} {stem}" if third < 0.7 else meta["genre"]
         else:
             own = meta["stem_captions"].get(stem) or meta["captions"]
             pool = own if second < options.stem else meta["captions"]
@@ -260,6 +274,24 @@ class Examples:
         words = text.split()
         kept = draws.random(len(words)) >= options.word_dropout
         return " ".join(w for w, keep in zip(words, kept) if keep)
+
+
+class Numbered(Dataset):
+    """Batches by number, as a DataLoader asks for them."""
+
+    def __init__(self, examples: Examples):
+        self.examples = examples
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.examples.batch(number)
+
+
+def batches(examples: Examples, numbers: Sequence[int], workers: int = 0) -> DataLoader:
+    """The batches of these numbers, in order; workers: processes that make them ahead, 0: this one, as they are asked
+    for."""
+    many = dict(num_workers=workers, prefetch_factor=4, worker_init_fn=undisturbed) if workers else {}
+    generator = torch.Generator().manual_seed(0)  # not the one that dropout uses
+    return DataLoader(Numbered(examples), batch_size=None, sampler=numbers, generator=generator, **many)
 
 
 def _transposed(chords: Tensor, semitones: int) -> Tensor:

@@ -8,7 +8,7 @@ they learn early what the mix says of the harmony; it is dropped after training.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from stage.models.text import HashedText
 from stage.training import state
 from stage.training.embedded import loop
 from stage.training.embedded.decoder import start_embeddings
-from stage.training.embedded.event_examples import BARE, Batch, Examples, Given
+from stage.training.embedded.event_examples import BARE, Batch, Examples, Given, batches
 from stage.training.embedded.loop import Training, autocast, make_optimizers, started
 from stage.training.embedded.player_recipe import PlayerRecipe
 from stage.training.embedded.token_views import load_views
@@ -65,6 +65,10 @@ class Trainable(nn.Module):
         self.text = HashedText(recipe.hashed_text)
         self.context_chord = ChordHead(config.dim)
         self.target_chord = ChordHead(config.dim)
+        if recipe.dropout:
+            for layer in self.decoder.layers:
+                for part in (layer.self_out, layer.cross_out, layer.down):
+                    part.register_forward_hook(lambda module, _, out: F.dropout(out, recipe.dropout, module.training))
 
     def hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Hidden states of a batch's rows, and the columns that entered the first layer: [B, S, D] each."""
@@ -103,8 +107,8 @@ class Trainable(nn.Module):
 
 @torch.inference_mode()
 def validate(trainable: Trainable, held: Examples, rows: int = 24, beats: int = 16) -> dict[str, float]:
-    """Nats a second of music on held-out songs: with the right mix, and how many more with a wrong one and with
-    none."""
+    """Nats a second of music on held-out songs: with the right mix, and how many more with a wrong one, with none, and
+    with the mix but without its beats."""
     result = {}
 
     def measure(stem: str, given: Given) -> float:
@@ -117,6 +121,7 @@ def validate(trainable: Trainable, held: Examples, rows: int = 24, beats: int = 
             result[f"valid/{stem}"] = right
             result[f"gap/{stem}/wrong"] = measure(stem, replace(BARE, wrong=True)) - right
             result[f"gap/{stem}/none"] = measure(stem, replace(BARE, mix=False)) - right
+            result[f"gap/{stem}/no grid"] = measure(stem, replace(BARE, grid=False)) - right
     return result
 
 
@@ -216,6 +221,8 @@ class PlayerTraining(Training):
         )
         self.examples.check()
         self.seconds, self.since = 0.0, time.time()
+        self.batches: Iterator[Batch] | None = None
+        self.workers = recipe.workers
         super().__init__(
             out,
             recipe.schedule.within(minutes),
@@ -229,7 +236,9 @@ class PlayerTraining(Training):
 
     def loss(self) -> tuple[Tensor, dict[str, Any]]:
         """Loss of a batch, and its parts."""
-        batch = self.examples.batch(self.step).to(self.trainable.decoder.device)
+        if self.batches is None:
+            self.batches = iter(batches(self.examples, range(self.step, self.schedule.steps), self.workers))
+        batch = next(self.batches).to(self.trainable.decoder.device)
         self.seconds += batch.seconds
         with self.autocast:
             return self.trainable(batch)

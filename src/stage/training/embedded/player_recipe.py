@@ -52,8 +52,8 @@ class PlayerBatch:
     share of the chords that are not the true ones but those that are estimated from the mix. no_codes: share of the
     mixes that are given without their codes, by what is measured alone, and transposed; coarse: of the others, share of
     those of which only the first one to four codebooks are given.
-    no_grid: share without the beat. clean_grid: share of grids without the errors of a tracker. hide: chance of a row
-    to have 20..80 % of its target hidden from the decoder.
+    no_grid: share without the beat: on beats that stand in for unknown ones, as with `--grid off`. clean_grid: share of
+    grids without the errors of a tracker. hide: chance of a row to have 20..80 % of its target hidden from the decoder.
     """
 
     columns: int
@@ -88,6 +88,8 @@ class PlayerBatch:
 class PlayerRecipe:
     """Training of the player on views of notes.
 
+    workers: processes that make batches, 0: the training itself; a batch does not depend on them. dropout: of
+    what each layer adds, in training.
     division: frames of a beat, or 0 for frames of equal length, ``frame_rate`` a second. stage, window_beats, presence,
     reading, lift: settings of the exported model.
     """
@@ -102,6 +104,8 @@ class PlayerRecipe:
     schedule: LinearSchedule
     log_every: int
     validate_every: int
+    workers: int = 0
+    dropout: float = 0.0
     division: int = 12
     frame_rate: float = 25.0
     embedding_scale: float = 0.5
@@ -117,7 +121,8 @@ class PlayerRecipe:
     def __post_init__(self) -> None:
         among("precision", self.precision, PRECISIONS)
         positive(log_every=self.log_every, validate_every=self.validate_every, frame_rate=self.frame_rate)
-        not_negative(division=self.division)
+        not_negative(division=self.division, workers=self.workers)
+        shares(dropout=self.dropout)
         for stem in self.stems:
             among("a stem", stem, tuple(INSTRUMENTS))
         if lost := [stem for stem, share in self.batch.stems.items() if share and stem not in self.stems]:

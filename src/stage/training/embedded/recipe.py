@@ -18,6 +18,7 @@ CHANGEABLE = (
     "schedule.steps",
     "schedule.hours",
     "precision",
+    "workers",
     "log_every",
     "save_every",
     "validate_every",
@@ -174,15 +175,16 @@ class BatchOptions:
 @dataclass(frozen=True)
 class TextOptions:
     """Prompts: chances that all of one, or a word of it, is dropped; that it consists of tags; that it describes the
-    stem, not the song."""
+    stem, not the song; that it is just the genre, with or without the stem (the player's training alone)."""
 
     dropout: float
     word_dropout: float
     tags: float
     stem: float
+    short: float = 0.0
 
     def __post_init__(self) -> None:
-        shares(dropout=self.dropout, word_dropout=self.word_dropout, tags=self.tags, stem=self.stem)
+        shares(dropout=self.dropout, word_dropout=self.word_dropout, tags=self.tags, stem=self.stem, short=self.short)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ number of devices that divides E. Torch's own randomness (dropout) is seeded ane
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from stage.models.codec import Codec
 from stage.models.text import TextEncoder
 from stage.prefix import Row, row, training_row
 from stage.training.finetune.recipe import Loader
+from stage.training.signals import undisturbed
 
 UNDROPPED = {"whole_context": 1.0, "context_dropout": 0.0, "text_dropout": 0.0, "word_dropout": 0.0}
 """``CutOptions`` under which an example is whole."""
@@ -120,15 +120,8 @@ def loader(cut: Callable[[int], Example], order: Order, options: Loader) -> Data
     generator = torch.Generator().manual_seed(0)
     many = dict(num_workers=options.workers, prefetch_factor=options.prefetch) if options.workers else {}
     return DataLoader(
-        Cuts(cut), batch_sampler=order, collate_fn=collate, generator=generator, worker_init_fn=_undisturbed, **many
+        Cuts(cut), batch_sampler=order, collate_fn=collate, generator=generator, worker_init_fn=undisturbed, **many
     )
-
-
-def _undisturbed(worker: int) -> None:
-    """Signals are for the training process, which ends its workers itself. Each worker has one core."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    torch.set_num_threads(1)
 
 
 class Waiting:
