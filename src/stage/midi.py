@@ -61,6 +61,11 @@ class Score:
             return np.zeros(0), np.zeros(0, np.int64)
         return self._clock.beats(self.seconds)
 
+    @property
+    def division(self) -> int:
+        """Parts of a beat in the first metre: 3 in 6/8, 9/8 and 12/8, else 1."""
+        return 1 if self._clock is None else counted(*self._clock.metres[0])[1]
+
 
 def read(path: str | Path) -> Score:
     """Read a MIDI file. Raises StageError for what is none, is cut, cannot be timed, or has no notes."""

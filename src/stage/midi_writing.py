@@ -46,22 +46,24 @@ class TempoMap:
         self.bar, self.compound = bar, division == 3
         self.beat = TICKS * 3 // 2 if self.compound else TICKS
         """Ticks of a beat."""
+        self.seconds = np.concatenate([lead, times])
+        """Of each beat, from 0 on, not rounded."""
         paces, now = [], 0.0
-        for end in np.concatenate([lead, times])[1:]:  # rounding to microseconds is made good by the next beat
+        for end in self.seconds[1:]:  # rounding to microseconds is made good by the next beat
             paces.append(int(np.clip(round((end - now) * 1e6 * TICKS / self.beat), FASTEST, SLOWEST)))
-            now += self._seconds(paces[-1])
+            now += self._of_pace(paces[-1])
         self.paces = paces
         """Of each beat, microseconds of a quarter."""
-        self.beats = np.concatenate([[0.0], np.cumsum([self._seconds(pace) for pace in paces])])
+        self.beats = np.concatenate([[0.0], np.cumsum([self._of_pace(pace) for pace in paces])])
 
-    def _seconds(self, pace: int) -> float:
+    def _of_pace(self, pace: int) -> float:
         return pace / 1e6 * self.beat / TICKS
 
     def tick(self, seconds: float) -> int:
         """The nearest tick of a time, from 0 on."""
         last = self.beats[-1]
         if seconds > last:
-            return round((len(self.beats) - 1 + (seconds - last) / self._seconds(self.paces[-1])) * self.beat)
+            return round((len(self.beats) - 1 + (seconds - last) / self._of_pace(self.paces[-1])) * self.beat)
         return round(float(np.interp(max(seconds, 0.0), self.beats, np.arange(len(self.beats)))) * self.beat)
 
     def events(self) -> Iterator[tuple[int, str, dict[str, int]]]:
@@ -92,20 +94,27 @@ def _usual(numbers: np.ndarray) -> int:
     return int(np.bincount(np.diff(starts)).argmax()) if len(starts) > 1 else max(1, int(numbers.max()))
 
 
-def build(parts: Sequence[Part], times: np.ndarray, numbers: np.ndarray, division: int = 1) -> MidiFile:
+def build(
+    parts: Sequence[Part],
+    times: np.ndarray,
+    numbers: np.ndarray,
+    division: int = 1,
+    markers: Sequence[tuple[float, str]] = (),
+) -> MidiFile:
     """Parts as a MIDI file of type 1: tempi and bars in a first track, then a track for each part.
 
-    times, numbers, division: the beats, see `TempoMap`. Channels and programs are those of the parts.
+    times, numbers, division: the beats, see `TempoMap`. Channels and programs are those of the parts. markers: seconds
+    and words, in the first track.
     """
     import mido
 
     clock = TempoMap(times, numbers, division)
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS)
-    file.tracks.append(
-        _track(mido, [(tick, mido.MetaMessage(kind, **values)) for tick, kind, values in clock.events()])
-    )
+    first = [(tick, mido.MetaMessage(kind, **values)) for tick, kind, values in clock.events()]
+    first += [(clock.tick(at), mido.MetaMessage("marker", text=_latin(words))) for at, words in markers]
+    file.tracks.append(_track(mido, first))
     for part in parts:
-        about = [(0, mido.MetaMessage("track_name", name=part.name.encode("latin-1", "replace").decode("latin-1")))]
+        about = [(0, mido.MetaMessage("track_name", name=_latin(part.name)))]
         about.append((0, mido.Message("program_change", channel=part.channel, program=part.program)))
         about.append((0, mido.Message("control_change", channel=part.channel, control=VOLUME, value=part.volume)))
         for start, end, pitch, velocity in _strokes(part, clock):
@@ -114,6 +123,11 @@ def build(parts: Sequence[Part], times: np.ndarray, numbers: np.ndarray, divisio
             about.append((end, mido.Message("note_off", **shared)))
         file.tracks.append(_track(mido, about))
     return file
+
+
+def _latin(text: str) -> str:
+    """Text as a MIDI file can hold it."""
+    return text.encode("latin-1", "replace").decode("latin-1")
 
 
 def write(

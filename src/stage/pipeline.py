@@ -21,6 +21,7 @@ from stage.generation.decoding import Sampling
 from stage.generation.performance import Performance
 from stage.generation.played import Plan, chord_logits
 from stage.generation.prepare import Prepared, prepare
+from stage.generation.refill import Filler
 from stage.generation.request import (
     Grid,
     Metronome,
@@ -45,6 +46,7 @@ from stage.models.text import TextEncoder
 
 if TYPE_CHECKING:
     from stage.models.lora import Adapter, Voice
+    from stage.notes import Note
 
 PLAYED_RATE = 44100
 """Hz of what sampled instruments play to a metronome: their own."""
@@ -522,6 +524,35 @@ class Stage:
         return request
 
     # ------------------------------------------------------------ models of events
+
+    def replay(
+        self,
+        request: Request,
+        notes: Sequence[Note],
+        instrument: str,
+        regions: Sequence[tuple[float, float]],
+        candidates: int = 4,
+        on_progress: Progress | None = None,
+    ) -> tuple[list[Note], Prepared]:
+        """Notes of a part of which some regions, (start, end) in seconds, are played anew, between what stays before
+        and after (`stage.generation.refill`); and what was prepared for it.
+
+        request: for the part, with one seed. instrument: that plays it. candidates: for each region, of which the one
+        is taken after which the model finds what follows the likeliest. Raises StageError for a model of audio codes.
+        """
+        request = self.complete(request)
+        if self.events is None:
+            raise StageError(f'"{self.config.name}" makes sound, not notes: it cannot play some of them anew')
+        prepared = self._prepare(request)
+        plan = self._plan(request, prepared)
+        decoder, index = self.player(request.stem)
+        size = self.events.window_beats * self.events.division
+        words, sampling = self._words(request.prompt), self._sampling(request.sampling)
+        filler = Filler(decoder, index, plan, words, sampling, size)
+        rate = request.rate
+        pauses = tuple((first / rate, end / rate) for first, end in prepared.pauses)
+        seconds, seed = request.source.audio.shape[1] / rate, request.seeds[0]
+        return filler.refill(notes, instrument, regions, seconds, seed, candidates, pauses, on_progress), prepared
 
     def _played_result(self, request: Request, prepared: Prepared, plan: Plan, codes: torch.Tensor) -> Accompaniment:
         """The result of a complete request whose codes of events [V, K, T] are made."""

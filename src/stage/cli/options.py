@@ -293,3 +293,23 @@ SaveChordsOption = Annotated[
         rich_help_panel="Song",
     ),
 ]
+KindsOption = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        help="What to write, of stems, mix, midi, dawproject, rpp (REAPER), pieces (each drum piece) and click.",
+        rich_help_panel="Output",
+    ),
+]
+FormatOption = Annotated[
+    str,
+    typer.Option("--format", help="Of the sound: wav (24 bits), float (WAV) or flac.", rich_help_panel="Output"),
+]
+BpmOption = Annotated[float | None, typer.Option("--bpm", help="Without a song: the tempo.", rich_help_panel="Tempo")]
+BarsOption = Annotated[int, typer.Option("--bars", help="Without a song: its length in bars.", rich_help_panel="Tempo")]
+FormOption = Annotated[
+    str | None,
+    typer.Option(
+        "--form", help='Sections, their bars and energy, like "intro 4 0.2, verse 8 0.6".', rich_help_panel="Song"
+    ),
+]

@@ -145,8 +145,12 @@ def begin(
     features: Tensor | None = None,
     rules: EventRules | None = None,
     hurry: bool = True,
+    given: Tensor | None = None,
 ) -> State:
-    """Prefill. See ``generate`` for the arguments, ``stage.models.fast_step.fast_step`` for ``hurry``."""
+    """Prefill. See ``generate`` for the arguments, ``stage.models.fast_step.fast_step`` for ``hurry``.
+
+    given: [K, frames] int64, codes behind the prompt that stand fixed; -1 where one is to be made.
+    """
     config, device = decoder.config, decoder.device
     known = 0 if prompt is None else prompt.shape[1]
     if known >= frames:
@@ -154,6 +158,8 @@ def begin(
     target = torch.full((config.codebooks, frames), config.unknown)
     if prompt is not None:
         target[:, :known] = prompt
+    if given is not None:
+        target[:, known:] = given[:, known:].where(given[:, known:] >= 0, target[:, known:])
     contexts = [None if c is None or c.shape[1] == 0 else c.cpu() for c in contexts]
     bare = None
     if features is not None:
@@ -176,6 +182,9 @@ def begin(
         offsets.append(int(ready.positions[0, -1]) - known)
         logits.append(first.expand(len(seeds), -1, -1))
     frame = torch.arange(frames + config.trail + 1) - 1 - torch.tensor(config.pattern)[:, None]
+    unknown = (frame >= known) & (frame < frames)
+    if given is not None:
+        unknown &= given.gather(1, frame.clamp(0, frames - 1)) < 0
     draws = torch.stack(
         [
             torch.rand(steps, config.codebooks, generator=torch.Generator().manual_seed(int(seed)), dtype=torch.float64)
@@ -186,7 +195,7 @@ def begin(
         draws = draws.float()
     return State(
         known=torch.stack(known_cells).to(device),
-        unknown=((frame >= known) & (frame < frames)).to(device),
+        unknown=unknown.to(device),
         columns=known_cells[0].repeat(len(seeds), 1, 1).to(device),
         caches=caches,
         offsets=torch.tensor(offsets, device=device),
@@ -233,6 +242,7 @@ def steps(
     features: Tensor | None = None,
     rules: EventRules | None = None,
     hurry: bool = True,
+    given: Tensor | None = None,
 ) -> Iterator[State]:
     """Generate column by column: yields the state after each. See ``begin`` for the arguments.
 
@@ -250,6 +260,7 @@ def steps(
         features=features,
         rules=rules,
         hurry=hurry,
+        given=given,
     )
     while state.done < state.steps:
         advance(decoder, state, sampling)

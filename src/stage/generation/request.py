@@ -52,6 +52,7 @@ class Recording:
 class Metronome:
     """A tempo to play to. rate: Hz of the results, None for the model's own. channels: of the results.
 
+    beats, length: beats of any kind and the seconds that they cover, in place of so many regular bars.
     Raises StageError for what cannot be.
     """
 
@@ -60,20 +61,26 @@ class Metronome:
     bars: int = 8
     rate: int | None = None
     channels: int = 1
+    beats: BeatGrid | None = None
+    length: float | None = None
 
     def __post_init__(self) -> None:
-        click_seconds(self.bpm, self.meter, self.bars)
+        check_seconds(self.seconds)
         if self.rate is not None:
             check_rate(self.rate, "the result")
 
     @property
     def seconds(self) -> float:
         """Length of all bars."""
+        if self.beats is not None and self.length is not None:
+            return self.length
         return click_seconds(self.bpm, self.meter, self.bars)
 
     @property
     def grid(self) -> BeatGrid:
         """Its beats, divided as they are clicked."""
+        if self.beats is not None and self.length is not None:
+            return self.beats
         parts = division(self.meter, self.bpm)
         return BeatGrid.regular(self.bpm, beats_per_bar(self.meter), self.seconds, division=parts)
 

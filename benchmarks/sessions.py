@@ -1,0 +1,178 @@
+"""Figures of sessions, one JSON line: random edits of regions, and processes that are killed at random moments.
+
+    python benchmarks/sessions.py --edits 100 --kills 200
+    python benchmarks/sessions.py --edits 1000 --kills 0 --bars 4 --model runs/model
+
+edits: regions of tracks are played anew, chosen at random: one to three, by bars or seconds, also beyond the end. What
+is counted: samples and notes outside that are others than before. seam: spectral flux at the end of each region against
+the median of the flux at the beats of the piece; 1 is a beat like any other.
+kills: a process changes a session at random (tracks, takes, regions, balance, undo) until it is killed (SIGKILL). Each
+time the session is opened: its files are whole, and the last step that was finished is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from stage import StageError, machine
+from stage.pipeline import Stage
+from stage.session import Session
+
+FRAME = 0.02
+"""Seconds of a spectrum of the flux."""
+
+
+def flux(audio: np.ndarray, rate: int, at: float) -> float:
+    """Rise of the magnitudes of a spectrum from just before a moment to just after it, summed; [C, N]."""
+    size = round(FRAME * rate)
+    middle = round(at * rate)
+    if middle < size or middle + size > audio.shape[1]:
+        return float("nan")
+    window = np.hanning(size)
+    before, after = (np.abs(np.fft.rfft(audio[:, a : a + size].mean(0) * window)) for a in (middle - size, middle))
+    return float(np.maximum(np.sqrt(after) - np.sqrt(before), 0).sum())
+
+
+def interval(values: list[float], seed: int = 0) -> tuple[float, float, float]:
+    """(mean, lower, upper) with a 95 % interval by the bootstrap."""
+    found = np.array(values)
+    draws = np.random.default_rng(seed).choice(found, (2000, len(found))).mean(1)
+    return tuple(round(float(x), 3) for x in (found.mean(), *np.percentile(draws, (2.5, 97.5))))
+
+
+def regions_of(chosen: random.Random, session: Session) -> dict:
+    """Random arguments of `Session.redo`."""
+    bars = len(session.grid.downbeats)
+    if chosen.random() < 0.7:
+        firsts = [chosen.randint(1, bars) for _ in range(chosen.randint(1, 3))]
+        return {"bars": [(first, first + chosen.randint(0, 2)) for first in firsts]}
+    starts = [chosen.uniform(0, session.seconds - 0.1) for _ in range(chosen.randint(1, 2))]
+    return {"seconds": [(start, start + chosen.uniform(0.3, 4.0)) for start in starts]}
+
+
+def edits(model: Stage, many: int, bars: int, seed: int) -> dict:
+    """Random edits; what changed outside, and the seams."""
+    chosen, changed_samples, changed_notes, seams = random.Random(seed), 0, 0, []
+    with tempfile.TemporaryDirectory() as place:
+        session = Session.new(Path(place) / "s", bpm=104, bars=bars, chords="Am F C G", model=model)
+        session.band(("drums", "bass", "keys"))
+        for number in range(many):
+            track = chosen.choice(session.tracks).name
+            before, notes = session.sound(track), session.notes(track)
+            session.redo(track, **regions_of(chosen, session), candidates=chosen.choice((1, 2, 4)), seed=number)
+            after, now = session.sound(track), session.notes(track)
+            parts = session.book.takes[session.track(track).kept].recipe.regions
+            moments = np.arange(before.shape[1]) / session.rate
+            inside = np.any([(moments >= a - 1e-9) & (moments < b - 1e-9) for a, b in parts], axis=0)
+            changed_samples += int((before != after)[:, ~inside].any(0).sum())
+
+            def outside(played, parts=parts):
+                return [note for note in played if not any(a <= note.start < b for a, b in parts)]
+
+            changed_notes += len(set(outside(notes)) ^ set(outside(now)))
+            usual = np.nanmedian([flux(after, session.rate, beat) for beat in session.grid.times])
+            found = [flux(after, session.rate, b) / usual for _, b in parts if usual > 0]
+            seams += [one for one in found if np.isfinite(one)]
+            if chosen.random() < 0.5:
+                session.undo()
+    made = {"edits": many, "samples_changed_outside": changed_samples, "notes_changed_outside": changed_notes}
+    return made | {"seams": len(seams), "seam_flux": interval(seams) if seams else None}
+
+
+def work(folder: Path, model: Stage, seed: int, told: int) -> None:
+    """Change a session until the end; after each step the number of changes is written to the pipe."""
+    chosen, session = random.Random(seed), Session.open(folder, model)
+    while True:
+        names = [track.name for track in session.tracks]
+        with contextlib.suppress(StageError):  # nothing to undo, or a track that is locked
+            act = chosen.choice(("keep", "change", "undo", "redo-step", "take", "redo", "add", "remove", "lock"))
+            name = chosen.choice(names) if names else ""
+            if act == "add" or not names:
+                if len(names) < 3:
+                    session.add(chosen.choice(("drums", "bass")), seed=chosen.randint(0, 99))
+            elif act == "keep":
+                session.keep(name, chosen.choice(session.track(name).takes))
+            elif act == "change":
+                session.change(name, gain=chosen.uniform(-6, 6), mute=chosen.random() < 0.3)
+            elif act == "lock":
+                session.change(name, lock=not session.track(name).lock)
+            elif act == "undo":
+                session.undo()
+            elif act == "redo-step":
+                session.redo_step()
+            elif act == "take":
+                session.take(name)
+            elif act == "redo":
+                session.redo(name, bars=1, candidates=1)
+            elif len(names) > 1:
+                session.remove(name)
+        os.write(told, f"{session.book.changes}\n".encode())
+
+
+def kills(model: Stage, many: int, seed: int, longest: float) -> dict:
+    """Kill a process that works in a session, again and again; how often it did not open, or had lost a step."""
+    chosen, broken, lost, steps = random.Random(seed), 0, 0, 0
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "s"
+        Session.new(folder, bpm=160, bars=2, chords="Am F", rate=22050, model=model).add("drums")
+        for number in range(many):
+            reader, writer = os.pipe()
+            child = os.fork()
+            if not child:
+                try:
+                    work(folder, model, seed * 100_003 + number, writer)
+                finally:
+                    os._exit(1)
+            os.close(writer)
+            time.sleep(chosen.uniform(0.0, longest))
+            os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+            assert os.WTERMSIG(status) == signal.SIGKILL, "the process ended by itself"
+            said = b""
+            while part := os.read(reader, 65536):
+                said += part
+            os.close(reader)
+            finished = [int(line) for line in said.split(b"\n")[:-1]]
+            steps += len(finished)
+            try:
+                session = Session.open(folder, model)
+                broken += bool(session.verify(again=False))
+                lost += bool(finished) and session.book.changes < finished[-1]
+            except StageError as error:
+                print(error, file=sys.stderr)
+                broken += 1
+    return {"kills": many, "finished_steps": steps, "did_not_open_whole": broken, "lost_a_step": lost}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--edits", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--bars", type=int, default=8, help="of the piece that is edited")
+    parser.add_argument("--longest", type=float, default=3.0, help="seconds until a process is killed, at most")
+    parser.add_argument("--model", default="player")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    model = Stage.from_pretrained(asked.model, "cpu")
+    made: dict = {"model": asked.model, "machine": machine.describe()}
+    begun = time.perf_counter()
+    if asked.edits:
+        made |= edits(model, asked.edits, asked.bars, asked.seed)
+    if asked.kills:
+        made |= kills(model, asked.kills, asked.seed, asked.longest)
+    print(json.dumps(made | {"seconds": round(time.perf_counter() - begun, 1)}))
+
+
+if __name__ == "__main__":
+    main()

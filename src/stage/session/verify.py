@@ -1,0 +1,108 @@
+"""Whether a session is as it was made: its song, its files, and takes that are made again by their recipes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stage import __version__, fingerprint
+from stage.errors import StageError
+from stage.session import sounds, state
+from stage.session.making import make
+from stage.session.state import Recipe, Take
+
+if TYPE_CHECKING:
+    from stage.session.session import Session
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What was found. what: the song or a take's name; why: in words."""
+
+    what: str
+    why: str
+
+
+def verify(
+    session: Session, again: bool = True, on_take: Callable[[str, float], None] | None = None, mend: bool = False
+) -> list[Difference]:
+    """See `Session.verify`."""
+    found = []
+    session.__dict__.pop("song", None)  # it is read anew
+    try:
+        _ = session.song
+    except StageError as error:
+        found.append(Difference("the song", str(error)))
+    broken = {name: list(_files(session, name, take)) for name, take in session.book.takes.items()}
+    if mend and not found:
+        broken = {name: _mended(session, name, said) for name, said in broken.items()}
+    found += [one for said in broken.values() for one in said]
+    if found or not again:
+        return found
+    for i, (name, take) in enumerate(session.book.takes.items()):
+        if on_take:
+            on_take(name, i / len(session.book.takes))
+        player = _player(session, take.recipe)
+        if player.weights != take.recipe.weights:
+            why = f'the weights of "{take.recipe.model}" are others than when it was made'
+            found.append(Difference(f"take {name}", why))
+            continue
+        made = make(player.stage, [take.recipe], session.scene())[0]
+        if not np.array_equal(made.audio, session.scene().sound(name)):
+            found.append(Difference(f"take {name}", "its sound comes out otherwise" + _since(take)))
+        elif (made.notes or ()) != session.scene().notes(name):
+            found.append(Difference(f"take {name}", "its notes come out otherwise" + _since(take)))
+    return found
+
+
+def _player(session: Session, recipe: Recipe) -> Session:
+    """A session with the model of a recipe."""
+    return session if session.model == recipe.model else type(session)(session.folder, recipe.model)
+
+
+def _mended(session: Session, name: str, said: list[Difference]) -> list[Difference]:
+    """Make the files of a take again, and keep them where they are what they were; returns what still differs."""
+    if not said:
+        return said
+    take = session.book.takes[name]
+    player = _player(session, take.recipe)
+    if player.weights != take.recipe.weights:
+        return said
+    made = make(player.stage, [take.recipe], session.scene())[0]
+    with session.editing(), tempfile.TemporaryDirectory() as place:
+        if sounds.write(Path(place), name, made.audio, session.rate, made.notes) != (take.audio, take.notes):
+            return [Difference(f"take {name}", said[0].why + " and comes out otherwise" + _since(take))]
+        sounds.write(session.folder / state.TAKES, name, made.audio, session.rate, made.notes)
+    return []
+
+
+def _files(session: Session, name: str, take: Take) -> Iterator[Difference]:
+    for end, digest in (("flac", take.audio), ("json", take.notes)):
+        path = session.folder / state.TAKES / f"{name}.{end}"
+        if digest is None:
+            continue
+        if not path.is_file():
+            yield Difference(f"take {name}", f"{path.name} is missing")
+        elif fingerprint.of_files(path) != digest:
+            yield Difference(f"take {name}", f"{path.name} was changed")
+
+
+def versions() -> dict[str, str]:
+    """Of what makes takes, and the machine."""
+    import torch
+
+    from stage import machine
+
+    return {"stage": __version__, "torch": torch.__version__, "numpy": np.__version__, "machine": machine.processor()}
+
+
+def _since(take: Take) -> str:
+    """What has changed since a take was made."""
+    now = versions()
+    changed = [f"{name} {old}, now {now[name]}" for name, old in take.versions.items() if now.get(name) != old]
+    return f" (made with {'; '.join(changed)})" if changed else ""
