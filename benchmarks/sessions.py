@@ -4,8 +4,9 @@
     python benchmarks/sessions.py --edits 1000 --kills 0 --bars 4 --model runs/model
 
 edits: regions of tracks are played anew, chosen at random: one to three, by bars or seconds, also beyond the end. What
-is counted: samples and notes outside that are others than before. seam: spectral flux at the end of each region against
-the median of the flux at the beats of the piece; 1 is a beat like any other.
+is counted: samples and notes outside that are others than before. seams: spectral flux at the borders of the regions,
+as the share of the piece's own beats that have more of it (0.5: like a usual beat, 0: more than all of them), and at
+the same places before the edit.
 kills: a process changes a session at random (tracks, takes, regions, balance, undo) until it is killed (SIGKILL). Each
 time the session is opened: its files are whole, and the last step that was finished is there.
 """
@@ -63,7 +64,9 @@ def regions_of(chosen: random.Random, session: Session) -> dict:
 
 def edits(model: Stage, many: int, bars: int, seed: int) -> dict:
     """Random edits; what changed outside, and the seams."""
-    chosen, changed_samples, changed_notes, seams = random.Random(seed), 0, 0, []
+    chosen, changed_samples, changed_notes = random.Random(seed), 0, 0
+    seams: list[float] = []
+    controls: list[float] = []
     with tempfile.TemporaryDirectory() as place:
         session = Session.new(Path(place) / "s", bpm=104, bars=bars, chords="Am F C G", model=model)
         session.band(("drums", "bass", "keys"))
@@ -81,13 +84,18 @@ def edits(model: Stage, many: int, bars: int, seed: int) -> dict:
                 return [note for note in played if not any(a <= note.start < b for a, b in parts)]
 
             changed_notes += len(set(outside(notes)) ^ set(outside(now)))
-            usual = np.nanmedian([flux(after, session.rate, beat) for beat in session.grid.times])
-            found = [flux(after, session.rate, b) / usual for _, b in parts if usual > 0]
-            seams += [one for one in found if np.isfinite(one)]
+            own = np.array([flux(before, session.rate, beat) for beat in session.grid.times[1:]])
+            for border in {border for part in parts for border in part if 0.1 < border < session.seconds - 0.1}:
+                for sound, ranks in ((before, controls), (after, seams)):
+                    ranks.append(float((own > flux(sound, session.rate, border)).mean()))
             if chosen.random() < 0.5:
                 session.undo()
     made = {"edits": many, "samples_changed_outside": changed_samples, "notes_changed_outside": changed_notes}
-    return made | {"seams": len(seams), "seam_flux": interval(seams) if seams else None}
+    if not seams:
+        return made
+    loudest = [float(rank == 0) for rank in seams], [float(rank == 0) for rank in controls]
+    made |= {"borders": len(seams), "beats_with_more_flux": interval(seams), "before": interval(controls)}
+    return made | {"more_than_all_beats": interval(loudest[0]), "more_than_all_beats_before": interval(loudest[1])}
 
 
 def work(folder: Path, model: Stage, seed: int, told: int) -> None:
