@@ -1,0 +1,128 @@
+"""Does a band that is stacked belong together? A table, for songs of `stage corpus` that have drums, bass and keys.
+
+    python benchmarks/bands.py CORPUS --songs 12
+
+To the beats of each song a band is made: *stacked*, each stem to those before it (`stage band`), and *alone*, each to
+the beats without the others; both with the song's chords and without any. *true* is the song's own band.
+coherence: our scorer, each stem against the sum of the others. bass with kick: share of the bass's onsets within 40 ms
+of one of the kick's. bass in keys: share of the time in which both sound that the bass plays a pitch class of the keys.
+Means, with 95 % intervals by the bootstrap over songs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from stage import BeatGrid, audio, machine
+from stage.audio.files import to_mono
+from stage.chords.chart import Chart, Span
+from stage.chords.symbols import parse
+from stage.evaluation.coherence import scorer
+from stage.notes import Note
+from stage.pipeline import Stage
+from stage.session import Session
+
+STEMS = ("drums", "bass", "keys")
+KICK = (35, 36)
+NEAR = 0.04
+Band = tuple[dict[str, np.ndarray], dict[str, list[Note]], int]
+"""Sound [N] and notes of each stem, and the rate."""
+
+
+def figures(band: Band, model: scorer.Scorer) -> dict[str, float]:
+    """The figures of a band."""
+    sounds, notes, rate = band
+    scores = [
+        scorer.score(sounds[stem], sum(sounds[other] for other in STEMS if other != stem), rate, model)
+        for stem in STEMS
+    ]
+    kicks = np.array([note.start for note in notes["drums"] if note.pitch in KICK])
+    basses = np.array([note.start for note in notes["bass"]])
+    made = {"coherence": float(np.mean(scores))}
+    if len(kicks) and len(basses):
+        made["bass with kick"] = float((np.abs(basses[:, None] - kicks).min(1) <= NEAR).mean())
+    both = inside = 0
+    for moment in np.arange(0.0, max((note.end for note in notes["bass"]), default=0.0), 0.02):
+        low = {n.pitch % 12 for n in notes["bass"] if n.start <= moment < n.end}
+        keys = {n.pitch % 12 for n in notes["keys"] if n.start <= moment < n.end}
+        both += bool(low and keys)
+        inside += bool(low & keys)
+    if both:
+        made["bass in keys"] = inside / both
+    return made
+
+
+def made(model: Stage, grid: BeatGrid, chart: Chart | None, stacked: bool, seed: int) -> Band:
+    """A band to these beats."""
+    with tempfile.TemporaryDirectory() as place:
+        session = Session.new(Path(place) / "s", grid=grid, chords=chart, model=model)
+        for stem in STEMS:
+            session.add(stem, seed=seed)
+            if not stacked:
+                session.change(stem, mute=True)
+        sounds = {stem: to_mono(session.sound(stem)) for stem in STEMS}
+        return sounds, {stem: list(session.notes(stem)) for stem in STEMS}, session.rate
+
+
+def true(folder: Path, song: dict, seconds: float) -> Band:
+    """The song's own band."""
+    sounds, notes = {}, {}
+    for stem in STEMS:
+        sound, rate = audio.read(folder / f"{stem}.flac", 0.0, seconds)
+        sounds[stem] = to_mono(sound)
+        notes[stem] = [Note(*row) for row in song["notes"][stem] if row[0] < seconds]
+    return sounds, notes, rate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path, help="a folder of songs, each with its song.json")
+    parser.add_argument("--songs", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=16.0)
+    parser.add_argument("--model", default="player")
+    asked = parser.parse_args()
+    model, judge, begun = Stage.from_pretrained(asked.model, "cpu"), scorer.load(), time.perf_counter()
+    found: dict[str, list[dict[str, float]]] = {}
+    count = 0
+    for path in sorted(asked.corpus.rglob("song.json")):
+        song = json.loads(path.read_text(encoding="utf-8"))
+        if not all((path.parent / f"{stem}.flac").is_file() for stem in STEMS) or count == asked.songs:
+            continue
+        beats = np.array(song["beats"]), np.array(song["downbeat_numbers"])
+        inside = beats[0] < asked.seconds
+        grid = BeatGrid(beats[0][inside], beats[1][inside])
+        rows = [row for row in song["chords"] if row["start"] < asked.seconds]
+        chart = Chart(tuple(Span(row["start"], row["end"], parse(row["name"])) for row in rows))
+        for name, band in (
+            ("stacked, chords given", made(model, grid, chart, True, count)),
+            ("alone, chords given", made(model, grid, chart, False, count)),
+            ("stacked, no chords", made(model, grid, None, True, count)),
+            ("alone, no chords", made(model, grid, None, False, count)),
+            ("true", true(path.parent, song, asked.seconds)),
+        ):
+            found.setdefault(name, []).append(figures(band, judge))
+        count += 1
+    print(f"{count} songs of {asked.seconds:g} s, {machine.describe()}, {time.perf_counter() - begun:.0f} s\n")
+    names = ("coherence", "bass with kick", "bass in keys")
+    print(f"| band | {' | '.join(names)} |\n| --- | {'--- | ' * len(names)}")
+    for name, rows in found.items():
+        print(f"| {name} | {' | '.join(cell([row[n] for row in rows if n in row]) for n in names)} |")
+
+
+def cell(values: list[float]) -> str:
+    """Mean and interval."""
+    if not values:
+        return ""
+    draws = np.random.default_rng(0).choice(values, (2000, len(values))).mean(1)
+    low, high = np.percentile(draws, (2.5, 97.5))
+    return f"{np.mean(values):.2f} ({low:.2f}..{high:.2f})"
+
+
+if __name__ == "__main__":
+    main()
