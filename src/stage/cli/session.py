@@ -120,6 +120,10 @@ def new(
     chords: ChordsOption = None,
     tuning: TuningOption = "auto",
     form: FormOption = None,
+    extend: Annotated[
+        float,
+        typer.Option(help="Seconds that stems go on behind the song's end, at its tempo.", rich_help_panel="Song"),
+    ] = 0.0,
     stream: StreamOption = 0,
 ) -> None:
     """Begin a session, for a song or for a tempo.
@@ -129,7 +133,8 @@ def new(
     stage session new song.wav --start 30 --seconds 60 -o chorus
     stage session new --bpm 96 --bars 8 --chords "Am F C G" -o trio
     """
-    session = begun(song, out, start, seconds, stream, grid, meter, tempo_range, chords, tuning, bpm, bars, rate, form)
+    heard = song, out, start, seconds, stream, grid, meter, tempo_range, chords, tuning
+    session = begun(*heard, bpm, bars, rate, form, extend=extend)
     show_time(session)
     typer.echo(str(session.folder))
 
@@ -151,6 +156,7 @@ def begun(
     form: str | None = None,
     model: str | None = None,
     end: str = "session",
+    extend: float = 0.0,
 ) -> Session:
     """A new session, by the options of a command. end: of the folder's name, where none is chosen."""
     from stage.cli.results import read_grid
@@ -169,7 +175,13 @@ def begun(
         beats: Any = of_midi(grid)
     else:
         beats = read_grid(grid, 0.0, None if song is None else meter, tempo_range)
-    source = dict(start=start, seconds=seconds, stream=stream, grid=beats, chords=chords, tuning=tuning, form=form)
+    source: dict[str, Any] = dict(
+        start=start, seconds=seconds, stream=stream, grid=beats, chords=chords, tuning=tuning, form=form
+    )
+    if song is not None:
+        source["extend"] = extend
+    elif extend:
+        raise StageError("--extend is for a song: without one choose more --bars")
     tempo = dict(bpm=bpm, meter=meter or "4/4", bars=bars, rate=rate)
     return Session.new(folder, song, **source, **tempo, model=model)
 
@@ -247,8 +259,8 @@ def takes(
     stage session takes drums --like 2
 
     They are ranked by a quick check, which says what is likely to be wrong, not what is good. score: on grid x in
-    chord, half of it where a take is silent most of the time or clips. on grid: share of the onsets within 40 ms of a
-    sixteenth or triplet. in chord: share of the notes' time in tones of the chord. silent: share of the time.
+    chord, less for a take that is silent more than half of the time or clips. on grid: share of the onsets within 40 ms
+    of a sixteenth or triplet. in chord: share of the notes' time in tones of the chord. silent: share of the time.
     """
     arrangement = opened(session, model)
     if more or like or other:

@@ -32,7 +32,7 @@ def figures(
     loudness: LUFS. peak: of the samples, 1 is full scale. silent: share of the time without sound, 0..1. on_grid: share
     of the onsets that lie within 40 ms of a sixteenth or a triplet. in_chord: share of the time of the notes that
     belongs to tones of the sounding chord (not of drums). onsets: a second. score: 0..1, the product of on_grid and
-    in_chord, less a half for a stem that is silent most of the time, that clips or that has no sound.
+    in_chord, less for a stem that is silent more than half of the time, and a half of it for one that clips.
     """
     level = loudness(spread(audio, channels), rate)
     peak = float(np.abs(audio).max(initial=0.0))
@@ -45,8 +45,8 @@ def figures(
             made["on_grid"] = round(on_grid(notes, grid, seconds), 4)
         if stem != "drums" and chart is not None and (share := in_chord(notes, chart)) is not None:
             made["in_chord"] = round(share, 4)
-    score = made.get("on_grid", 1.0) * made.get("in_chord", 1.0)
-    if made["silent"] > 0.9 or peak >= 1.0 or peak < 1e-4:
+    score = made.get("on_grid", 1.0) * made.get("in_chord", 1.0) * min(1.0, 2 * (1 - made["silent"]))
+    if peak >= 1.0:
         score /= 2
     return made | {"score": round(score, 4)}
 

@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 class Scene:
     """What a session has beside its takes.
 
-    song: float32 [C, N], None for a click. rate: Hz. samples: N. times: of the book. take: a take's sound by name;
-    notes: its notes; recipe: what it is.
+    song: float32 [C, N], None for a click. rate: Hz. samples: N. rests: whether stems rest where the mix is silent.
+    times: of the book. sound, notes, take: of a take, by its name.
     """
 
     song: np.ndarray | None
     rate: int
     samples: int
+    rests: bool
     times: dict[str, Time]
     sound: Callable[[str], np.ndarray]
     notes: Callable[[str], tuple[Note, ...]]
@@ -88,7 +89,7 @@ def request(stage: Stage, recipe: Recipe, scene: Scene, seeds: Sequence[int]) ->
         grid="off" if time.grid is None else time.grid,
         sampling=dict(recipe.sampling),
         tuning=time.tuning,
-        rest=scene.song is not None,
+        rest=scene.rests,
         chords=None if stage.events is None else time.chart,
         performance=Performance(**recipe.performance),
     )
@@ -124,7 +125,7 @@ def pieces(take: Take, notes: Sequence[Note], scene: Scene) -> Iterator[tuple[st
     shape = Envelope()
     if mix is not None:
         grid = scene.times[root.time].grid
-        pauses = rests(mix, scene.rate, grid) if scene.song is not None else []
+        pauses = rests(mix, scene.rate, grid) if scene.rests else []
         shape = envelope(scene.samples, scene.rate, pauses, end_fade(grid, scene.seconds))
     factor, seed = np.float32(10 ** (take.gain / 20)), root.seed % 2**32
     given = list(notes), take.instrument, scene.rate, scene.seconds, seed
@@ -141,6 +142,7 @@ def _of(made: Accompaniment, i: int) -> Made:
 
 
 def _own(remarks: Sequence[str], seeds: Sequence[int], i: int) -> tuple[str, ...]:
-    """Those of a variation, and of all."""
+    """Those of a variation, and of all; not those of a mix with the song alone, which a session does not write."""
+    remarks = [remark for remark in remarks if "the mix is turned down" not in remark]
     other = tuple(f"seed {seed}:" for seed in seeds if seed != seeds[i])
     return tuple(remark for remark in remarks if not remark.startswith(other))

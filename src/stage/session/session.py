@@ -63,6 +63,7 @@ class Session(Store):
         bars: int = 8,
         rate: int | None = None,
         form: str | None = None,
+        extend: float = 0.0,
         model: Stage | str | Path | None = None,
     ) -> Session:
         """Begin a session in a new folder: for a recording, or, without one, for a tempo or for beats.
@@ -70,7 +71,8 @@ class Session(Store):
         song: a path; start, seconds, stream: the stretch of it. grid, chords, tuning: as `Stage.accompany` takes them;
         what is not given is tracked or estimated now, and kept. bpm, meter, bars, rate: of a session without a
         recording, where a BeatGrid (its last bar is whole) can stand for the first three. form: sections by bars, like
-        "intro 4, verse 8", with energies as in "intro 4 0.2, verse 8 0.6".
+        "intro 4, verse 8", with energies as in "intro 4 0.2, verse 8 0.6". extend: seconds behind the recording's end,
+        in which its tempo goes on and the chords of its last four bars are repeated, so that stems are longer than it.
         """
         folder = Path(folder)
         if os.path.lexists(folder):
@@ -86,6 +88,8 @@ class Session(Store):
                     f"the recording ends at {start + audio.shape[1] / rate:.2f} seconds, before {start + seconds:.2f}"
                 )
             part = stretch(audio, rate, 0.0, None)
+            length = part.audio.shape[1]
+            beyond = timing.beyond(length / rate, extend, rate)
             source = Song(
                 str(Path(song).resolve()),
                 os.path.relpath(Path(song).resolve(), folder.resolve()),
@@ -93,10 +97,12 @@ class Session(Store):
                 start,
                 rate,
                 len(part.audio),
-                part.audio.shape[1],
+                length + beyond,
                 stream,
+                beyond,
             )
             time = timing.of_song(part, start, grid, chords, tuning)
+            time = timing.extended(time, length / rate, beyond / rate) if beyond else time
         if form is not None:
             time = replace(time, sections=timing.sections(form, time))
         what = f"new session for {Path(song).name}" if song is not None else "new session"

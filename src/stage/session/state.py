@@ -32,7 +32,7 @@ STEPS_MOST = 500
 class Song:
     """What is played to: a stretch of a recording. path: of the file; relative: from the session's folder, for both
     may be moved together. checksum: of the file. start: of the stretch in seconds; rate, channels, samples: what it
-    holds."""
+    holds, of which the last `beyond` lie behind the recording's end, in silence."""
 
     path: str
     relative: str
@@ -42,6 +42,7 @@ class Song:
     channels: int
     samples: int
     stream: int = 0
+    beyond: int = 0
 
 
 @dataclass(frozen=True)

@@ -81,10 +81,11 @@ class Store:
         if isinstance(source, Click):
             return None
         path = self._find_song(source)
-        audio, rate = sound.read(path, source.start, source.samples / source.rate, source.stream)
-        if (rate, *audio.shape) != (source.rate, source.channels, source.samples):
+        held = source.samples - source.beyond
+        audio, rate = sound.read(path, source.start, held / source.rate, source.stream)
+        if (rate, *audio.shape) != (source.rate, source.channels, held):
             raise StageError(f"{path} holds other sound than when the session began: its decoder has changed")
-        return audio
+        return sound.fit(audio, source.samples)
 
     def _find_song(self, source: Song) -> Path:
         name = Path(source.path).name
@@ -150,7 +151,14 @@ class Store:
         """What takes are made from."""
         source = self.book.source
         return Scene(
-            self.song, self.rate, source.samples, self.book.times, self._sound, self._notes, self.book.takes.__getitem__
+            self.song,
+            self.rate,
+            source.samples,
+            isinstance(source, Song) and not source.beyond,
+            self.book.times,
+            self._sound,
+            self._notes,
+            self.book.takes.__getitem__,
         )
 
     # ------------------------------------------------------------ steps that play nothing

@@ -15,7 +15,7 @@ from stage.audio.files import check_rate
 from stage.audio.tuning import estimate as estimate_tuning
 from stage.beats.find import Tracking, find
 from stage.beats.grid import BeatGrid
-from stage.chords.chart import Chart, bars_of
+from stage.chords.chart import Chart, Span, bars_of
 from stage.chords.estimation import estimate as estimate_chords
 from stage.chords.reading import read as read_chords
 from stage.errors import StageError
@@ -24,6 +24,8 @@ from stage.session.state import Click, Section, Time
 
 Spans = Union[int, tuple[float, float], Sequence[Union[int, tuple[float, float]]]]
 """One number, a pair of first and last, or several of these."""
+BARS_AGAIN = 4
+"""Bars whose chords are repeated behind a recording's end."""
 RATE = 44100
 """Hz of a session without a recording, where none is chosen."""
 
@@ -75,6 +77,37 @@ def of_click(
         seconds, beats = source.seconds, source.grid
     chart = None if chords is None else _chart(chords, beats, seconds, 0.0)
     return Click(rate, round(seconds * rate)), Time.of(beats, chart)
+
+
+def beyond(seconds: float, more: float, rate: int) -> int:
+    """Samples behind the end of a recording of so many seconds. Raises StageError for what cannot be."""
+    if not 0 <= more < np.inf:
+        raise StageError(f"a recording cannot be extended by {more:g} seconds: choose 0 or more")
+    check_seconds(seconds + more)
+    return round(more * rate)
+
+
+def extended(time: Time, seconds: float, more: float) -> Time:
+    """The time of a recording of so many seconds that goes on for some more: at the tempo of its last eight beats, with
+    the chords of its last four bars again and again."""
+    grid, chart, end = time.grid, time.chart, seconds + more
+    if grid is None:
+        return time
+    gap, bar = float(np.median(np.diff(grid.times[-9:]))), max(1, grid.beats_per_bar)
+    count = max(0, int(np.ceil((end - grid.times[-1]) / gap)) - 1)
+    times = np.concatenate([grid.times, grid.times[-1] + gap * np.arange(1, count + 1)])
+    numbers = np.concatenate([grid.numbers, (grid.numbers[-1] - 1 + np.arange(1, count + 1)) % bar + 1])
+    longer = BeatGrid(times, numbers, grid.division)
+    if chart is not None and len(chart):
+        starts = [*longer.downbeats.tolist(), end]
+        whole = [pair for pair in zip(starts, starts[1:]) if pair[1] <= seconds + gap / 2][-BARS_AGAIN:]
+        spans = list(chart.crop(0.0, whole[-1][1] if whole else seconds))
+        for i, (first, last) in enumerate(p for p in zip(starts, starts[1:]) if whole and p[0] >= whole[-1][1] - 1e-6):
+            a, b = whole[i % len(whole)]
+            again = chart.crop(a, b).scale((last - first) / (b - a)).shift(first)
+            spans += [Span(max(s.start, spans[-1].end if spans else 0.0), s.end, s.chord) for s in again]
+        chart = Chart(tuple(spans)).crop(0.0, end)
+    return Time.of(longer, chart, time.tuning, time.sections)
 
 
 def whole_bars(grid: BeatGrid, seconds: float) -> BeatGrid:
