@@ -8,6 +8,7 @@ import pytest
 
 import stage
 
+os.environ.setdefault("STAGE_TUNE", "off")  # kernels by rule, so that tests do the same on every machine
 stage.deterministic()  # as the command line does, before torch is imported
 
 if "PYTEST_XDIST_WORKER" in os.environ:

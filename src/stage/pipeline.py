@@ -81,18 +81,21 @@ class Stage:
         device: str | torch.device | None = None,
         precision: Precision = "auto",
         on_share: Callable[[float], None] | None = None,
+        engine: Literal["auto", "torch", "openvino"] = "auto",
     ) -> Stage:
         """Load a model of the package by name, or a checkpoint folder.
 
         device: the GPU if there is one, by default. precision: of the decoder's weights; "auto" is as exact as the
         file for small models, else int8 on CPUs and bf16 on GPUs.
         on_share: called with the share of the decoder's weights that is read, 0..1.
+        engine: what computes the decoder; "auto" is OpenVINO for large models in int8 and int4 on CPUs, where it is
+        installed and was measured to be the fastest, else torch.
         Raises StageError for what cannot be loaded, or needs more memory than there is.
         """
         from stage.checkpoints.format import load, load_events
 
         place = device_for(device)
-        config, decoder, codec, text = load(name_or_path, place, precision, on_share)
+        config, decoder, codec, text = load(name_or_path, place, precision, on_share, engine)
         events, chord_head = load_events(name_or_path, place)
         if events is not None:
             warm(PLAYED_RATE)

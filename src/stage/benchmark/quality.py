@@ -31,8 +31,8 @@ def song(bpm: float, key: int, rate: int = 32000, seconds: float = 10.0) -> tupl
     return audio.astype(np.float32), chords
 
 
-def quality(precision: str, threads: int, clips: int = 8) -> dict[str, Any]:
-    """The sketch model in a precision against itself in float32.
+def quality(precision: str, threads: int, clips: int = 8, engine: str = "torch") -> dict[str, Any]:
+    """The sketch model in a precision, by an engine, against itself in float32 by torch.
 
     kl: mean over columns and codebooks of KL(float32 || precision) of the next code, for stems that float32 made.
     beats: F of drums to metronomes at their beats; chords: share of bass notes in the sounding chord; each with its
@@ -46,10 +46,12 @@ def quality(precision: str, threads: int, clips: int = 8) -> dict[str, Any]:
     from stage.beats.tracker import track
     from stage.evaluation.figures.beats import f_measure
     from stage.generation.decoding import generate
+    from stage.models.fast_step import row_logits
     from stage.prefix import row, training_row
 
     torch.set_num_threads(threads)
-    exact, low = (Stage.from_pretrained("sketch", device="cpu", precision=p) for p in ("float32", precision))
+    kinds = (("float32", "torch"), (precision, engine))
+    exact, low = (Stage.from_pretrained("sketch", device="cpu", precision=p, engine=e) for p, e in kinds)
     divergence, beats, chords = [], [], []
     for number, bpm in enumerate(TEMPI[:clips]):
         mix, harmony = song(bpm, number)
@@ -68,7 +70,7 @@ def quality(precision: str, threads: int, clips: int = 8) -> dict[str, Any]:
             sequence = training_row(exact.decoder.config, [row(exact.decoder.config, contexts, stem, codes)])
             with torch.inference_mode():
                 p, q = (
-                    torch.log_softmax(s.decoder.logits(s.decoder(sequence)).float()[:, :, sequence.first :], -1)
+                    torch.log_softmax(row_logits(s.decoder, sequence).float()[:, :, sequence.first :], -1)
                     for s in (exact, low)
                 )
             divergence.append(float((p.exp() * (p - q)).sum(-1).mean()))

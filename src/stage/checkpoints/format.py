@@ -17,8 +17,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stage.checkpoints import settings
+from stage.checkpoints.engine_file import engine_of
 from stage.checkpoints.installed import find
 from stage.checkpoints.memory import check_memory, parameters
+from stage.checkpoints.paths import home
 from stage.checkpoints.pretrained import codec_of, text_of
 from stage.checkpoints.tensors import check, fill, fill_decoder, is_half
 from stage.config import DecoderConfig, EventsConfig, StageConfig
@@ -28,11 +30,13 @@ from stage.models import features
 from stage.models.chord_head import ChordHead
 from stage.models.codec import Codec
 from stage.models.decoder import Decoder
+from stage.models.engine import choose_engine
 from stage.models.events import MANNERS, codecs
 from stage.models.playable import INSTRUMENTS
-from stage.models.precision import choose, plain_weights
+from stage.models.precision import SMALL, choose, plain_weights
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.models.text import HashedConfig, HashedText, TextEncoder
+from stage.models.tune import fastest
 
 
 def load(
@@ -40,25 +44,32 @@ def load(
     device: str | torch.device = "cpu",
     precision: str = "auto",
     on_share: Callable[[float], None] | None = None,
+    engine: str = "auto",
 ) -> tuple[StageConfig, Decoder, Codec, TextEncoder]:
     """Load a model. Raises StageError with what is missing or does not fit.
 
     name_or_path: see `stage.checkpoints.installed.find`. precision: of the decoder's weights, see
-    `stage.models.precision`. on_share: gets the share of the decoder that is read, 0..1.
+    `stage.models.precision`. on_share: gets the share of the decoder that is read, 0..1. engine: what computes the
+    decoder, see `stage.models.engine`.
     """
     folder = find(name_or_path)
     read = settings.read(folder)
     shape, weights = read.decoder, folder / "decoder.safetensors"
     with torch.device("meta"):
         check(Decoder(shape), weights)
-    precision = choose(precision, device, parameters(shape), is_half(weights))
+    count = parameters(shape)
+    precision = choose(precision, device, count, is_half(weights) and engine != "openvino")
+    large = count >= SMALL and torch.device(device).type == "cpu" and engine in ("auto", "torch")
+    kernel = fastest(precision, home(), engine == "auto") if large else ""
+    engine = choose_engine(engine, precision, device, kernel == "openvino")
     check_memory(folder, shape, precision, device)
     codec, text = _codec(read, folder), _text(read, folder)
     _check_parts(folder, shape, codec, text)
     _check_events(folder, read)
     for part in (codec, text):
         (part if isinstance(part, nn.Module) else part.model).to(device)
-    decoder = fill_decoder(shape, weights, precision, device, on_share)
+    held = engine_of(weights, shape, precision) if engine == "openvino" else None
+    decoder = fill_decoder(shape, weights, precision, device, on_share, kernel, held)
     return read.stage, decoder, codec, text
 
 

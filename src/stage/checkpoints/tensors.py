@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from stage.checkpoints import header
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models.decoder import Decoder
+from stage.models.engine import Engine
 from stage.models.malloc import trim
 from stage.models.precision import compute_dtype, matrices, replace
 
@@ -122,19 +123,25 @@ def fill_decoder(
     precision: str,
     device: torch.device | str,
     on_share: Callable[[float], None] | None = None,
+    kernel: str = "",
+    engine: Engine | None = None,
 ) -> Decoder:
     """A decoder with a file's weights, each packed as soon as it is read (`stage.models.precision`).
 
-    on_share: gets the share that is read, 0..1. Raises StageError for a file that does not fit.
+    on_share: gets the share that is read, 0..1. kernel: of `stage.models.precision.pack`. engine: holds the matrices in
+    place of the decoder. Raises StageError for a file that does not fit.
     """
     with torch.device("meta"):
         made = Decoder(config)
     check(made, path)
-    packed = {} if precision == "float32" else matrices(made)
+    packed = {} if precision == "float32" and engine is None else matrices(made)
     rest, dtype, count = {}, compute_dtype(precision, device), len(made.state_dict())
-    for number, (name, tensor) in enumerate(_each(path)):
+    if engine is not None:
+        engine.hold(made, packed.values())
+        dtype = torch.float32
+    for number, (name, tensor) in enumerate(_each(path, packed if engine is not None else ())):
         if name in packed:
-            replace(made, packed[name], tensor, precision, device)
+            replace(made, packed[name], tensor, precision, device, kernel)
         else:
             rest[name] = tensor.to(device, dtype)
         if number % 16 == 0:
@@ -147,14 +154,22 @@ def fill_decoder(
     return made.eval().requires_grad_(False)
 
 
-def _each(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """A file's tensors one by one, float32 copies. Raises StageError for one that holds NaN or infinity."""
+def _each(path: Path, leave: Collection[str] = ()) -> Iterator[tuple[str, Tensor]]:
+    """A file's tensors one by one but for those to leave, float32 copies. Raises StageError for one that holds NaN or
+    infinity."""
     for name in shapes(path):
+        if name in leave:
+            continue
         with opened(path) as file:  # mapped anew for each, see `Files`
             tensor = file.get_tensor(name).to(torch.float32, copy=True)
-        if not tensor.sum().isfinite() and not tensor.isfinite().all():  # the sum is quick, and nearly always enough
-            raise StageError(f"{path} is damaged: {name} holds numbers that are not finite; get or make it again")
-        yield name, tensor
+        yield name, finite(path, name, tensor)
+
+
+def finite(path: Path, name: str, tensor: Tensor) -> Tensor:
+    """The tensor itself. Raises StageError if it holds NaN or infinity."""
+    if not tensor.sum().isfinite() and not tensor.isfinite().all():  # the sum is quick, and nearly always enough
+        raise StageError(f"{path} is damaged: {name} holds numbers that are not finite; get or make it again")
+    return tensor
 
 
 # ---------------------------------------------------------------- writing

@@ -35,8 +35,8 @@ def bench(
     stage bench --only quality       what int8 and int4 cost the sketch model
 
     The full-size model has drawn weights in the shape of MusicGen-small: speed does not depend on their values. Every
-    measurement runs in a process of its own, ours and transformers' on the same weights. Each figure is printed when it
-    is there, one that fails stops no other, and the last line is JSON.
+    measurement runs in a process of its own, both engines' (torch, openvino) and transformers' on the same weights.
+    Each figure is printed when it is there, one that fails stops no other, and the last line is JSON.
     """
     from stage.benchmark.report import failures, lines, print_tables
 
@@ -64,8 +64,11 @@ def plan(
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The measurements as (name, task, arguments); names are those of the JSON line."""
     from stage.benchmark.measure import SHIPPED
+    from stage.models import engine
 
-    ours = ("float32", "bf16", "int8", "int4") if device == "cpu" else ("float32", "bf16")
+    kinds = {"torch": ("float32", "bf16", "int8", "int4") if device == "cpu" else ("float32", "bf16")}
+    if device == "cpu" and engine.installed():
+        kinds["openvino"] = engine.PRECISIONS
     best = "int8" if device == "cpu" else "bf16"
     common = dict(weights=weights, threads=threads, device=device)
     if device == "cpu":
@@ -74,11 +77,15 @@ def plan(
         for precision in ("float32", "bf16"):
             yield f"transformers {precision}", "peer", dict(**common, precision=precision, variations=1, count=steps)
     if "steps" in parts:
-        for precision in ours:
-            yield f"ours {precision}", "steps", dict(**common, precision=precision, variations=1, count=steps)
+        for name, precisions in kinds.items():
+            for precision in precisions:
+                arguments = dict(**common, precision=precision, variations=1, count=steps, engine=name)
+                yield f"{name} {precision}", "steps", arguments
     if "many" in parts:
         many = variations if device == "cpu" else max(variations, 64)
-        yield f"ours {best} x{many}", "steps", dict(**common, precision=best, variations=many, count=steps)
+        for name in kinds:
+            arguments = dict(**common, precision=best, variations=many, count=steps, engine=name)
+            yield f"{name} {best} x{many}", "steps", arguments
         if "peer" in parts:
             yield (
                 f"transformers bf16 x{many}",
@@ -86,7 +93,8 @@ def plan(
                 dict(**common, precision="bf16", variations=many, count=max(5, steps // 5)),
             )
     if "job" in parts:
-        yield f"job {best}", "job", dict(**common, precision=best)
+        for precision in ("int8", "int4") if device == "cpu" else (best,):
+            yield f"job {precision}", "job", dict(**common, precision=precision)
         for name in SHIPPED:
             yield f"job {name}", "job", dict(common, weights=name, precision="auto")
     if "first" in parts:
@@ -96,6 +104,9 @@ def plan(
     if "quality" in parts:
         for precision in ("float32", "int8", "int4"):
             yield f"quality {precision}", "quality", dict(precision=precision, threads=threads)
+        for precision in ("int8", "int4") if "openvino" in kinds else ():
+            arguments = dict(precision=precision, threads=threads, engine="openvino")
+            yield f"quality {precision} openvino", "quality", arguments
 
 
 def measured(name: str, task: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +154,7 @@ def machine(threads: int, device: str) -> dict[str, Any]:
     import transformers
 
     from stage import __version__
+    from stage.benchmark.measure import version
     from stage.machine import processor
     from stage.models.processor import detected
 
@@ -153,6 +165,7 @@ def machine(threads: int, device: str) -> dict[str, Any]:
         "vnni": detected().vnni,
         "stage": __version__,
         "torch": torch.__version__,
+        "openvino": version("openvino"),
         "transformers": transformers.__version__,
         "date": str(datetime.date.today()),
     }

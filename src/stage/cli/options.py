@@ -75,6 +75,15 @@ PrecisionOption = Annotated[
         rich_help_panel="Model",
     ),
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="torch, or openvino: faster for large models in int8 and int4 on CPUs (pip install 'stage-music[fast]')."
+        " auto: what was measured to be faster.",
+        rich_help_panel="Model",
+    ),
+]
 AdapterOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -14,6 +14,7 @@ from stage.cli.options import (
     DeviceOption,
     DoubleTimeOption,
     DynamicsOption,
+    EngineOption,
     FillsOption,
     FolderOption,
     ForceOption,
@@ -104,6 +105,7 @@ def accompany(
     temperature: TemperatureOption = None,
     model: ModelOption = None,
     precision: PrecisionOption = "auto",
+    engine: EngineOption = "auto",
     device: DeviceOption = None,
     adapter: AdapterOption = None,
     force: ForceOption = False,
@@ -149,7 +151,9 @@ def accompany(
         chords=chords,
         performance=performance,
     )
-    results.make(results.Player(model, precision, adapter or [], device), request, files, force, start, live, gain)
+    results.make(
+        results.Player(model, precision, adapter or [], device, engine), request, files, force, start, live, gain
+    )
 
 
 def click(
@@ -195,6 +199,7 @@ def click(
     temperature: TemperatureOption = None,
     model: ModelOption = None,
     precision: PrecisionOption = "auto",
+    engine: EngineOption = "auto",
     device: DeviceOption = None,
     adapter: AdapterOption = None,
     force: ForceOption = False,
@@ -233,5 +238,5 @@ def click(
         out, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations, force, None, pieces, save_chords
     )
     results.make(
-        results.Player(model, precision, adapter or [], device), request, files, force, live=live, gain_db=gain
+        results.Player(model, precision, adapter or [], device, engine), request, files, force, live=live, gain_db=gain
     )

@@ -117,12 +117,13 @@ def find_beats(part: np.ndarray, rate: int, asked: str | BeatGrid | Tracking | N
 @dataclass(frozen=True)
 class Player:
     """Which model plays: its name or folder (None: player, or sketch for adapters), the precision of its weights, its
-    adapters, and where it runs (None: on the GPU where there is one)."""
+    adapters, where it runs (None: on the GPU where there is one), and what computes it."""
 
     given: str | None
     precision: str = "auto"
     adapters: Sequence[str] = ()
     device: str | None = None
+    engine: str = "auto"
 
     @property
     def model(self) -> str:
@@ -136,7 +137,7 @@ class Player:
 
         for adapter in self.adapters:
             describe(adapter)  # before a large model is loaded
-        stage = Stage.from_pretrained(self.model, self.device, precision=self.precision, on_share=on_share)
+        stage = Stage.from_pretrained(self.model, self.device, self.precision, on_share, self.engine)
         for adapter in self.adapters:
             stage.load_adapter(adapter, replace=True)
         return stage

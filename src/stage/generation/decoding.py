@@ -18,7 +18,8 @@ from stage.generation.event_rules import EventRules
 from stage.generation.event_tables import EventTables
 from stage.models.cache import Cache
 from stage.models.decoder import Decoder
-from stage.models.fast_step import Step, fast_step
+from stage.models.engine import Branch
+from stage.models.fast_step import Step, start
 from stage.models.features import beat_alone
 from stage.prefix import Contexts, deinterleave, row, trim
 
@@ -90,7 +91,7 @@ class State:
     known: Tensor
     unknown: Tensor
     columns: Tensor
-    caches: list[Cache]
+    caches: Sequence[Cache]
     offsets: Tensor
     weights: Tensor
     stem: Tensor
@@ -147,7 +148,7 @@ def begin(
     hurry: bool = True,
     given: Tensor | None = None,
 ) -> State:
-    """Prefill. See ``generate`` for the arguments, ``stage.models.fast_step.fast_step`` for ``hurry``.
+    """Prefill. See ``generate`` for the arguments, ``stage.models.fast_step`` for ``hurry``.
 
     given: [K, frames] int64, codes behind the prompt that stand fixed; -1 where one is to be made.
     """
@@ -169,18 +170,15 @@ def begin(
         bare = beat_alone(features)
     plan = branches(contexts, text, sampling, bare is not None and not torch.equal(bare, features))
     projected = None if text is None else text.to(device)[None]
-    known_cells, caches, offsets, logits = [], [], [], []
+    known_cells, offsets, ready = [], [], []
     steps = frames - known + config.trail
     for _, with_context, with_text in plan:
         full = trim(row(config, contexts if with_context else [None] * len(contexts), stem, target))
-        ready = full.cut(0, full.first + known + 1)  # the column that predicts the first unknown frame
-        first, cache = decoder.prefill(
-            ready.to(device), projected if with_text else None, features=features if with_context else bare
-        )
+        before = full.cut(0, full.first + known + 1)  # to the column that predicts the first unknown frame
+        ready.append(Branch(before, projected if with_text else None, features if with_context else bare))
         known_cells.append(full.columns[0, :, full.first :])
-        caches.append(cache.expand(len(seeds), steps))
-        offsets.append(int(ready.positions[0, -1]) - known)
-        logits.append(first.expand(len(seeds), -1, -1))
+        offsets.append(int(before.positions[0, -1]) - known)
+    logits, caches, step = start(decoder, ready, len(seeds), steps, hurry)
     frame = torch.arange(frames + config.trail + 1) - 1 - torch.tensor(config.pattern)[:, None]
     unknown = (frame >= known) & (frame < frames)
     if given is not None:
@@ -202,8 +200,8 @@ def begin(
         weights=torch.tensor([b[0] for b in plan], device=device),
         stem=torch.tensor(stem, device=device),
         draws=draws.to(device),
-        logits=torch.stack(logits),
-        step=fast_step(decoder, caches, steps, hurry),
+        logits=logits.expand(-1, len(seeds), -1, -1),
+        step=step,
         at=known,
         steps=steps,
         pattern=config.pattern,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -185,6 +186,7 @@ class Decoder(nn.Module):
         size = config.target_size or config.codebook_size
         self.head = nn.Parameter(0.02 * torch.randn(config.codebooks, size, config.dim))
         self.predict: nn.Module | None = None  # stands for the head where weights are packed (models/precision.py)
+        self.engine: Any = None  # computes prefill and steps in place of the layers (models/engine.py)
         for layer in self.layers:
             for linear in (layer.qkv, layer.cross_q, layer.cross_kv, layer.up):
                 nn.init.normal_(linear.weight, std=config.dim**-0.5)
@@ -367,16 +369,7 @@ class Decoder(nn.Module):
         Returns logits [branches, V, K, size].
         """
         branches, rows = len(caches), caches[0].rows
-
-        def enter(columns: Tensor) -> Tensor:
-            """Columns [branches * n, K] -> hidden [branches * n, D]."""
-            count = int(columns.shape[0])
-            at = position.repeat_interleave(count // branches)
-            return self.embed_columns(columns[:, :, None], at[:, None], segment.expand(count, 1))[:, 0]
-
-        x = apart(enter, columns.flatten(0, 1), rows)
-        if self.config.context_layers or self.config.features:
-            x = x + torch.cat([self._moment(cache, at).expand(rows, -1) for cache, at in zip(caches, position)])
+        x = self.enter_step(columns, position, segment, caches)
         turn = self.step_turn(position)
         if turn is not None and rows > 1 and not separately(x, rows):
             turn = turn[0].repeat_interleave(rows, 0), turn[1].repeat_interleave(rows, 0)
@@ -390,6 +383,21 @@ class Decoder(nn.Module):
             kind = kind_of(self.predict)
         flat = together(self.predict or self._predict, self.norm(x), rows, kind)
         return flat.view(branches, rows, self.config.codebooks, -1)
+
+    def enter_step(self, columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Cache]) -> Tensor:
+        """What a step begins with, [branches * V, D]; the arguments are those of ``step``."""
+        branches, rows = len(caches), caches[0].rows
+
+        def enter(columns: Tensor) -> Tensor:
+            """Columns [branches * n, K] -> hidden [branches * n, D]."""
+            count = int(columns.shape[0])
+            at = position.repeat_interleave(count // branches)
+            return self.embed_columns(columns[:, :, None], at[:, None], segment.expand(count, 1))[:, 0]
+
+        x = apart(enter, columns.flatten(0, 1), rows)
+        if self.config.context_layers or self.config.features:
+            x = x + torch.cat([self._moment(cache, at).expand(rows, -1) for cache, at in zip(caches, position)])
+        return x
 
     def _moment(self, cache: Cache, at: Tensor) -> Tensor:
         """What context encoder and features add to a column at this position (0-d int64): [D], zero behind their

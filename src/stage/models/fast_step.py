@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from stage.models.cache import Cache
 from stage.models.decoder import Decoder
+from stage.models.engine import Branch
+from stage.prefix import Row
 
 Step = Callable[[Tensor, Tensor, Tensor, Sequence[Cache]], Tensor]
 WARM_UP = 3
@@ -152,6 +154,32 @@ def traced(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool) -
         return logits
 
     return step
+
+
+def start(
+    decoder: Decoder, branches: Sequence[Branch], rows: int, steps: int, hurry: bool = True
+) -> tuple[Tensor, Sequence[Cache], Step]:
+    """Prefill the branches of a generation, and find the quickest way to go on from there.
+
+    rows: variations. steps, hurry: as ``fast_step``. Returns the logits of each branch's last column [branches, 1, K,
+    size], what the steps attend to (one for each branch, with ``bytes``), and the step.
+    """
+    if decoder.engine is not None:
+        return decoder.engine.start(decoder, branches, rows)
+    logits, caches = [], []
+    for sequence, text, features in branches:
+        first, cache = decoder.prefill(sequence.to(decoder.device), text, features=features)
+        logits.append(first)
+        caches.append(cache.expand(rows, steps))
+        del cache
+    return torch.stack(logits), caches, fast_step(decoder, caches, steps, hurry)
+
+
+def row_logits(decoder: Decoder, sequence: Row) -> Tensor:
+    """Logits of all columns of a row (B = 1) without text: [1, K, S, size]."""
+    if decoder.engine is not None:
+        return decoder.engine.logits(decoder, Branch(sequence))
+    return decoder.logits(decoder(sequence))
 
 
 def fast_step(decoder: Decoder, caches: Sequence[Cache], steps: int, hurry: bool = True) -> Step:

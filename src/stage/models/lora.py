@@ -212,6 +212,7 @@ class Voice(Decoder):
             for name, delta in deltas.items():
                 setattr(own, name, LoraLinear(getattr(layer, name), delta, adapter.config.scale))
         self.adapter = adapter
+        self.engine = None if base.engine is None else base.engine.adapted(adapter)
         self.base_stems = len(base.config.stems)
         base.requires_grad_(False)
         self.train(base.training)

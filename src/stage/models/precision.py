@@ -179,7 +179,9 @@ class Int8RowsLinear(LowLinear):
             self.packed = torch.ops.quantized.linear_prepack(whole, None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., in_features] float32 -> [..., out_features] float32."""
+        """x [..., in_features] -> [..., out_features]; computed in float32."""
+        if x.dtype != torch.float32:
+            return self.forward(x.float()).to(x.dtype)
         scale = x.abs().amax(-1, True)  # a tenth of the time of vector_norm's maximum
         scale = torch.add(self.tiny, scale, alpha=1 / self.peak)
         if not hasattr(self, "packed"):
@@ -226,10 +228,17 @@ class Int4Linear(LowLinear):
         )
 
 
-def pack(weight: Tensor, precision: str, device: torch.device | str = "cpu") -> nn.Module:
-    """A linear layer with this weight [N, K], float32, in this precision."""
+def int8_kernels() -> dict[str, type[LowLinear]]:
+    """The kernels for int8 that can be had here, by name; the first is taken where nothing has been measured."""
+    found: dict[str, type[LowLinear]] = {"rows": Int8RowsLinear} if processor().byte_rows else {}
+    return {"bf16": Int8Linear} | found if processor().bf16 else found | {"bf16": Int8Linear}
+
+
+def pack(weight: Tensor, precision: str, device: torch.device | str = "cpu", kernel: str = "") -> nn.Module:
+    """A linear layer with this weight [N, K], float32, in this precision. kernel: of ``int8_kernels``, for int8."""
     if precision == "int8":
-        return Int8RowsLinear(weight) if processor().byte_rows and not processor().bf16 else Int8Linear(weight)
+        kernels = int8_kernels()
+        return kernels.get(kernel, next(iter(kernels.values())))(weight)
     if precision == "int4":
         return Int4Linear(weight)
     if compute_dtype(precision, device) == torch.float32:
@@ -249,14 +258,16 @@ def matrices(decoder: Decoder) -> dict[str, str]:
     return names | {"head": "predict"}
 
 
-def replace(decoder: Decoder, path: str, weight: Tensor, precision: str, device: torch.device | str = "cpu") -> None:
+def replace(
+    decoder: Decoder, path: str, weight: Tensor, precision: str, device: torch.device | str = "cpu", kernel: str = ""
+) -> None:
     """Put a packed matrix in the place of a module of the decoder. The head's [K, V, D] becomes one of [K * V, D]."""
     if path == "predict":
         # the matrix whose rounding is the most audible, and a fiftieth of the weights
         weight, precision = weight.flatten(0, 1), "int8" if precision == "int4" else precision
         decoder.head = None
     parent, _, name = path.rpartition(".")
-    setattr(decoder.get_submodule(parent), name, pack(weight, precision, device))
+    setattr(decoder.get_submodule(parent), name, pack(weight, precision, device, kernel))
 
 
 def plain_weights(decoder: Decoder) -> dict[str, Tensor]:
@@ -271,7 +282,9 @@ def plain_weights(decoder: Decoder) -> dict[str, Tensor]:
             continue
         module = decoder.get_submodule(path)
         if not isinstance(module, (nn.Linear, Float16Linear)):
-            raise StageError("packed weights cannot be saved or merged: load the model with precision float32")
+            raise StageError(
+                "packed weights cannot be saved or merged: load the model with precision float32 and engine torch"
+            )
         weight = weights.pop(f"{path}.weight") if isinstance(module, nn.Linear) else module.unpacked()
         weights[name] = weight.unflatten(0, (decoder.config.codebooks, -1)) if path == "predict" else weight
     return weights

@@ -1,0 +1,208 @@
+"""The decoder by OpenVINO against the plain path: codes, distributions, whole jobs, and the file of its matrices."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.fakes import drawn_player, drawn_stage, song
+from stage import Stage
+from stage.checkpoints import engine_file
+from stage.cli import app as cli
+from stage.errors import StageError
+from stage.generation.decoding import Sampling, advance, begin, generate
+from stage.models import engine as engines
+from stage.models.engine import Held, choose_engine
+from stage.models.lora import Voice, new_adapter
+
+needs_openvino = pytest.mark.skipif(
+    not engines.installed(), reason='OpenVINO is not installed: pip install "stage-music[fast]"'
+)
+CODES = torch.randint(32, (2, 60), generator=torch.Generator().manual_seed(2))
+TEXT = torch.randn(5, 32, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A folder of the user's that is empty."""
+    monkeypatch.setenv("STAGE_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def both(stage: Stage, place: Path, precision: str = "float32") -> tuple[Stage, Stage]:
+    """The same weights by torch in float32, and by OpenVINO in a precision."""
+    if not (place / "model").exists():
+        stage.save_pretrained(place / "model")
+    return (
+        Stage.from_pretrained(place / "model", "cpu", "float32", engine="torch"),
+        Stage.from_pretrained(place / "model", "cpu", precision, engine="openvino"),
+    )
+
+
+@needs_openvino
+@pytest.mark.parametrize("positions", ["rotary", "sinusoidal"])
+@pytest.mark.parametrize("text_guidance", [None, 2.0])
+def test_float32_makes_the_codes_of_the_plain_path(place, positions, text_guidance):
+    plain, fast = both(drawn_stage(positions=positions), place)
+    sampling = Sampling(guidance=2.0, text_guidance=text_guidance, temperature=0)
+    for text in (TEXT, None):
+        arguments = dict(stem=1, contexts=[CODES, None], text=text, frames=80, sampling=sampling, prompt=CODES[:, :9])
+        want, found = (generate(stage.decoder, seeds=(1,), **arguments) for stage in (plain, fast))
+        assert torch.equal(found, want)
+
+
+@needs_openvino
+def test_variations_are_those_that_each_seed_makes_alone(place):
+    plain, fast = both(drawn_stage(), place)
+    arguments = dict(stem=0, contexts=[CODES, CODES], text=TEXT, frames=40, sampling=Sampling(guidance=2.0, top_k=20))
+    together = generate(fast.decoder, seeds=(7, 8, 9), **arguments)
+    assert torch.equal(together, generate(plain.decoder, seeds=(7, 8, 9), **arguments))
+    assert torch.equal(together[1:2], generate(fast.decoder, seeds=(8,), **arguments))
+
+
+@needs_openvino
+@pytest.mark.parametrize("precision, bound", [("int8", 0.01), ("int4", 0.05)])
+def test_the_sketch_model_hardly_changes(precision, bound):
+    codes = torch.randint(1024, (8, 60), generator=torch.Generator().manual_seed(2))
+    stages = (
+        Stage.from_pretrained("sketch", "cpu", "float32", engine="torch"),
+        Stage.from_pretrained("sketch", "cpu", precision, engine="openvino"),
+    )
+    states = [begin(s.decoder, stem=0, contexts=[codes, codes], text=None, frames=30, seeds=(1,)) for s in stages]
+    total = 0.0
+    for _ in range(20):
+        p, q = (torch.log_softmax(state.logits[0, 0].float(), -1) for state in states)
+        total += float((p.exp() * (p - q)).sum(-1).mean()) / 20
+        for stage, state in zip(stages, states):
+            advance(stage.decoder, state, Sampling())
+        states[1].column = states[0].column
+    assert 0 < total < bound
+
+
+@needs_openvino
+def test_generations_that_take_turns_keep_their_caches(place):
+    """The second one compiles another graph, in place of the first one's."""
+    plain, fast = both(drawn_stage(), place, "int8")
+    sampling = Sampling(guidance=2.0, temperature=0)
+    made = []
+    for alternating in (False, True):
+        arguments = dict(stem=0, contexts=[CODES, CODES], frames=30, sampling=sampling, seeds=(1, 2))
+        states = [begin(fast.decoder, text=text, **arguments) for text in (TEXT, None)]
+        for _ in range(20):
+            for state in states:
+                advance(fast.decoder, state, sampling)
+            if not alternating:
+                states.reverse()
+        made.append([state.columns for state in sorted(states, key=lambda state: float(state.caches[0].bytes))])
+    assert all(torch.equal(one, other) for one, other in zip(*made))
+    bare = Stage.from_pretrained(place / "model", "cpu", "int8", engine="openvino")
+    alone = generate(bare.decoder, text=None, **arguments)
+    assert torch.equal(alone[:, :, :15], generate(fast.decoder, text=None, **arguments)[:, :, :15])
+
+
+@needs_openvino
+def test_an_adapter_is_played_as_by_the_plain_path(place):
+    plain, fast = both(drawn_stage(), place)
+    adapter = new_adapter(plain.decoder, "keys", rank=4, layers=("qkv", "self_out", "cross_kv", "up"))
+    with torch.no_grad():
+        for number, delta in enumerate(p for name, p in adapter.named_parameters() if name.endswith(".b")):
+            delta.normal_(std=0.3, generator=torch.Generator().manual_seed(number))
+    arguments = dict(stem=0, contexts=[CODES, CODES], text=TEXT, frames=40, seeds=(1, 2), sampling=Sampling(top_k=20))
+    voices = [Voice(stage.decoder, adapter) for stage in (plain, fast)]
+    want, found = (generate(voice, **arguments) for voice in voices)
+    assert torch.equal(found, want)
+    bare = generate(fast.decoder, **arguments)  # the base is as it was
+    assert torch.equal(bare, generate(plain.decoder, **arguments)) and not torch.equal(bare, found)
+
+
+@needs_openvino
+@pytest.mark.parametrize("precision", ["float32", "int8", "int4"])
+def test_a_whole_job_and_its_stream(place, precision):
+    plain, fast = both(drawn_stage(), place, precision)
+    audio = song(3.0)
+    request = dict(prompt="busy funk", variations=2, seed=3)
+    made = fast.accompany(audio, 44100, "drums", level=False, **request)
+    assert made.stems.shape == (2, audio.shape[1]) and np.isfinite(made.stems).all()
+    with fast.stream(audio, 44100, "drums", **request) as stream:
+        chunks = np.concatenate(list(stream), -1)
+    assert np.abs(chunks - made.stems).max() < 1e-4
+    if precision == "float32":
+        want = plain.accompany(audio, 44100, "drums", level=False, **request)
+        assert np.abs(made.stems - want.stems).max() < 1e-5
+
+
+@needs_openvino
+def test_played_events_come_out_as_by_the_plain_path(place):
+    plain, fast = both(drawn_player(), place)
+    audio = song(4.0)
+    want, found = (stage.accompany(audio, 44100, "bass", "funk", chords="Am F").notes for stage in (plain, fast))
+    assert found == want and found[0]
+
+
+@needs_openvino
+def test_rounded_matrices_are_kept_until_the_weights_change(place, monkeypatch):
+    arguments = dict(stem=0, contexts=[CODES, CODES], frames=12, sampling=Sampling(guidance=2.0, temperature=0))
+    decoder = both(drawn_stage(), place, "int4")[1].decoder
+    assert not (place / "home").exists()  # nothing is done before it is needed
+    want = generate(decoder, **arguments)
+    (kept,) = (place / "home/engine").iterdir()
+    first = kept.stat().st_mtime_ns
+    assert torch.equal(generate(both(drawn_stage(), place, "int4")[1].decoder, **arguments), want)
+    assert kept.stat().st_mtime_ns == first
+    os.truncate(kept, 100)  # as an older version may have left it
+    assert torch.equal(generate(both(drawn_stage(), place, "int4")[1].decoder, **arguments), want)
+    weights = place / "model/decoder.safetensors"
+    os.utime(weights, ns=(1, 1))
+    assert torch.equal(generate(both(drawn_stage(), place, "int4")[1].decoder, **arguments), want)
+    (other,) = (place / "home/engine").iterdir()
+    assert other != kept
+    (place / "file").write_text("no folder")
+    monkeypatch.setenv("STAGE_HOME", str(place / "file"))
+    assert torch.equal(generate(both(drawn_stage(), place, "int4")[1].decoder, **arguments), want)
+
+
+@needs_openvino
+def test_damaged_weights_are_an_error_when_they_are_read(place):
+    stage = drawn_stage()
+    with torch.no_grad():
+        stage.decoder.layers[1].up.weight[3, 4] = float("nan")
+    stage.save_pretrained(place / "model")
+    fast = Stage.from_pretrained(place / "model", "cpu", "int8", engine="openvino")
+    with pytest.raises(StageError, match="layers.1.up.weight holds numbers that are not finite"):
+        fast.accompany(song(1.0), 44100, "drums")
+
+
+@needs_openvino
+def test_what_the_engine_holds_cannot_be_saved(place):
+    fast = both(drawn_stage(), place)[1]
+    assert isinstance(fast.decoder.layers[0].up, Held) and fast.decoder.head is None
+    with pytest.raises(StageError, match="float32 and engine torch"):
+        fast.save_pretrained(place / "again")
+    with pytest.raises(StageError, match="held by OpenVINO"):
+        fast.decoder.layers[0].up(torch.zeros(1, 32))
+
+
+def test_an_engine_that_cannot_be_had_is_refused(monkeypatch, tune, model, capsys):
+    assert [choose_engine("auto", "int8", "cpu", faster) for faster in (True, False)] == ["openvino", "torch"]
+    assert choose_engine("auto", "bf16", "cuda", True) == "torch" == choose_engine("torch", "int8", "cpu", True)
+    monkeypatch.setattr(engines, "installed", lambda: True)
+    for arguments, message in (
+        (("luck", "int8", "cpu"), "choose auto, torch, openvino"),
+        (("openvino", "bf16", "cpu"), "choose --engine torch for bf16"),
+        (("openvino", "float32", "cuda"), "choose --device cpu, or --engine torch on cuda"),
+    ):
+        with pytest.raises(StageError, match=message):
+            choose_engine(*arguments, False)
+    monkeypatch.setattr(engines, "installed", lambda: False)
+    assert cli.run(["accompany", str(tune), "--stem", "drums", "--model", str(model), "--engine", "openvino"]) == 2
+    assert 'pip install "stage-music[fast]"' in " ".join(capsys.readouterr().err.split())
+    assert [path.name for path in Path(".").iterdir()] == ["tune.wav"]
+
+
+@needs_openvino
+def test_the_command_plays_with_it(tune, model):
+    command = ["accompany", str(tune), "--stem", "drums", "--model", str(model), "-o", "made", "--precision", "int8"]
+    assert cli.run([*command, "--engine", "openvino"]) == 0 and Path("made/tune.drums.0.wav").is_file()
+    assert [path.suffix for path in (engine_file.home() / "engine").iterdir()] == [".bin"]
