@@ -91,7 +91,7 @@ def products_graph(matrices: Sequence[Matrix]) -> ov.Model:
 
 
 def text_graph(config: DecoderConfig, weights: Weights) -> ov.Model:
-    """Projected text [L, D] -> "text": keys, scaled, and values of all layers' cross-attention [layers * 2, H, L, d]."""
+    """Projected text [L, D] -> "text": keys, scaled, and values of each layer for it, [layers * 2, H, L, d]."""
     x = _input("x", (-1, config.dim))
     made, scales = [], np.array([(config.dim // config.heads) ** -0.5, 1], np.float32).reshape(2, 1, 1, 1)
     for i in range(config.layers):
