@@ -54,6 +54,15 @@ def test_float32_makes_the_codes_of_the_plain_path(place, positions, text_guidan
 
 
 @needs_openvino
+@pytest.mark.slow
+def test_float32_makes_the_codes_of_the_plain_path_for_a_long_stem():
+    stages = [Stage.from_pretrained("sketch", "cpu", "float32", engine=engine) for engine in ("torch", "openvino")]
+    codes = torch.randint(1024, (8, 250), generator=torch.Generator().manual_seed(2))
+    arguments = dict(stem=1, contexts=[codes, codes], frames=500, sampling=Sampling(temperature=0))
+    assert torch.equal(*(generate(stage.decoder, **arguments) for stage in stages))
+
+
+@needs_openvino
 def test_variations_are_those_that_each_seed_makes_alone(place):
     plain, fast = both(drawn_stage(), place)
     arguments = dict(stem=0, contexts=[CODES, CODES], text=TEXT, frames=40, sampling=Sampling(guidance=2.0, top_k=20))

@@ -70,7 +70,7 @@ def compile_graph(graph: Any, precision: str, held: Any) -> Compiled:
         "INFERENCE_PRECISION_HINT": "f32",
         "KV_CACHE_PRECISION": "f32" if precision == "float32" else "f16",
         # inputs that share a scale where columns are multiplied as bytes (with VNNI): the fastest of 32 to 1024
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0" if precision == "float32" else "64",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": {"float32": "0", "int8": "256", "int4": "64"}[precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "NUM_STREAMS": "1",
         "ENABLE_CPU_PINNING": False,  # other programs have the cores too
