@@ -1,6 +1,7 @@
 """The decoder by OpenVINO against the plain path: codes, distributions, whole jobs, and the file of its matrices."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 
 from helpers.fakes import drawn_player, drawn_stage, song
 from stage import Stage
-from stage.checkpoints import engine_file
+from stage.checkpoints import paths
+from stage.checkpoints.installed import remove
 from stage.cli import app as cli
 from stage.errors import StageError
 from stage.generation.decoding import Sampling, advance, begin, generate
@@ -214,4 +216,9 @@ def test_an_engine_that_cannot_be_had_is_refused(monkeypatch, tune, model, capsy
 def test_the_command_plays_with_it(tune, model):
     command = ["accompany", str(tune), "--stem", "drums", "--model", str(model), "-o", "made", "--precision", "int8"]
     assert cli.run([*command, "--engine", "openvino"]) == 0 and Path("made/tune.drums.0.wav").is_file()
-    assert [path.suffix for path in (engine_file.home() / "engine").iterdir()] == [".bin"]
+    (kept,) = (paths.home() / "engine").iterdir()
+    shutil.copytree(model, paths.models() / "mine")
+    assert cli.run([*command[:-3], "again", *command[-2:], "--model", "mine", "--engine", "openvino"]) == 0
+    assert len(list((paths.home() / "engine").iterdir())) == 2
+    remove("mine")
+    assert list((paths.home() / "engine").iterdir()) == [kept]

@@ -92,6 +92,7 @@ def steps(
     from stage.checkpoints.tensors import fill_decoder
     from stage.config import DecoderConfig
     from stage.generation.decoding import Sampling, advance, begin
+    from stage.models import engine as engines
     from stage.models.decoder import Decoder
     from stage.models.precision import BYTES, matrices
     from stage.models.tune import fastest
@@ -131,7 +132,7 @@ def steps(
     # every matrix but that of the text's keys and values, which the prefill has read
     weight = (
         sum(p.numel() for n, p in whole.named_parameters() if n in matrices(whole) and "cross_kv" not in n)
-        * BYTES[precision]
+        * (engines.BYTES if held is not None else BYTES)[precision]
     )
     return summary(times, len(times)) | {
         "prefill_seconds": prefill,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stage.checkpoints.paths import home
+from stage.checkpoints.paths import engine_files
 from stage.checkpoints.tensors import Files, finite
 from stage.config import DecoderConfig
 from stage.errors import StageError
@@ -90,7 +90,8 @@ def _mapped(path: Path, places: dict[str, Any], precision: str) -> tuple[np.ndar
     """The file of packed matrices as bytes, and its mapping; made where it is missing. In memory alone where it cannot
     be written."""
     _, start, length = list(places.values())[-1]
-    folder, kept = home() / "engine", f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}-{precision}-"
+    folder, kept = engine_files(path)
+    kept += f"{precision}-"
     target = folder / f"{kept}{_key(path)}.bin"
     try:
         if not target.is_file() or target.stat().st_size != start + length:

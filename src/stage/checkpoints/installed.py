@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stage.checkpoints import header, hub, settings
 from stage.checkpoints.importers import T5
 from stage.checkpoints.licences import UNKNOWN, is_free, terms, written
-from stage.checkpoints.paths import SHIPPED, exists, home, is_file, models
+from stage.checkpoints.paths import SHIPPED, engine_files, exists, home, is_file, models
 from stage.errors import StageError
 from stage.files import lock, remove_folder, sweep, whole_folder
 from stage.typed import read_json
@@ -260,11 +260,14 @@ def remove(name: str) -> Path:
         why = "belongs to the package and stays" if shipped else "is not installed"
         raise StageError(f"{name} {why}; installed are: {', '.join(sorted(mine)) or 'none'}")
     path = mine[name]
+    place, begun = engine_files(path / "decoder.safetensors")
     try:
         if path.is_symlink():
             path.unlink()
         else:
             remove_folder(path)
+            for file in place.glob(f"{begun}*.bin"):
+                file.unlink(missing_ok=True)
     except OSError as error:
         raise StageError(f"{path} could not be deleted: {error.strerror or error}") from None
     return path

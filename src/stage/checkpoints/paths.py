@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -25,6 +26,11 @@ def models() -> Path:
 def adapters() -> Path:
     """The folder of installed adapters, one folder each."""
     return home() / "adapters"
+
+
+def engine_files(weights: Path) -> tuple[Path, str]:
+    """Where the matrices of a file of weights are kept for the engine: a folder, and how their names begin."""
+    return home() / "engine", f"{hashlib.sha256(str(weights.resolve()).encode()).hexdigest()[:12]}-"
 
 
 def is_file(path: Path) -> bool:

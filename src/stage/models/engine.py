@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from stage.models.lora import Adapter
 
 ENGINES = ("auto", "torch", "openvino")
-PRECISIONS = ("float32", "int8", "int4")
+BYTES = {"float32": 4.0, "int8": 1.0, "int4": 0.5 + 3 / 64}
+"""Bytes that a weight takes in each precision of the engine, scales included."""
+PRECISIONS = tuple(BYTES)
 """What the engine computes in; activations are float32, caches float16 but for float32."""
 
 
