@@ -62,40 +62,56 @@ def regions_of(chosen: random.Random, session: Session) -> dict:
     return {"seconds": [(start, start + chosen.uniform(0.3, 4.0)) for start in starts]}
 
 
+class Edits:
+    """Random edits, and what was counted of them so far."""
+
+    def __init__(self, model: Stage, place: Path, bars: int, seed: int):
+        self.chosen, self.many, self.samples, self.notes = random.Random(seed), 0, 0, 0
+        self.seams: list[float] = []
+        self.before: list[float] = []
+        self.session = Session.new(place / "s", bpm=104, bars=bars, chords="Am F C G", model=model)
+        self.session.band(("drums", "bass", "keys"))
+
+    def next(self) -> None:
+        """One more edit."""
+        session, chosen = self.session, self.chosen
+        track = chosen.choice(session.tracks).name
+        before, notes = session.sound(track), session.notes(track)
+        session.redo(track, **regions_of(chosen, session), candidates=chosen.choice((1, 2, 4)), seed=self.many)
+        after, now = session.sound(track), session.notes(track)
+        parts = session.book.takes[session.track(track).kept].recipe.regions
+        moments = np.arange(before.shape[1]) / session.rate
+        inside = np.any([(moments >= a - 1e-9) & (moments < b - 1e-9) for a, b in parts], axis=0)
+        self.samples += int((before != after)[:, ~inside].any(0).sum())
+        old, new = ({n for n in played if not any(a <= n.start < b for a, b in parts)} for played in (notes, now))
+        self.notes += len(old ^ new)
+        own = np.array([flux(before, session.rate, beat) for beat in session.grid.times[1:]])
+        for border in {border for part in parts for border in part if 0.1 < border < session.seconds - 0.1}:
+            for sound, ranks in ((before, self.before), (after, self.seams)):
+                ranks.append(float((own > flux(sound, session.rate, border)).mean()))
+        self.many += 1
+        if chosen.random() < 0.5:
+            session.undo()
+
+    def figures(self) -> dict:
+        """What was counted."""
+        made = {"edits": self.many, "samples_changed_outside": self.samples, "notes_changed_outside": self.notes}
+        if not self.seams:
+            return made
+        made |= {"borders": len(self.seams), "beats_with_more_flux": interval(self.seams)}
+        made |= {"beats_with_more_flux_before": interval(self.before)}
+        most, least = ([float(rank == 0) for rank in ranks] for ranks in (self.seams, self.before))
+        return made | {"more_than_all_beats": interval(most), "more_than_all_beats_before": interval(least)}
+
+
 def edits(model: Stage, many: int, bars: int, seed: int) -> dict:
-    """Random edits; what changed outside, and the seams."""
-    chosen, changed_samples, changed_notes = random.Random(seed), 0, 0
-    seams: list[float] = []
-    controls: list[float] = []
+    """Random edits; what changed outside, and the seams. Ctrl-C ends them."""
     with tempfile.TemporaryDirectory() as place:
-        session = Session.new(Path(place) / "s", bpm=104, bars=bars, chords="Am F C G", model=model)
-        session.band(("drums", "bass", "keys"))
-        for number in range(many):
-            track = chosen.choice(session.tracks).name
-            before, notes = session.sound(track), session.notes(track)
-            session.redo(track, **regions_of(chosen, session), candidates=chosen.choice((1, 2, 4)), seed=number)
-            after, now = session.sound(track), session.notes(track)
-            parts = session.book.takes[session.track(track).kept].recipe.regions
-            moments = np.arange(before.shape[1]) / session.rate
-            inside = np.any([(moments >= a - 1e-9) & (moments < b - 1e-9) for a, b in parts], axis=0)
-            changed_samples += int((before != after)[:, ~inside].any(0).sum())
-
-            def outside(played, parts=parts):
-                return [note for note in played if not any(a <= note.start < b for a, b in parts)]
-
-            changed_notes += len(set(outside(notes)) ^ set(outside(now)))
-            own = np.array([flux(before, session.rate, beat) for beat in session.grid.times[1:]])
-            for border in {border for part in parts for border in part if 0.1 < border < session.seconds - 0.1}:
-                for sound, ranks in ((before, controls), (after, seams)):
-                    ranks.append(float((own > flux(sound, session.rate, border)).mean()))
-            if chosen.random() < 0.5:
-                session.undo()
-    made = {"edits": many, "samples_changed_outside": changed_samples, "notes_changed_outside": changed_notes}
-    if not seams:
-        return made
-    loudest = [float(rank == 0) for rank in seams], [float(rank == 0) for rank in controls]
-    made |= {"borders": len(seams), "beats_with_more_flux": interval(seams), "before": interval(controls)}
-    return made | {"more_than_all_beats": interval(loudest[0]), "more_than_all_beats_before": interval(loudest[1])}
+        under_way = Edits(model, Path(place), bars, seed)
+        with contextlib.suppress(KeyboardInterrupt):
+            while under_way.many < many:
+                under_way.next()
+        return under_way.figures()
 
 
 def work(folder: Path, model: Stage, seed: int, told: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from helpers.commands import tree
-from stage.cli import app, models, train
+from stage.cli import app, models, session, train
 
 TREE = list(tree())
 
@@ -16,7 +16,11 @@ def test_every_command_is_found():
     assert {"accompany", "click", "models get", "adapters merge", "train finetune", "bench", "evaluate"} <= paths
 
 
-@pytest.mark.parametrize("table", [app.COMMANDS, models.COMMANDS, train.COMMANDS], ids=["stage", "models", "train"])
+@pytest.mark.parametrize(
+    "table",
+    [app.COMMANDS, models.COMMANDS, train.COMMANDS, session.COMMANDS],
+    ids=["stage", "models", "train", "session"],
+)
 def test_summaries_fit_a_line(table):
     assert all(len(entry.summary) <= 45 and entry.summary.endswith(".") for entry in table.values())
 

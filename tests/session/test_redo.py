@@ -1,5 +1,7 @@
 """Regions that are played anew: outside every note and sample stays; what follows has a say in what is chosen."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -113,6 +115,13 @@ def test_a_note_that_rings_into_a_region_is_neither_cut_nor_doubled(filler):
     assert held in made and after in made and Note(2.2, 2.4, 50, 90) not in made
     assert not [n for n in made if n.pitch == 40 and n is not held and n.start < held.end and n.end > held.start]
     assert all(n.end <= 4.0 - RELEASE + 1e-9 for n in made if 2.0 <= n.start < 4.0)
+
+
+def test_a_window_that_is_small_still_holds_region_and_what_follows(filler):
+    small = dataclasses.replace(filler, size=48)
+    held = Note(0.5, 0.9, 40, 90)
+    made = small.refill([held, Note(2.2, 2.4, 50, 90)], "finger", [(2.0, 5.0)], 8.0, seed=3, candidates=2)
+    assert held in made and all(2.0 <= n.start < 5.0 for n in made if n is not held)
 
 
 def test_given_cells_stay_and_the_rest_is_made(filler, player):

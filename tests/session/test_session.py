@@ -221,7 +221,10 @@ def test_a_file_that_is_broken_or_newer_is_refused(session):
     values = json.loads(good)
     wrong = json.loads(good)
     wrong["history"][-1]["tracks"][0]["kept"] = "nobody-001"
-    lost = {**values, "takes": {}}
+    lost, loud, named = ({**json.loads(good)} for _ in range(3))
+    lost["takes"] = {}
+    loud["history"][-1]["tracks"][0]["gain"] = float("nan")
+    named["takes"]["../../x-001"] = next(iter(named["takes"].values()))
     for text, match in (
         (good[: len(good) // 2], "not JSON"),
         ("[]", "not a JSON object"),
@@ -231,6 +234,8 @@ def test_a_file_that_is_broken_or_newer_is_refused(session):
         (json.dumps({**values, "at": 99}), "step that it is at"),
         (json.dumps({**values, "times": {}}), "time of take"),
         (json.dumps(lost), "is not there"),
+        (json.dumps(loud), "gain is nan"),
+        (json.dumps(named), "cannot be called"),
         (json.dumps(wrong), "not among its takes"),
         (json.dumps({**values, "tempo": 3}), "unknown key"),
     ):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stage.cli.lazy import PLAIN, Sections
+from stage.cli.lazy import PLAIN, Entry, lazy_group
 from stage.cli.options import (
     BarsOption,
     BpmOption,
@@ -68,7 +68,29 @@ Commands work in the session of this folder, in the only one that lies in it, or
 -s names. Two words that are close: `redo` plays bars again, `redo-step` does an undone step again.
 """
 
-app = typer.Typer(help=HELP, no_args_is_help=True, **PLAIN)
+COMMANDS = {
+    "new": Entry("stage.cli.session:new", "Begin, for a song or for a tempo.", "Begin"),
+    "show": Entry("stage.cli.session:show", "Show song, tracks and steps.", "Begin"),
+    "mend": Entry("stage.cli.session:mend", "Mend beats, chords or form.", "Begin"),
+    "song": Entry("stage.cli.session:song", "Say where the song lies now.", "Begin"),
+    "add": Entry("stage.cli.session:add", "Add a track.", "Play"),
+    "band": Entry("stage.cli.session:band", "Add several tracks, one after the other.", "Play"),
+    "takes": Entry("stage.cli.session:takes", "List takes; make more of them.", "Play"),
+    "redo": Entry("stage.cli.session:redo", "Play some bars again.", "Play"),
+    "keep": Entry("stage.cli.session:keep", "Keep another take.", "Arrange"),
+    "track": Entry("stage.cli.session:track", "Set gain, pan, mute, lock, name; remove.", "Arrange"),
+    "undo": Entry("stage.cli.session:undo", "Undo the last step.", "Arrange"),
+    "redo-step": Entry("stage.cli.session:redo_step", "Do an undone step again.", "Arrange"),
+    "export": Entry("stage.cli.session:export", "Write stems, MIDI and DAW projects.", "Leave"),
+    "verify": Entry("stage.cli.session:verify", "Make all again; say what differs.", "Leave"),
+}
+
+app = typer.Typer(cls=lazy_group(COMMANDS), no_args_is_help=True, **PLAIN)
+
+
+@app.callback(help=HELP)
+def common() -> None: ...
+
 
 Where = Annotated[
     Path | None,
@@ -101,7 +123,6 @@ def opened(folder: Path | None, model: str | None = None) -> Session:
     return Session.open(found(folder), model)
 
 
-@app.command("new", cls=Sections)
 def new(
     song: Annotated[Path | None, typer.Argument(help="Any audio file; none for a session on a tempo.")] = None,
     out: Annotated[
@@ -186,7 +207,6 @@ def begun(
     return Session.new(folder, song, **source, **tempo, model=model)
 
 
-@app.command("add", cls=Sections)
 def add(
     stem: Annotated[str, typer.Argument(help="What to play: drums, bass, keys, guitar or pads.")],
     prompt: PromptOption = "",
@@ -237,7 +257,6 @@ def add(
     _list(arrangement, track.name)
 
 
-@app.command("takes", cls=Sections)
 def takes(
     track: Name,
     more: Annotated[int, typer.Option(help="Make so many more first.", rich_help_panel="Music")] = 0,
@@ -275,7 +294,6 @@ def takes(
     _list(arrangement, track)
 
 
-@app.command("keep", cls=Sections)
 def keep(
     track: Name, take: Annotated[str, typer.Argument(help="Its number, as `takes` lists it.")], session: Where = None
 ) -> None:
@@ -289,7 +307,6 @@ def keep(
     _list(arrangement, track)
 
 
-@app.command("redo", cls=Sections)
 def redo(
     track: Name,
     bars: Annotated[
@@ -354,7 +371,6 @@ def _span(text: str, kind: type) -> tuple[Any, Any]:
         raise StageError(f'"{text}" is no region: write it like 5-6') from None
 
 
-@app.command("band", cls=Sections)
 def band(
     stems: Annotated[str, typer.Option(help="In this order; each hears those before it.")] = "drums,bass,keys",
     prompt: PromptOption = "",
@@ -380,7 +396,6 @@ def play_band(arrangement: Session, stems: str, prompt: str, takes: int, seed: i
     show_tracks(arrangement)
 
 
-@app.command("export", cls=Sections)
 def export(
     out: Annotated[
         Path | None,
@@ -408,7 +423,6 @@ def kinds_of(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-@app.command("track", cls=Sections)
 def track(
     track: Name,
     gain: Annotated[float | None, typer.Option(help="Louder or softer, in dB.")] = None,
@@ -433,7 +447,6 @@ def track(
     show_tracks(arrangement)
 
 
-@app.command("mend", cls=Sections)
 def mend(
     grid: Annotated[
         str | None,
@@ -480,19 +493,16 @@ def mend(
     show_time(arrangement)
 
 
-@app.command("undo", cls=Sections)
 def undo(session: Where = None) -> None:
     """Undo the last step."""
     typer.echo(f"undone: {opened(session).undo()}")
 
 
-@app.command("redo-step", cls=Sections)
 def redo_step(session: Where = None) -> None:
     """Do again the step that was undone last (bars are played anew by `redo`)."""
     typer.echo(f"done again: {opened(session).redo_step()}")
 
 
-@app.command("show", cls=Sections)
 def show(session: Where = None) -> None:
     """Show the song, the tracks, and the steps so far."""
     arrangement = opened(session)
@@ -502,7 +512,6 @@ def show(session: Where = None) -> None:
     typer.echo("steps: " + "; ".join(f"[{s.what}]" if i == at else s.what for i, s in enumerate(history)))
 
 
-@app.command("song", cls=Sections)
 def song(path: Annotated[Path, typer.Argument(help="Where the song lies now.")], session: Where = None) -> None:
     """Say where the song lies, after it was moved.
 
@@ -513,7 +522,6 @@ def song(path: Annotated[Path, typer.Argument(help="Where the song lies now.")],
     typer.echo(str(path))
 
 
-@app.command("verify", cls=Sections)
 def verify(
     quick: Annotated[bool, typer.Option("--quick", help="Only compare files with their checksums.")] = False,
     mend: Annotated[bool, typer.Option("--mend", help="Make missing and changed files again.")] = False,

@@ -118,7 +118,7 @@ class Filler:
         parts = [(at, min(at + half, end)) for at in range(first, end, half)]
         for number, (at, stop) in enumerate(parts):
             last = stop == end
-            after = AFTER * max(1, self.plan.line.division) if last else 0
+            after = min(AFTER * max(1, self.plan.line.division), self.size - half) if last else 0
             count = candidates if last and stop < codes.shape[1] else 1
             seeds = [_seed([*seed, number, i]) for i in range(count)]
 
@@ -146,7 +146,7 @@ class Filler:
         """
         division = max(1, self.plan.line.division)
         last = min(codes.shape[1], stop + after)
-        first = max(0, -(-(last - self.size) // division) * division)
+        first = min(start, max(0, -(-(last - self.size) // division) * division))
         given = torch.cat([codes[:, first:start], fixed[:, start:stop], codes[:, stop:last]], dim=1)
         mix, config = self.plan.mix, self.decoder.config
         pattern = torch.tensor(config.pattern)

@@ -24,6 +24,8 @@ FORMAT, VERSION = "stage session", 1
 FILE = "session.json"
 TAKES = "takes"
 """Folder of the takes' sound and notes."""
+GAIN_LEAST, GAIN_MOST = 96.0, 24.0
+"""dB by which a track can be turned down and up."""
 STEPS_MOST = 500
 """Steps that can be undone."""
 
@@ -168,6 +170,9 @@ class Track:
     mute: bool = False
     lock: bool = False
 
+    def __post_init__(self) -> None:
+        typed.check_range(self, gain=(-GAIN_LEAST, GAIN_MOST), pan=(-1, 1))
+
 
 @dataclass(frozen=True)
 class Step:
@@ -260,7 +265,8 @@ def _check(book: Book, path: Path) -> None:
         need(recipe.time in book.times, f"the time of take {name} is not there")
         needed = [h.take for h in recipe.heard] + ([recipe.parent] if recipe.parent else [])
         need(all(other in book.takes for other in needed), f"a take that take {name} was made from is not there")
-        need("/" not in name and name not in ("", ".", ".."), f"a take cannot be called {name!r}")
+        need(not set(name) & set("/\\:") and name not in ("", ".", ".."), f"a take cannot be called {name!r}")
+        need(all(0 <= a < b < np.inf for a, b in recipe.regions), f"a region of take {name} is not a stretch of time")
     for step in book.history:
         need(step.time in book.times, f'the time of the step "{step.what}" is not there')
         for track in step.tracks:

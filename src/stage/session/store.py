@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from stage.generation.request import Grid
     from stage.pipeline import Stage
 
-GAIN_MOST = 24.0
-"""dB by which a track can be turned up or down."""
 _TAKE_FILE = re.compile(r"(.+-\d{3,})\.(flac|json)")
 BUSY = "another program that changes this session"
 
@@ -182,8 +180,9 @@ class Store:
     ) -> Track:
         """Set a track's gain in dB, pan (-1 left, 1 right), mute, lock or name. A locked track can only be unlocked."""
         found = self.track(track) if lock is False else self._unlocked(track)
-        if gain is not None and not -GAIN_MOST * 4 <= gain <= GAIN_MOST:
-            raise StageError(f"a gain of {gain:g} dB is out of range: choose {-GAIN_MOST * 4:g} to {GAIN_MOST:g}")
+        low, high = -state.GAIN_LEAST, state.GAIN_MOST
+        if gain is not None and not low <= gain <= high:
+            raise StageError(f"a gain of {gain:g} dB is out of range: choose {low:g} to {high:g}")
         if pan is not None and not -1 <= pan <= 1:
             raise StageError(f"a pan of {pan:g} is out of range: choose -1 (left) to 1 (right)")
         if name is not None and name != track:
