@@ -6,12 +6,13 @@ To the beats of each song a band is made: *stacked*, each stem to those before i
 the beats without the others; both with the song's chords and without any. *true* is the song's own band.
 coherence: our scorer, each stem against the sum of the others. bass with kick: share of the bass's onsets within 40 ms
 of one of the kick's. bass in keys: share of the time in which both sound that the bass plays a pitch class of the keys.
-Means, with 95 % intervals by the bootstrap over songs.
+Means, with 95 % intervals by the bootstrap over songs. Ctrl-C ends it, with the songs so far.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import tempfile
 import time
@@ -80,6 +81,29 @@ def true(folder: Path, song: dict, seconds: float) -> Band:
     return sounds, notes, rate
 
 
+def songs(corpus: Path) -> list[Path]:
+    """The songs that have all three stems."""
+    there = sorted(corpus.rglob("song.json"))
+    return [path for path in there if all((path.parent / f"{stem}.flac").is_file() for stem in STEMS)]
+
+
+def measured(path: Path, seconds: float, model: Stage, judge: scorer.Scorer, seed: int) -> dict[str, dict[str, float]]:
+    """The figures of a song's bands, by name."""
+    song = json.loads(path.read_text(encoding="utf-8"))
+    times, numbers = np.array(song["beats"]), np.array(song["downbeat_numbers"])
+    grid = BeatGrid(times[times < seconds], numbers[times < seconds])
+    rows = [row for row in song["chords"] if row["start"] < seconds]
+    chart = Chart(tuple(Span(row["start"], row["end"], parse(row["name"])) for row in rows))
+    bands = {
+        "stacked, chords given": made(model, grid, chart, True, seed),
+        "alone, chords given": made(model, grid, chart, False, seed),
+        "stacked, no chords": made(model, grid, None, True, seed),
+        "alone, no chords": made(model, grid, None, False, seed),
+        "true": true(path.parent, song, seconds),
+    }
+    return {name: figures(band, judge) for name, band in bands.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, help="a folder of songs, each with its song.json")
@@ -89,25 +113,11 @@ def main() -> None:
     asked = parser.parse_args()
     model, judge, begun = Stage.from_pretrained(asked.model, "cpu"), scorer.load(), time.perf_counter()
     found: dict[str, list[dict[str, float]]] = {}
-    count = 0
-    for path in sorted(asked.corpus.rglob("song.json")):
-        song = json.loads(path.read_text(encoding="utf-8"))
-        if not all((path.parent / f"{stem}.flac").is_file() for stem in STEMS) or count == asked.songs:
-            continue
-        beats = np.array(song["beats"]), np.array(song["downbeat_numbers"])
-        inside = beats[0] < asked.seconds
-        grid = BeatGrid(beats[0][inside], beats[1][inside])
-        rows = [row for row in song["chords"] if row["start"] < asked.seconds]
-        chart = Chart(tuple(Span(row["start"], row["end"], parse(row["name"])) for row in rows))
-        for name, band in (
-            ("stacked, chords given", made(model, grid, chart, True, count)),
-            ("alone, chords given", made(model, grid, chart, False, count)),
-            ("stacked, no chords", made(model, grid, None, True, count)),
-            ("alone, no chords", made(model, grid, None, False, count)),
-            ("true", true(path.parent, song, asked.seconds)),
-        ):
-            found.setdefault(name, []).append(figures(band, judge))
-        count += 1
+    with contextlib.suppress(KeyboardInterrupt):
+        for path in songs(asked.corpus)[: asked.songs]:
+            for name, row in measured(path, asked.seconds, model, judge, len(found.get("true", ()))).items():
+                found.setdefault(name, []).append(row)
+    count = len(found.get("true", ()))
     print(f"{count} songs of {asked.seconds:g} s, {machine.describe()}, {time.perf_counter() - begun:.0f} s\n")
     names = ("coherence", "bass with kick", "bass in keys")
     print(f"| band | {' | '.join(names)} |\n| --- | {'--- | ' * len(names)}")
