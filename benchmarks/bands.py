@@ -120,7 +120,7 @@ def main() -> None:
     count = len(found.get("true", ()))
     print(f"{count} songs of {asked.seconds:g} s, {machine.describe()}, {time.perf_counter() - begun:.0f} s\n")
     names = ("coherence", "bass with kick", "bass in keys")
-    print(f"| band | {' | '.join(names)} |\n| --- | {'--- | ' * len(names)}")
+    print(f"| band | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
     for name, rows in found.items():
         print(f"| {name} | {' | '.join(cell([row[n] for row in rows if n in row]) for n in names)} |")
 
