@@ -1,6 +1,7 @@
 """From a recording or a tempo to a part of played notes, by a model of events with drawn weights."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,19 @@ def test_a_seed_is_its_own_music_alone_or_among_others(player):
     both = player.accompany(recording, 44100, "keys", variations=2, seed=3, grid=grid)
     alone = player.accompany(recording, 44100, "keys", seed=4, grid=grid)
     assert alone.notes[0] == both.notes[1] and np.array_equal(alone.stems[0], both.stems[1])
+
+
+def test_a_stem_may_have_a_sampling_of_its_own(player):
+    own = replace(player.events, sampling={"drums": {"guidance": 1.0, "temperature": 0.5}})
+    stage = replace(player, events=own)
+    assert (stage.sampling(stem="drums").guidance, stage.sampling(stem="drums").temperature) == (1.0, 0.5)
+    assert stage.sampling(2.0, stem="drums").guidance == 2.0 and stage.sampling(stem="bass") == player.sampling()
+    request = Request("drums", Recording(song(2.0), 44100))
+    assert stage.complete(request).sampling == stage.sampling(stem="drums")
+    with pytest.raises(ValueError, match="sampling of drums has top_k"):
+        replace(own, sampling={"drums": {"top_k": 3}})
+    with pytest.raises(ValueError, match="temperature"):
+        replace(own, sampling={"drums": {"temperature": -1.0}})
 
 
 def test_a_metronome_needs_no_recording(player):

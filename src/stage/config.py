@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 from stage.typed import check_range
 
@@ -150,7 +151,8 @@ class EventsConfig:
     presence: weight of the guidance for whether something begins (`stage.generation.event_rules`).
     instruments: of each stem, in the order of their codes. reading: the chords that the model gets where none are
     given: "sound" (estimated from the mix), "model" (read by the model itself) or "none". lift: of each stem, nats by
-    which it is likelier that something begins than the model has it, so that parts are as dense as true ones.
+    which it is likelier that something begins than the model has it, so that parts are as dense as true ones. sampling:
+    of each stem, values in place of the model's guidance, text_guidance, top_p and temperature (`StageConfig`).
     """
 
     division: int = 12
@@ -160,11 +162,16 @@ class EventsConfig:
     reading: str = "sound"
     lift: dict[str, float] = field(default_factory=dict)
     instruments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sampling: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         named = {stem: tuple(names) for stem, names in self.instruments.items()}
         object.__setattr__(self, "instruments", named)
         check_range(self, division=(1, 96), frame_rate=(1, 400), window_beats=(4, 512), presence=(0, 30))
+        for stem, values in self.sampling.items():
+            if unknown := set(values) - {"guidance", "text_guidance", "top_p", "temperature"}:
+                raise ValueError(f"sampling of {stem} has {', '.join(sorted(unknown))}, which is not known")
+            replace(StageConfig(), **cast(dict[str, Any], values))
         if self.reading not in ("sound", "model", "none"):
             raise ValueError(f"reading is 'sound', 'model' or 'none', not '{self.reading}'")
         if self.window_beats % 2:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -119,10 +119,13 @@ class Stage:
         top_k: int | None = None,
         top_p: float | None = None,
         temperature: float | None = None,
+        stem: str | None = None,
     ) -> Sampling:
-        """How the model is sampled: its own values, but for those given (None: its own). See `Sampling`."""
+        """How the model is sampled: as it would be for the stem, but for the values given. See `Sampling`."""
         check_sampling(guidance, text_guidance, top_k, top_p, temperature)
         own = self.config
+        if self.events is not None and stem in self.events.sampling:
+            own = replace(own, **cast(dict[str, Any], self.events.sampling[stem]))
         return Sampling(
             guidance=own.guidance if guidance is None else guidance,
             text_guidance=own.text_guidance if text_guidance is None else text_guidance,
@@ -506,7 +509,7 @@ class Stage:
         self.check(request.stem)
         changes: dict[str, Any] = {}
         if not isinstance(request.sampling, Sampling):
-            changes["sampling"] = self._sampling(request.sampling)
+            changes["sampling"] = self._sampling(request.sampling, request.stem)
         source = request.source
         if isinstance(source, Metronome):
             rate, channels = (self.codec.sample_rate, 1) if self.events is None else (PLAYED_RATE, 2)
@@ -550,7 +553,7 @@ class Stage:
         plan = self._plan(request, prepared)
         decoder, index = self.player(request.stem)
         size = self.events.window_beats * self.events.division
-        words, sampling = self._words(request.prompt), self._sampling(request.sampling)
+        words, sampling = self._words(request.prompt), self._sampling(request.sampling, request.stem)
         filler = Filler(decoder, index, plan, words, sampling, size)
         rate = request.rate
         pauses = tuple((first / rate, end / rate) for first, end in prepared.pauses)
@@ -603,7 +606,7 @@ class Stage:
             stem=index,
             text=self._words(request.prompt),
             seeds=list(request.seeds),
-            sampling=self._sampling(request.sampling),
+            sampling=self._sampling(request.sampling, request.stem),
             on_progress=on_progress,
             size=self.events.window_beats * self.events.division,
             **plan.piece(),
@@ -619,8 +622,8 @@ class Stage:
 
     # ------------------------------------------------------------ steps
 
-    def _sampling(self, given: Sampling | Mapping[str, Any] | None) -> Sampling:
-        return given if isinstance(given, Sampling) else self.sampling(**given or {})
+    def _sampling(self, given: Sampling | Mapping[str, Any] | None, stem: str) -> Sampling:
+        return given if isinstance(given, Sampling) else self.sampling(**given or {}, stem=stem)
 
     def _prepare(self, request: Request) -> Prepared:
         return prepare(request, self.decoder.config.contexts, self.codec.sample_rate, self.events is None)
@@ -664,7 +667,7 @@ class Stage:
             frames=seconds_to_frames(seconds, frame_rate(self.codec)),
             size=round(self.config.window_seconds * frame_rate(self.codec)),
             seeds=list(seeds),
-            sampling=self._sampling(sampling),
+            sampling=self._sampling(sampling, stem),
             on_progress=on_progress,
         )
 

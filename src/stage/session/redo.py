@@ -114,7 +114,7 @@ def _continued(stage: Stage, asked: Request, recipe: Recipe, scene: Scene, old: 
                     frames=stop - begin,
                     seeds=[recipe.seed + 1000 * number + at],
                     prompt=codes[:, begin:at] if at > begin else None,
-                    sampling=stage._sampling(asked.sampling),
+                    sampling=stage._sampling(asked.sampling, asked.stem),
                 )
                 codes[:, at:stop] = made[0, :, at - begin :].cpu()
         sound = decode_long(codec, codes[None].to(device))[0].float().cpu().numpy()

@@ -176,6 +176,7 @@ def finish(
         recipe.reading,
         recipe.lift,
         instruments,
+        recipe.sampling,
     )
     save(
         out,
