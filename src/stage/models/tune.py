@@ -67,8 +67,9 @@ def _versions() -> list[str]:
 @torch.inference_mode()
 def measure(precision: str, names: list[str]) -> dict[str, float]:
     """Milliseconds of the fastest of some rounds of products, by kernel; they take turns. Infinite where one fails."""
-    weight = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
-    rows = torch.randn(BRANCHES, SHAPE[1])
+    draw = torch.Generator().manual_seed(0)  # the caller's randomness is not touched
+    weight = torch.randn(SHAPE, generator=draw)
+    rows = torch.randn(BRANCHES, SHAPE[1], generator=draw)
     made: dict[str, Callable[[], object]] = {}
     for name in names:
         with contextlib.suppress(Exception):
