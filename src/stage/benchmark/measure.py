@@ -101,7 +101,7 @@ def steps(
     config = DecoderConfig(**json.loads(Path(weights, "stage/config.json").read_text())["decoder"])
     path = Path(weights, "stage/decoder.safetensors")
     held = engine_of(path, config, precision) if engine == "openvino" else None
-    kernel = fastest(precision, home(), any_engine=False) if device == "cpu" and held is None else ""
+    kernel = fastest(precision, home()) if device == "cpu" and held is None else ""
     decoder = fill_decoder(config, path, precision, device, kernel=kernel, engine=held)
     draw = torch.Generator().manual_seed(0)
     context = torch.randint(config.codebook_size, (config.codebooks, CONTEXT), generator=draw)

@@ -59,9 +59,9 @@ def load(
         check(Decoder(shape), weights)
     count = parameters(shape)
     precision = choose(precision, device, count, is_half(weights) and engine != "openvino")
-    large = count >= SMALL and torch.device(device).type == "cpu" and engine in ("auto", "torch")
-    kernel = fastest(precision, home(), engine == "auto") if large else ""
-    engine = choose_engine(engine, precision, device, kernel == "openvino")
+    engine = choose_engine(engine, precision, device)
+    large = count >= SMALL and torch.device(device).type == "cpu" and engine == "torch"
+    kernel = fastest(precision, home()) if large else ""
     check_memory(folder, shape, precision, device)
     codec, text = _codec(read, folder), _text(read, folder)
     _check_parts(folder, shape, codec, text)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stage.models.lora import Adapter
 
 ENGINES = ("auto", "torch", "openvino")
-BYTES = {"float32": 4.0, "int8": 1.0, "int4": 0.5 + 3 / 64}
+BYTES = {"float32": 4.0, "int8": 1.0}
 """Bytes that a weight takes in each precision of the engine, scales included."""
 PRECISIONS = tuple(BYTES)
 """What the engine computes in; activations are float32, caches float16 but for float32."""
@@ -35,16 +35,16 @@ def installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-def choose_engine(engine: str, precision: str, device: torch.device | str, faster: bool) -> str:
+def choose_engine(engine: str, precision: str, device: torch.device | str) -> str:
     """Torch or openvino, for a model that is loaded in this precision; StageError for what cannot be had.
 
-    faster: whether OpenVINO was measured to be (``models/tune.py``); that is done for large models alone.
+    "auto" is torch: whole steps by OpenVINO were not measured to be faster by the clock (docs/speed.md).
     """
     if engine not in ENGINES:
         raise StageError(f'"{engine}" is not an engine: choose {", ".join(ENGINES)}')
     on_cpu = torch.device(device).type == "cpu"
     if engine == "auto":
-        return "openvino" if on_cpu and faster else "torch"
+        return "torch"
     if engine == "openvino":
         if not installed():
             raise StageError('OpenVINO is not installed: pip install "stage-music[fast]", or choose --engine torch')
@@ -72,7 +72,7 @@ def compile_graph(graph: Any, precision: str, held: Any) -> Compiled:
         "INFERENCE_PRECISION_HINT": "f32",
         "KV_CACHE_PRECISION": "f32" if precision == "float32" else "f16",
         # inputs that share a scale where columns are multiplied as bytes (with VNNI): the fastest of 32 to 1024
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": {"float32": "0", "int8": "256", "int4": "64"}[precision],
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": {"float32": "0", "int8": "256"}[precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "NUM_STREAMS": "1",
         "ENABLE_CPU_PINNING": False,  # other programs have the cores too

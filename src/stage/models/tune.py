@@ -1,13 +1,12 @@
 """Which kernel multiplies a large model's matrices the fastest on this machine: measured once, in a second or two.
 
-What was measured is kept in the user's folder for this processor, number of threads and version of the libraries.
+What was measured is kept in the user's folder for this processor, number of threads and version of torch.
 ``STAGE_TUNE=off`` measures nothing: then a rule decides (``models/precision.py``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import json
 import os
 import time
@@ -20,7 +19,6 @@ from torch import Tensor
 from stage.errors import StageError
 from stage.files import write_json
 from stage.machine import processor
-from stage.models import engine
 from stage.models.precision import int8_kernels, pack
 
 SHAPE = 4096, 1024
@@ -30,21 +28,19 @@ ROUNDS = 7
 BRANCHES = 2
 
 
-def fastest(precision: str, folder: Path, any_engine: bool = True) -> str:
-    """The name of the fastest way to multiply by matrices in int8 or int4 here: "openvino", or one of
-    ``precision.int8_kernels`` ("torch" for int4). Empty where nothing is to be measured.
+def fastest(precision: str, folder: Path) -> str:
+    """The name of the fastest of ``precision.int8_kernels`` here. Empty where nothing is to be measured.
 
-    folder: where figures are kept; a folder that cannot be written is no error. any_engine: without, torch's alone.
+    folder: where figures are kept; a folder that cannot be written is no error.
     """
-    if os.environ.get("STAGE_TUNE") == "off" or precision not in ("int8", "int4"):
+    if os.environ.get("STAGE_TUNE") == "off" or precision != "int8":
         return ""
-    names = list(int8_kernels()) if precision == "int8" else ["torch"]
-    if any_engine and engine.installed():
-        names.append("openvino")
+    names = list(int8_kernels())
     if len(names) == 1:
         return names[0]
     file = folder / "tune.json"
-    key = " | ".join((processor(), f"{torch.get_num_threads()} threads", *_versions(), precision, *names))
+    about = f"{torch.get_num_threads()} threads", f"torch {torch.__version__}"
+    key = " | ".join((processor(), *about, precision, *names))
     known: dict[str, dict[str, float]] = {}
     with contextlib.suppress(OSError, ValueError, TypeError):
         known = dict(json.loads(file.read_text(encoding="utf-8")))
@@ -55,13 +51,6 @@ def fastest(precision: str, folder: Path, any_engine: bool = True) -> str:
     with contextlib.suppress(StageError, OSError):
         write_json(file, known | {key: figures})
     return min(figures, key=lambda name: figures[name])
-
-
-def _versions() -> list[str]:
-    found = [f"torch {torch.__version__}"]
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        found.append(f"openvino {importlib.metadata.version('openvino')}")
-    return found
 
 
 @torch.inference_mode()
@@ -85,14 +74,5 @@ def measure(precision: str, names: list[str]) -> dict[str, float]:
 
 
 def _products(name: str, weight: Tensor, rows: Tensor, precision: str) -> Callable[[], object]:
-    if name != "openvino":
-        layers = [pack(weight, precision, kernel=name) for _ in range(MATRICES)]
-        return lambda: [layer(rows) for layer in layers]
-    from stage.models.engine_graph import products_graph
-    from stage.models.engine_weights import pack as packed
-    from stage.models.engine_weights import unpack
-
-    data = [packed("", weight, precision).numpy() for _ in range(MATRICES)]
-    graph = products_graph([unpack("", part, SHAPE, precision) for part in data])
-    request = engine.Request(engine.compile_graph(graph, precision, data))
-    return lambda: request.run({"x": rows})
+    layers = [pack(weight, precision, kernel=name) for _ in range(MATRICES)]
+    return lambda: [layer(rows) for layer in layers]
