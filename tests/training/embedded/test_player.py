@@ -269,6 +269,8 @@ def test_a_stem_that_no_view_has_is_one_line(views):
         ("model.contexts=[grid,mix]", "one context, the mix"),
         ("views.versions=0", "above 0"),
         ("batch.stems={keys: 1.0}", "batch.stems names keys"),
+        ("sampling={drums: {top_k: 3}}", "sampling of drums has top_k"),
+        ("reading=guess", "reading is 'sound', 'model' or 'none'"),
     ],
 )
 def test_recipes_that_make_no_sense_are_one_line(change, message):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stage.checkpoints.format import save
-from stage.config import DecoderConfig, EventsConfig
+from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models import features
 from stage.models.chord_head import ChordHead
@@ -168,16 +168,6 @@ def finish(
     trainable = Trainable(recipe, shape(recipe, codec))
     start_from(trainable, run / "state.pt")
     instruments = {stem: codecs()[stem].instruments for stem in recipe.stems}
-    events = EventsConfig(
-        recipe.division,
-        recipe.frame_rate,
-        recipe.window_beats,
-        recipe.presence,
-        recipe.reading,
-        recipe.lift,
-        instruments,
-        recipe.sampling,
-    )
     save(
         out,
         recipe.stage,
@@ -185,7 +175,7 @@ def finish(
         codec,
         trainable.text,
         dtype,
-        events=events,
+        events=recipe.events(instruments),
         chords=trainable.context_chord,
         shared_codec=shared_codec,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from stage.config import StageConfig
+from stage.config import EventsConfig, StageConfig
 from stage.models.playable import INSTRUMENTS
 from stage.models.text import HashedConfig
 from stage.training.embedded.recipe import (
@@ -124,9 +124,24 @@ class PlayerRecipe:
         positive(log_every=self.log_every, validate_every=self.validate_every, frame_rate=self.frame_rate)
         not_negative(division=self.division, workers=self.workers)
         shares(dropout=self.dropout)
+        self.events({}, self.division or EventsConfig.division)  # mistakes are said before the training
         for stem in self.stems:
             among("a stem", stem, tuple(INSTRUMENTS))
         if lost := [stem for stem, share in self.batch.stems.items() if share and stem not in self.stems]:
             raise ValueError(f"batch.stems names {lost[0]}, and stems are {', '.join(self.stems)}")
         if self.model.contexts != ("mix",) or not self.model.restart:
             raise ValueError("the player takes one context, the mix, and positions that restart")
+
+    def events(self, instruments: dict[str, tuple[str, ...]], division: int | None = None) -> EventsConfig:
+        """What the exported model has beside those of audio codes. division: in place of the recipe's. Raises
+        ValueError for what no model can have, such as no division."""
+        return EventsConfig(
+            self.division if division is None else division,
+            self.frame_rate,
+            self.window_beats,
+            self.presence,
+            self.reading,
+            self.lift,
+            instruments,
+            self.sampling,
+        )
