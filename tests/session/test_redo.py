@@ -69,6 +69,13 @@ def test_a_take_like_the_kept_one_and_another(session):
     assert session.track("bass").kept == session.track("bass").takes[0]
 
 
+def test_a_take_like_the_kept_one_is_cooler_than_its_stem_is_played(session, monkeypatch):
+    own = dataclasses.replace(session.stage.events, sampling={"drums": {"temperature": 0.5}})
+    monkeypatch.setattr(session.stage, "events", own)
+    (like,) = session.like("drums", bars=1)
+    assert session.book.takes[like].recipe.sampling["temperature"] == pytest.approx(0.5 * 0.85)
+
+
 def test_regions_are_places_in_the_song(session):
     time = session.time
     assert regions(time, (2, 3), None, 6.0) == ((2.0, 6.0),)

@@ -20,6 +20,7 @@ from stage.files import whole_file
 LONGEST = 0xFFFFFFFF - 4096
 """Bytes of sound that a WAV file can hold."""
 FULL = 1 << 23
+"""Steps of 24 bits from silence to full scale."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Tempo:
     quarters: int
     metre: tuple[int, int] = (4, 4)
     root: int | None = None
+
+
+def steps(audio: np.ndarray) -> np.ndarray:
+    """float32 [..] -> int32 [..], the nearest of 24 bits; what is beyond full scale is clipped."""
+    return np.clip(np.rint(np.asarray(audio, np.float64) * FULL), -FULL, FULL - 1).astype(np.int32)
 
 
 def write(
@@ -73,7 +79,7 @@ def write(
             if floats:
                 file.write(np.ascontiguousarray(part, "<f4").tobytes())
             else:
-                whole = np.clip(np.rint(part.astype(np.float64) * FULL), -FULL, FULL - 1).astype("<i4")
+                whole = steps(part).astype("<i4")
                 file.write(np.ascontiguousarray(whole).view(np.uint8).reshape(-1, 4)[:, :3].tobytes())
         file.write(b"\0" * (size % 2))
 

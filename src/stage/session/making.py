@@ -16,7 +16,7 @@ from stage.generation.request import Metronome, Recording, Request
 from stage.instruments import stems
 from stage.models.playable import INSTRUMENTS
 from stage.notes import Note
-from stage.session import sounds
+from stage.session import sounds, state
 from stage.session.state import Recipe, Take, Time
 
 if TYPE_CHECKING:
@@ -118,9 +118,7 @@ def pieces(take: Take, notes: Sequence[Note], scene: Scene) -> Iterator[tuple[st
     """Each piece of the drums of a take, alone: (name, float32 [C, N]), with its share of the room, the level and the
     limiter's work. Together they are the take, but where its bars were redone: there hits that follow may differ by the
     small differences between equal hits."""
-    root = take.recipe
-    while root.parent is not None:
-        root = scene.take(root.parent).recipe
+    root = state.root(take.recipe, scene.take)
     channels, mix = min(2, scene.channels), scene.mix(root)
     shape = Envelope()
     if mix is not None:

@@ -16,7 +16,7 @@ from stage.generation.refill import RELEASE, Region
 from stage.generation.windows import Window, of_audio
 from stage.instruments.stems import Playing
 from stage.models.codec import decode_long, encode_long, frame_rate
-from stage.session import sounds
+from stage.session import sounds, state
 from stage.session.making import Made, Scene, request
 from stage.session.state import Recipe
 
@@ -47,7 +47,7 @@ def remake(stage: Stage, recipe: Recipe, scene: Scene, on_progress: Progress | N
     notes, prepared = stage.replay(
         asked, scene.notes(recipe.parent), parent.instrument, recipe.regions, recipe.candidates, on_progress
     )
-    channels, seed = min(2, scene.channels), _root_seed(recipe, scene)
+    channels, seed = min(2, scene.channels), state.root(recipe, scene.take).seed
     playing = Playing(recipe.stem, parent.instrument, scene.rate, seed % 2**32, prepared.tuning, channels=channels)
     played = prepared.envelope.apply(playing.finish(scene.seconds, notes))
     new = limit(played * np.float32(10 ** (parent.gain / 20)), scene.rate)
@@ -82,13 +82,6 @@ def splice(
         part = slice(first, last)
         made[:, part] = sounds.rounded(made[:, part] + weight * (new[:, part] - made[:, part]))
     return made
-
-
-def _root_seed(recipe: Recipe, scene: Scene) -> int:
-    """The seed of the sound: that of the take that it all began with."""
-    while recipe.parent is not None:
-        recipe = scene.take(recipe.parent).recipe
-    return recipe.seed
 
 
 def _continued(stage: Stage, asked: Request, recipe: Recipe, scene: Scene, old: np.ndarray, gain: float) -> np.ndarray:

@@ -248,8 +248,7 @@ class Session(Store):
         recipe = self.book.takes[found.kept].recipe
         check_many(n, 0)
         with self.editing():
-            usual = recipe.sampling.get("temperature", self.stage.config.temperature)
-            recipe = replace(recipe, sampling=recipe.sampling | {"temperature": round(SAFER * usual, 4)})
+            recipe = self._warmer(recipe, SAFER)
             made = self._redone(found, recipe, ((border, self.seconds),), 1, None, n, on_progress)
             self._replace(f"{n} like take {self._number(found)} of {track}", self._more(found, made), made)
         return list(made)
@@ -263,8 +262,7 @@ class Session(Store):
         check_many(n * tries, 0)
         with self.editing():
             recipe = self._renewed(self._root(found.kept), found.name)
-            usual = recipe.sampling.get("temperature", self.stage.config.temperature)
-            recipe = replace(recipe, sampling=recipe.sampling | {"temperature": round(WILDER * usual, 4)})
+            recipe = self._warmer(recipe, WILDER)
             first = self._next_seed(found)
             recipes = [replace(recipe, seed=first + i) for i in range(n * tries)]
             tried = make(self.stage, recipes, self.scene(), on_progress)
@@ -370,8 +368,13 @@ class Session(Store):
 
     def _root(self, take: str) -> Recipe:
         """The recipe that a take began with, before its regions were redone."""
-        recipe = self.book.takes[take].recipe
-        return recipe if recipe.parent is None else self._root(recipe.parent)
+        takes = self.book.takes
+        return state.root(takes[take].recipe, takes.__getitem__)
+
+    def _warmer(self, recipe: Recipe, factor: float) -> Recipe:
+        """A recipe whose temperature, the stem's own where it has none, is multiplied."""
+        usual = recipe.sampling.get("temperature", self.stage.sampling(stem=recipe.stem).temperature)
+        return replace(recipe, sampling=recipe.sampling | {"temperature": round(factor * usual, 4)})
 
     def _renewed(self, recipe: Recipe, track: str) -> Recipe:
         """A recipe in the time and with the model of now, to what stands before its track now."""

@@ -11,17 +11,11 @@ import numpy as np
 
 from stage import files, fingerprint
 from stage.audio.level import spread
+from stage.audio.wave import FULL, steps
 from stage.errors import StageError
 from stage.notes import Note
 
-FULL = 1 << 23
-"""Steps of 24 bits from silence to full scale."""
 AGAIN = "make it again with stage session verify --mend"
-
-
-def steps(audio: np.ndarray) -> np.ndarray:
-    """float32 [..] -> int32 [..], the nearest of 24 bits; what is beyond full scale is clipped."""
-    return np.clip(np.rint(np.asarray(audio, np.float64) * FULL), -FULL, FULL - 1).astype(np.int32)
 
 
 def rounded(audio: np.ndarray) -> np.ndarray:

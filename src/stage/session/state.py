@@ -7,6 +7,7 @@ changes one number.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -151,6 +152,13 @@ class Take:
     check: dict[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+
+
+def root(recipe: Recipe, take: Callable[[str], Take]) -> Recipe:
+    """The recipe that another began with, before regions were redone. take: by its name."""
+    while recipe.parent is not None:
+        recipe = take(recipe.parent).recipe
+    return recipe
 
 
 @dataclass(frozen=True)

@@ -264,7 +264,7 @@ def bars(time: Time, first: int, last: int, seconds: float) -> tuple[float, floa
     """
     starts = downbeats(time)
     if not len(starts):
-        raise StageError("no bars are known here: name seconds, or mend the beats (stage session grid)")
+        raise StageError("no bars are known here: name seconds, or mend the beats (stage session mend --grid FILE)")
     if first > last or first < 0:
         raise StageError(f"bars {first} to {last} are no region: the first bar comes first, and is 0 or more")
     if first > len(starts):
