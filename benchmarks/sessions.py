@@ -1,12 +1,13 @@
 """Figures of sessions, one JSON line: random edits of regions, and processes that are killed at random moments.
 
     python benchmarks/sessions.py --edits 100 --kills 200
-    python benchmarks/sessions.py --edits 1000 --kills 0 --bars 4 --model runs/model
+    python benchmarks/sessions.py --edits 1000 --kills 0 --bars 4 --model runs/model --log edits.jsonl
 
-edits: regions of tracks are played anew, chosen at random: one to three, by bars or seconds, also beyond the end. What
-is counted: samples and notes outside that are others than before. seams: spectral flux at the borders of the regions,
-as the share of the piece's own beats that have more of it (0.5: like a usual beat, 0: more than all of them), and at
-the same places before the edit.
+edits: regions of tracks are played anew, chosen at random: one to three, by bars or seconds, also beyond the end; each
+20 of them in a piece of its own (tempo, metre, chords, stems). What is counted: samples and notes outside that are
+others than before. With --log what is done is kept, and the same command goes on from there.
+seams: spectral flux at the borders of the regions, as the share of the piece's own beats that have more of it (0.5:
+like a usual beat, 0: more than all of them), and at the same places before the edit.
 kills: a process changes a session at random (tracks, takes, regions, balance, undo) until it is killed (SIGKILL). Each
 time the session is opened: its files are whole, and the last step that was finished is there.
 """
@@ -22,6 +23,7 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -62,40 +64,24 @@ def regions_of(chosen: random.Random, session: Session) -> dict:
     return {"seconds": [(start, start + chosen.uniform(0.3, 4.0)) for start in starts]}
 
 
+PIECE = 20
+"""Edits of one piece; then another piece is made."""
+CHORDS = ("Am F C G", "Dm7 G7 Cmaj7", "E", "Cm Ab Bb", "F#m D A E")
+
+
+@dataclass
 class Edits:
-    """Random edits, and what was counted of them so far."""
+    """What was counted of edits: the flux ranks of the borders, after the edit and at the same places before it."""
 
-    def __init__(self, model: Stage, place: Path, bars: int, seed: int):
-        self.chosen, self.many, self.samples, self.notes = random.Random(seed), 0, 0, 0
-        self.seams: list[float] = []
-        self.before: list[float] = []
-        self.session = Session.new(place / "s", bpm=104, bars=bars, chords="Am F C G", model=model)
-        self.session.band(("drums", "bass", "keys"))
-
-    def next(self) -> None:
-        """One more edit."""
-        session, chosen = self.session, self.chosen
-        track = chosen.choice(session.tracks).name
-        before, notes = session.sound(track), session.notes(track)
-        session.redo(track, **regions_of(chosen, session), candidates=chosen.choice((1, 2, 4)), seed=self.many)
-        after, now = session.sound(track), session.notes(track)
-        parts = session.book.takes[session.track(track).kept].recipe.regions
-        moments = np.arange(before.shape[1]) / session.rate
-        inside = np.any([(moments >= a - 1e-9) & (moments < b - 1e-9) for a, b in parts], axis=0)
-        self.samples += int((before != after)[:, ~inside].any(0).sum())
-        old, new = ({n for n in played if not any(a <= n.start < b for a, b in parts)} for played in (notes, now))
-        self.notes += len(old ^ new)
-        own = np.array([flux(before, session.rate, beat) for beat in session.grid.times[1:]])
-        for border in {border for part in parts for border in part if 0.1 < border < session.seconds - 0.1}:
-            for sound, ranks in ((before, self.before), (after, self.seams)):
-                ranks.append(float((own > flux(sound, session.rate, border)).mean()))
-        self.many += 1
-        if chosen.random() < 0.5:
-            session.undo()
+    edits: int = 0
+    samples: int = 0
+    notes: int = 0
+    seams: list[float] = field(default_factory=list)
+    before: list[float] = field(default_factory=list)
 
     def figures(self) -> dict:
-        """What was counted."""
-        made = {"edits": self.many, "samples_changed_outside": self.samples, "notes_changed_outside": self.notes}
+        """The figures of all edits."""
+        made = {"edits": self.edits, "samples_changed_outside": self.samples, "notes_changed_outside": self.notes}
         if not self.seams:
             return made
         made |= {"borders": len(self.seams), "beats_with_more_flux": interval(self.seams)}
@@ -103,15 +89,72 @@ class Edits:
         most, least = ([float(rank == 0) for rank in ranks] for ranks in (self.seams, self.before))
         return made | {"more_than_all_beats": interval(most), "more_than_all_beats_before": interval(least)}
 
+    def add(self, other: Edits) -> None:
+        """Those of another piece too."""
+        self.edits += other.edits
+        self.samples += other.samples
+        self.notes += other.notes
+        self.seams += other.seams
+        self.before += other.before
 
-def edits(model: Stage, many: int, bars: int, seed: int) -> dict:
-    """Random edits; what changed outside, and the seams. Ctrl-C ends them."""
+
+def edit(session: Session, chosen: random.Random, seed: int, found: Edits) -> None:
+    """One random edit of a session, and what is counted of it. Half of them are undone."""
+    track = chosen.choice(session.tracks).name
+    before, notes = session.sound(track), session.notes(track)
+    session.redo(track, **regions_of(chosen, session), candidates=chosen.choice((1, 2, 4)), seed=seed)
+    after, now = session.sound(track), session.notes(track)
+    parts = session.book.takes[session.track(track).kept].recipe.regions
+    moments = np.arange(before.shape[1]) / session.rate
+    inside = np.any([(moments >= a - 1e-9) & (moments < b - 1e-9) for a, b in parts], axis=0)
+    found.edits += 1
+    found.samples += int((before != after)[:, ~inside].any(0).sum())
+    old, new = ({n for n in played if not any(a <= n.start < b for a, b in parts)} for played in (notes, now))
+    found.notes += len(old ^ new)
+    own = np.array([flux(before, session.rate, beat) for beat in session.grid.times[1:]])
+    for border in {border for part in parts for border in part if 0.1 < border < session.seconds - 0.1}:
+        for sound, ranks in ((before, found.before), (after, found.seams)):
+            ranks.append(float((own > flux(sound, session.rate, border)).mean()))
+    if chosen.random() < 0.5:
+        session.undo()
+
+
+def piece(model: Stage, bars: int, seed: int, many: int) -> Edits:
+    """Edits of one piece: drums and two of bass, keys, guitar and pads, at a tempo, in a metre and to chords that are
+    drawn by the seed."""
+    chosen, found = random.Random(seed), Edits()
     with tempfile.TemporaryDirectory() as place:
-        under_way = Edits(model, Path(place), bars, seed)
-        with contextlib.suppress(KeyboardInterrupt):
-            while under_way.many < many:
-                under_way.next()
-        return under_way.figures()
+        session = Session.new(
+            Path(place) / "s",
+            bpm=chosen.randint(70, 170),
+            meter=chosen.choice(("4/4", "4/4", "4/4", "3/4", "6/8")),
+            bars=bars,
+            chords=chosen.choice(CHORDS),
+            model=model,
+        )
+        session.band(("drums", *chosen.sample(("bass", "keys", "guitar", "pads"), 2)), seed=seed)
+        for number in range(many):
+            edit(session, chosen, PIECE * seed + number, found)
+    return found
+
+
+def edits(model: Stage, many: int, bars: int, seed: int, log: Path | None) -> dict:
+    """Random edits of piece after piece; what changed outside, and the seams. Ctrl-C ends them. log: a file to which
+    each piece is added, and whose pieces are not made again."""
+    done, whole = {}, Edits()
+    if log is not None and log.is_file():
+        done = {row["piece"]: row for row in map(json.loads, log.read_text(encoding="utf-8").splitlines())}
+    with contextlib.suppress(KeyboardInterrupt):
+        for number in range(-(-many // PIECE)):
+            row = {"piece": seed * 1000 + number, "bars": bars, "many": min(PIECE, many - number * PIECE)}
+            found = done.get(row["piece"])
+            if found is None or any(found[key] != value for key, value in row.items()):
+                found = row | asdict(piece(model, bars, row["piece"], row["many"]))
+                if log is not None:
+                    with log.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(found) + "\n")
+            whole.add(Edits(**{key: value for key, value in found.items() if key not in row}))
+    return whole.figures()
 
 
 def work(folder: Path, model: Stage, seed: int, told: int) -> None:
@@ -187,12 +230,13 @@ def main() -> None:
     parser.add_argument("--longest", type=float, default=3.0, help="seconds until a process is killed, at most")
     parser.add_argument("--model", default="player")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log", type=Path, help="a file that keeps what is done, for --edits")
     asked = parser.parse_args()
     model = Stage.from_pretrained(asked.model, "cpu")
     made: dict = {"model": asked.model, "machine": machine.describe()}
     begun = time.perf_counter()
     if asked.edits:
-        made |= edits(model, asked.edits, asked.bars, asked.seed)
+        made |= edits(model, asked.edits, asked.bars, asked.seed, asked.log)
     if asked.kills:
         made |= kills(model, asked.kills, asked.seed, asked.longest)
     print(json.dumps(made | {"seconds": round(time.perf_counter() - begun, 1)}))
