@@ -6,7 +6,8 @@ import pytest
 import typer
 
 from helpers.commands import tree
-from stage.cli import app, models, session, train
+from stage.cli import app, models, train
+from stage.cli.session import app as session
 
 TREE = list(tree())
 

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from stage import midi_writing
 from stage.beats.find import Tracking
 from stage.beats.grid import BeatGrid
 from stage.cli.results import read_grid
 from stage.errors import StageError
+from stage.midi import Part
+from stage.notes import Note
 
 
 @pytest.mark.parametrize("word", [None, "on", "off", "half", "double"])
@@ -29,3 +32,11 @@ def test_a_file_counts_from_the_beginning_of_the_song(tmp_path):
 def test_only_tracked_beats_have_a_metre_to_choose(word):
     with pytest.raises(StageError, match="tracked"):
         read_grid(word, 0.0, "5/4")
+
+
+def test_a_midi_file_gives_its_tempo_map(tmp_path):
+    times = np.array([0.0, 0.5, 1.0, 1.5, 2.1, 2.7])
+    part = Part("x", 0, 0, notes=[Note(0.0, 3.0, 60, 90)])
+    midi_writing.save(tmp_path / "map.mid", midi_writing.build([part], times, np.arange(6) % 3 + 1))
+    found = read_grid(str(tmp_path / "map.mid"), 1.0)
+    assert found.times[:6] == pytest.approx(times - 1.0, abs=1e-5) and found.beats_per_bar == 3

@@ -12,6 +12,7 @@ from stage import BeatGrid, StageError, audio, instruments, midi
 from stage.chords.chart import Chart
 from stage.chords.reading import read
 from stage.cli import results
+from stage.cli.groups import Output, Player
 from stage.generation import picture, roll
 from stage.generation.outputs import Outputs
 from stage.generation.request import Request
@@ -145,14 +146,15 @@ def test_a_file_that_is_there_is_kept_whatever_it_is(tmp_path):
 
 def test_pieces_that_cannot_be_are_refused_before_anything_is_made(monkeypatch, tmp_path):
     with pytest.raises(StageError, match="pieces are files"):
-        results.plan(Path("-"), "tune", "drums", 0, 1, False, pieces=True)
+        results.plan(Output(Path("-"), pieces=True), "tune", "drums", 0, 1)
     with pytest.raises(StageError, match="keys has no pieces"):
-        results.plan(tmp_path, "tune", "keys", 0, 1, False, pieces=True)
-    files = results.plan(tmp_path / "out", "tune", "drums", 0, 1, False, pieces=True)
+        results.plan(Output(tmp_path, pieces=True), "tune", "keys", 0, 1)
+    output = Output(tmp_path / "out", pieces=True)
+    files = results.plan(output, "tune", "drums", 0, 1)
     stage, echo = echo_stage(monkeypatch)
-    monkeypatch.setattr(results.Player, "load", lambda self, on_share: stage)
+    monkeypatch.setattr(results, "load", lambda player, on_share: stage)
     with pytest.raises(StageError, match="makes sound, not notes"):
-        results.make(results.Player("sketch"), Request.recording(song(2.0), 44100, "drums"), files, False)
+        results.make(Player("sketch"), Request.recording(song(2.0), 44100, "drums"), files, output)
     assert echo.calls == [] and not (tmp_path / "out").exists()
 
 

@@ -15,13 +15,15 @@ import pytest
 from helpers.fakes import song
 from helpers.sessions import RATE
 from stage import BeatGrid, StageError, audio, files, midi_writing
+from stage.beats import reading
 from stage.generation.performance import Performance
 from stage.midi import Part
 from stage.notes import Note
 from stage.session import Session, check, sounds, state
 from stage.session import time as timing
+from stage.session.handoff.arrangement import Arrangement, Strip
 from stage.session.making import Made
-from stage.session.state import Book, Section, Step, Track
+from stage.session.state import Backing, Book, Section, Step, Track
 from stage.session.time import bars, sections
 
 
@@ -34,7 +36,7 @@ def test_a_session_on_a_tempo(session):
     assert (first.recipe.seed, second.recipe.seed) == (5, 6) and first.instrument
     assert session.notes("drums", 1) != session.notes("drums", 2) and session.notes("drums")
     bass = next(iter(session.takes("bass").values())).recipe
-    assert [heard.take for heard in bass.heard] == [session.track("drums").kept]
+    assert [backing.take for backing in bass.backing] == [session.track("drums").kept]
     assert bass.performance == {"complexity": 0.7, "register": "low"} and bass.sampling == {"temperature": 0.9}
     assert session.sound("bass").shape == (2, 6 * RATE) and session.mix().shape == (2, 6 * RATE)
     assert np.abs(session.mix()).max() <= 1
@@ -62,7 +64,7 @@ def test_takes_are_kept_and_more_are_made(session):
     more = session.take("drums")
     assert session.track("drums").takes == (one, two, *more) and session.track("drums").kept == two
     recipe = session.book.takes[more[0]].recipe
-    assert recipe.seed == 7 and recipe.heard == ()  # the drums came first: they do not hear the bass
+    assert recipe.seed == 7 and recipe.backing == ()  # the drums came first: they are not played to the bass
     assert set(session.ranked("drums")) == {one, two, *more}
     scores = [session.book.takes[name].check["score"] for name in session.ranked("drums")]
     assert scores == sorted(scores, reverse=True)
@@ -111,6 +113,23 @@ def test_gain_pan_and_mute_are_in_the_mix(session):
     session.change("drums", gain=-6.0206, pan=1.0)
     panned = session.mix()
     assert np.abs(panned[0]).max() == 0 and np.allclose(panned[1], alone[1] / 2, atol=1e-6)
+
+
+def test_tracks_in_mono_have_their_sides_in_the_mix():
+    tone = np.full((1, 100), 0.25, np.float32)
+    strips = Strip("left", tone, pan=-1.0), Strip("right", 2 * tone, pan=1.0)
+    mix = Arrangement("both", RATE, 100, strips).mix()
+    assert mix.shape == (2, 100) and np.allclose(mix[0], 0.25) and np.allclose(mix[1], 0.5)
+    assert Arrangement("one", RATE, 100, (Strip("middle", tone),)).mix().shape == (1, 100)
+
+
+def test_what_a_take_was_played_to_keeps_its_key_in_the_file(session):
+    rows = json.loads((session.folder / state.FILE).read_text(encoding="utf-8"))["takes"]
+    drums = session.track("drums").kept
+    name = session.track("bass").kept
+    assert rows[name]["recipe"]["heard"] == [{"take": drums, "gain": 0.0, "pan": 0.0}]
+    assert not any("backing" in row["recipe"] for row in rows.values())
+    assert session.book.takes[name].recipe.backing == (Backing(drums),)
 
 
 def test_what_is_locked_stays(session):
@@ -405,7 +424,7 @@ def test_a_tempo_map_of_a_midi_file(tmp_path):
     numbers = np.arange(8) % 4 + 1
     part = Part("x", 0, 0, notes=[Note(0.0, float(times[-1]) + 0.2, 60, 90)])
     midi_writing.save(tmp_path / "song.mid", midi_writing.build([part], times, numbers))
-    found = timing.of_midi(tmp_path / "song.mid")
+    found = reading.of_midi(tmp_path / "song.mid")
     assert found.times == pytest.approx(times, abs=1e-5) and found.numbers.tolist() == numbers.tolist()
     session = Session.new(tmp_path / "s", grid=found)
     assert session.grid.times == pytest.approx(times, abs=1e-5) and session.seconds == pytest.approx(

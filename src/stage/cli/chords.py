@@ -7,29 +7,14 @@ from typing import Annotated
 
 import typer
 
-from stage.cli.options import (
-    ForceOption,
-    GridOption,
-    MeterOption,
-    SaveGridOption,
-    SecondsOption,
-    StartOption,
-    StreamOption,
-    TempoRangeOption,
-    TuningOption,
-)
+from stage.cli.groups import Stretch
+from stage.cli.options import ForceOption, SaveGridOption
 
 
 def chords(
     song: Annotated[Path, typer.Argument(help="Any audio file, or a video with sound.")],
-    start: StartOption = 0.0,
-    seconds: SecondsOption = None,
-    grid: GridOption = None,
-    meter: MeterOption = None,
-    tempo_range: TempoRangeOption = None,
+    stretch: Stretch,
     save_grid: SaveGridOption = None,
-    stream: StreamOption = 0,
-    tuning: TuningOption = "auto",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -57,14 +42,15 @@ def chords(
     from stage.files import check_folder, check_free
     from stage.generation.request import tuning_cents
 
-    cents = tuning_cents(tuning)
+    cents = tuning_cents(stretch.tuning)
     if out is not None:
         check_name(out)
     for path in filter(None, (out, save_grid)):
         check_free(path, force, "add --force to replace it, or choose another name")
         check_folder(path.parent)
-    asked = results.read_grid(grid, start, meter, tempo_range)
-    part, rate = results.read_part(song, start, seconds, stream)
+    start = stretch.start
+    asked = results.read_grid(stretch.grid, start, stretch.meter, stretch.tempo_range)
+    part, rate = results.read_part(song, start, stretch.seconds, stretch.stream)
     length = part.shape[1] / rate
     beats = results.find_beats(part, rate, asked)
     chart = estimate(part, rate, beats, cents)

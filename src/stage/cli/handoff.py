@@ -7,53 +7,25 @@ from typing import Annotated
 
 import typer
 
-from stage.cli.options import (
-    BarsOption,
-    BpmOption,
-    ChordsOption,
-    ForceOption,
-    FormatOption,
-    FormOption,
-    GridOption,
-    KindsOption,
-    MeterOption,
-    ModelOption,
-    PromptOption,
-    SecondsOption,
-    SeedOption,
-    StartOption,
-    StreamOption,
-    TempoRangeOption,
-    TuningOption,
-)
+from stage.cli.groups import Beginning, Handoff
+from stage.cli.options import ForceOption, ModelOption, PromptOption, SeedOption, StartOption
 
 
 def band(
+    beginning: Beginning,
+    handoff: Handoff,
     song: Annotated[Path | None, typer.Argument(help="Any audio file; none for a band on a tempo.")] = None,
     stems: Annotated[
-        str, typer.Option(help="In this order; each hears those before it.", rich_help_panel="Music")
+        str, typer.Option(help="In this order; each is played to those before it.", rich_help_panel="Music")
     ] = "drums,bass,keys",
     prompt: PromptOption = "",
     takes: Annotated[
         int, typer.Option(help="Of each; the best by the quick check is kept.", rich_help_panel="Music")
     ] = 1,
     seed: SeedOption = 0,
-    bpm: BpmOption = None,
-    bars: BarsOption = 8,
-    start: StartOption = 0.0,
-    seconds: SecondsOption = None,
-    grid: GridOption = None,
-    meter: MeterOption = None,
-    tempo_range: TempoRangeOption = None,
-    chords: ChordsOption = None,
-    tuning: TuningOption = "auto",
-    form: FormOption = None,
-    stream: StreamOption = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder; NAME-band by default.", rich_help_panel="Output")
     ] = None,
-    kinds: KindsOption = "stems,mix,midi,dawproject,rpp",
-    format: FormatOption = "wav",
     model: ModelOption = None,
 ) -> None:
     """Play a whole band to a song, to a tempo or to chords.
@@ -64,28 +36,12 @@ def band(
 
     The folder is a session, in which takes can be changed (stage session); what is exported lies in its folder export.
     """
-    from stage.cli.session import begun, kinds_of, play_band, show_time
+    from stage.cli.session.begin import begun
+    from stage.cli.session.shown import play_band, show_time
     from stage.errors import StageError
     from stage.files import remove_folder
 
-    session = begun(
-        song,
-        out,
-        start,
-        seconds,
-        stream,
-        grid,
-        meter,
-        tempo_range,
-        chords,
-        tuning,
-        bpm,
-        bars,
-        None,
-        form,
-        model,
-        "band",
-    )
+    session = begun(song, out, beginning, model, "band")
     show_time(session)
     try:
         play_band(session, stems, prompt, takes, seed)
@@ -93,19 +49,18 @@ def band(
         if not session.tracks:  # what was asked for cannot be played: nothing is left behind
             remove_folder(session.folder)
         raise
-    for path in session.export(session.folder / "export", *kinds_of(kinds), format=format):
+    for path in session.export(session.folder / "export", *handoff.words, format=handoff.format):
         typer.echo(str(path))
 
 
 def export(
+    handoff: Handoff,
     stems: Annotated[list[Path], typer.Argument(help="Stems of one stretch; their MIDI files lie beside them.")],
     song: Annotated[Path | None, typer.Option(help="The song that they were made for.", rich_help_panel="Song")] = None,
     start: StartOption = 0.0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder; NAME-export by default.", rich_help_panel="Output")
     ] = None,
-    kinds: KindsOption = "stems,mix,midi,dawproject,rpp",
-    format: FormatOption = "wav",
     force: ForceOption = False,
 ) -> None:
     """Write results as projects that DAWs open: stems, mix, MIDI, DAWproject, REAPER.
@@ -114,10 +69,9 @@ def export(
     stage export song-stage/song.drums.0.wav --song song.wav
     stage export song-stage/song.drums.0.wav song-stage/song.bass.0.wav --as rpp -o project
     """
-    from stage.cli.session import kinds_of
     from stage.session.handoff.export import export as write
     from stage.session.handoff.files import arrangement
 
     found = arrangement(stems, song, start)
-    for path in write(found, out or Path(f"{found.name}-export"), kinds_of(kinds), format, force):
+    for path in write(found, out or Path(f"{found.name}-export"), handoff.words, handoff.format, force):
         typer.echo(str(path))

@@ -6,9 +6,10 @@ So `stage --help` answers in a tenth of a second, though some commands need torc
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -128,8 +129,38 @@ def load(path: str, name: str, entry: Entry) -> Any:
     if not isinstance(found, typer.Typer):
         app = typer.Typer(**PLAIN)
         places = {"first": getattr(found, "first", ()), "last": getattr(found, "last", ())}
-        app.command(name, cls=type("Command", (Sections,), places))(found)
+        app.command(name, cls=type("Command", (Sections,), places))(flat(found))
         found = app
     command = typer.main.get_command(found)
     command.name = name
+    return command
+
+
+def flat(function: Callable) -> Callable:
+    """A command whose parameters of dataclasses (`stage.cli.groups`) are taken apart: an option of each field, in its
+    place. Called with them, it calls the function with the dataclasses."""
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, type] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    if not groups:
+        return function
+    parameters = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in groups:
+            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        inner = get_type_hints(groups[name], include_extras=True)
+        for one in fields(groups[name]):
+            default = inspect.Parameter.empty if one.default is MISSING else one.default
+            parameters.append(
+                inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=inner[one.name])
+            )
+
+    def command(**values: Any) -> Any:
+        for name, kind in groups.items():
+            values[name] = kind(**{one.name: values.pop(one.name) for one in fields(kind)})
+        return function(**values)
+
+    command.__name__, command.__doc__, command.__module__ = function.__name__, function.__doc__, function.__module__
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command

@@ -129,7 +129,7 @@ GridOption = Annotated[
         "--grid",
         help=(
             "on: track the beats; half, double: at half or twice the tracked tempo. off: without beats. Or a file of"
-            " beats, one 'seconds number' a line."
+            " beats, one 'seconds number' a line, or a MIDI file, for its tempo map."
         ),
         rich_help_panel="Song",
     ),

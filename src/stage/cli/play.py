@@ -7,108 +7,35 @@ from typing import Annotated
 
 import typer
 
+from stage.cli.groups import Output, Part, Player, Playing, Sampled
 from stage.cli.options import (
-    AdapterOption,
     ChordsOption,
-    ComplexityOption,
-    DeviceOption,
-    DoubleTimeOption,
-    DynamicsOption,
-    EngineOption,
-    FillsOption,
-    FolderOption,
-    ForceOption,
-    FromBarOption,
-    GainOption,
-    GridOption,
-    GuidanceOption,
-    HalfTimeOption,
-    HumanizeOption,
-    InstrumentOption,
-    KitOption,
-    MeterOption,
-    ModelOption,
-    PiecesOption,
-    PlayOption,
-    PrecisionOption,
     PromptOption,
-    PushOption,
-    RawOption,
-    RegisterOption,
-    SaveChordsOption,
     SaveGridOption,
-    SecondsOption,
     SeedOption,
-    StartOption,
     StemOption,
-    StreamOption,
-    SwingOption,
-    TemperatureOption,
-    TempoRangeOption,
-    TextOption,
-    TightOption,
-    ToBarOption,
-    TopKOption,
-    TopPOption,
-    TuningOption,
     VariationsOption,
-    WithoutOption,
 )
 
 
 def accompany(
     song: Annotated[Path, typer.Argument(help="Any audio file, or a video with sound.")],
     stem: StemOption,
+    part: Part,
+    output: Output,
+    playing: Playing,
+    sampled: Sampled,
+    player: Player,
     prompt: PromptOption = "",
-    start: StartOption = 0.0,
-    seconds: SecondsOption = None,
     variations: VariationsOption = 1,
     seed: SeedOption = 0,
-    out: FolderOption = None,
-    play: PlayOption = False,
-    raw: RawOption = False,
-    pieces: PiecesOption = False,
-    gain: GainOption = None,
-    grid: GridOption = None,
-    meter: MeterOption = None,
-    tempo_range: TempoRangeOption = None,
     save_grid: SaveGridOption = None,
-    stream: StreamOption = 0,
-    tuning: TuningOption = "auto",
     rest: Annotated[
         bool,
         typer.Option(
             "--rest/--no-rest", help="Whether to rest where the song is silent for a bar.", rich_help_panel="Music"
         ),
     ] = True,
-    chords: ChordsOption = None,
-    save_chords: SaveChordsOption = None,
-    complexity: ComplexityOption = None,
-    dynamics: DynamicsOption = None,
-    fills: FillsOption = 0,
-    swing: SwingOption = 0.0,
-    push: PushOption = 0.0,
-    tight: TightOption = 0.0,
-    humanize: HumanizeOption = 0.0,
-    without: WithoutOption = None,
-    half_time: HalfTimeOption = False,
-    double_time: DoubleTimeOption = False,
-    register: RegisterOption = None,
-    kit: KitOption = None,
-    instrument: InstrumentOption = None,
-    from_bar: FromBarOption = None,
-    to_bar: ToBarOption = None,
-    guidance: GuidanceOption = None,
-    text_guidance: TextOption = None,
-    top_k: TopKOption = None,
-    top_p: TopPOption = None,
-    temperature: TemperatureOption = None,
-    model: ModelOption = None,
-    precision: PrecisionOption = "auto",
-    engine: EngineOption = "auto",
-    device: DeviceOption = None,
-    adapter: AdapterOption = None,
-    force: ForceOption = False,
 ) -> None:
     """Play a new stem to a recording.
 
@@ -124,36 +51,32 @@ def accompany(
     .mix.wav (song and stem) and .png (a picture of notes or spectrogram over the beats). With `-o -` the stem goes to
     standard output while it is made, as in `-o - | ffplay -`.
     """
-    options = locals()
-    from stage.audio import playback as playing
+    from stage.audio import playback
     from stage.cli import results
-    from stage.generation.request import Request, check_sampling, tuning_cents
+    from stage.generation.request import Request, tuning_cents
 
-    choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
-    check_sampling(**choice)
-    performance = results.performance(stem, options)
-    tuning_cents(tuning)
-    live = playing.choose(out, play, raw, gain, variations)
-    files = results.plan(out, song.stem, stem, seed, variations, force, save_grid, pieces, save_chords)
-    beats = results.read_grid(grid, start, meter, tempo_range)
-    part, rate = results.read_part(song, start, seconds, stream)
+    sampling = sampled.given
+    performance = playing.of(stem)
+    tuning_cents(part.tuning)
+    live = playback.choose(output.out, output.play, output.raw, output.gain, variations)
+    files = results.plan(output, song.stem, stem, seed, variations, save_grid)
+    beats = results.read_grid(part.grid, part.start, part.meter, part.tempo_range)
+    audio, rate = results.read_part(song, part.start, part.seconds, part.stream)
     request = Request.recording(
-        part,
+        audio,
         rate,
         stem,
         prompt,
         variations=variations,
         seed=seed,
         grid=beats,
-        tuning=tuning,
-        sampling=choice,
+        tuning=part.tuning,
+        sampling=sampling,
         rest=rest,
-        chords=chords,
+        chords=part.chords,
         performance=performance,
     )
-    results.make(
-        results.Player(model, precision, adapter or [], device, engine), request, files, force, start, live, gain
-    )
+    results.make(player, request, files, output, live, part.start)
 
 
 def click(
@@ -162,47 +85,19 @@ def click(
         typer.Option(help="Tempo in beats a minute, 20 to 400; in 6/8 dotted quarters.", rich_help_panel="Metronome"),
     ],
     stem: StemOption,
+    output: Output,
+    playing: Playing,
+    sampled: Sampled,
+    player: Player,
     meter: Annotated[str, typer.Option(help="Metre, like 4/4, 3/4 or 6/8.", rich_help_panel="Metronome")] = "4/4",
     bars: Annotated[int, typer.Option(help="Length in bars.", rich_help_panel="Metronome")] = 8,
     prompt: PromptOption = "",
     variations: VariationsOption = 1,
     seed: SeedOption = 0,
-    out: FolderOption = None,
-    play: PlayOption = False,
-    raw: RawOption = False,
-    pieces: PiecesOption = False,
-    gain: GainOption = None,
     rate: Annotated[
         int | None, typer.Option(help="Sampling rate of the results in Hz; the model's own by default.")
     ] = None,
     chords: ChordsOption = None,
-    save_chords: SaveChordsOption = None,
-    complexity: ComplexityOption = None,
-    dynamics: DynamicsOption = None,
-    fills: FillsOption = 0,
-    swing: SwingOption = 0.0,
-    push: PushOption = 0.0,
-    tight: TightOption = 0.0,
-    humanize: HumanizeOption = 0.0,
-    without: WithoutOption = None,
-    half_time: HalfTimeOption = False,
-    double_time: DoubleTimeOption = False,
-    register: RegisterOption = None,
-    kit: KitOption = None,
-    instrument: InstrumentOption = None,
-    from_bar: FromBarOption = None,
-    to_bar: ToBarOption = None,
-    guidance: GuidanceOption = None,
-    text_guidance: TextOption = None,
-    top_k: TopKOption = None,
-    top_p: TopPOption = None,
-    temperature: TemperatureOption = None,
-    model: ModelOption = None,
-    precision: PrecisionOption = "auto",
-    engine: EngineOption = "auto",
-    device: DeviceOption = None,
-    adapter: AdapterOption = None,
-    force: ForceOption = False,
 ) -> None:
     """Play a stem to a metronome.
 
@@ -213,13 +108,10 @@ def click(
 
     The results are named like those of `accompany`; the mix has the clicks under the stem.
     """
-    options = locals()
-    from stage.audio import playback as playing
+    from stage.audio import playback
     from stage.cli import results
     from stage.generation.request import Request
 
-    choice = dict(guidance=guidance, text_guidance=text_guidance, top_k=top_k, top_p=top_p, temperature=temperature)
-    performance = results.performance(stem, options)
     request = Request.metronome(
         bpm,
         stem,
@@ -229,14 +121,10 @@ def click(
         variations,
         seed,
         rate,
-        sampling=choice,
+        sampling=sampled.given,
         chords=chords,
-        performance=performance,
+        performance=playing.of(stem),
     )
-    live = playing.choose(out, play, raw, gain, variations)
-    files = results.plan(
-        out, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations, force, None, pieces, save_chords
-    )
-    results.make(
-        results.Player(model, precision, adapter or [], device, engine), request, files, force, live=live, gain_db=gain
-    )
+    live = playback.choose(output.out, output.play, output.raw, output.gain, variations)
+    files = results.plan(output, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations)
+    results.make(player, request, files, output, live)

@@ -3,67 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from stage import audio
 from stage.audio.playback import is_pipe
+from stage.beats import reading
 from stage.beats.find import Tracking, find, tempo_range
 from stage.beats.grid import BeatGrid
 from stage.errors import MissingFile, StageError
 from stage.generation import outputs, request
 from stage.generation.outputs import Outputs
-from stage.generation.performance import Performance
 from stage.generation.request import Request
 from stage.progress import bar
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from stage.audio.playback import Output
+    from stage.audio.playback import Output as Live
+    from stage.cli.groups import Output, Player
     from stage.generation.result import Accompaniment
     from stage.pipeline import Stage
 
 
-def plan(
-    folder: Path | None,
-    name: str,
-    stem: str,
-    seed: int,
-    variations: int,
-    force: bool,
-    grid: Path | None = None,
-    pieces: bool = False,
-    chords: Path | None = None,
-) -> Outputs:
+def plan(output: Output, name: str, stem: str, seed: int, variations: int, grid: Path | None = None) -> Outputs:
     """Name the results and make sure that they can be written, before minutes are spent on them.
 
-    folder: None for NAME-stage, "-" for no files but the grid's: the stem goes to standard output. pieces: also
-    those of the drums, one by one.
-    Raises StageError if one exists and is not to be replaced, or cannot be written.
+    output: its folder is None for NAME-stage, "-" for no files but those of beats and chords: the stem goes to standard
+    output. grid: where the beats go. Raises StageError if a file exists and is not to be replaced, or cannot be
+    written.
     """
     seeds = request.seeds_of(variations, seed)
-    if is_pipe(folder) and pieces:
+    if is_pipe(output.out) and output.pieces:
         raise StageError("pieces are files: they cannot be written with -o -")
-    if is_pipe(folder):
-        files = Outputs(name, grid=grid, chords=chords)
+    if is_pipe(output.out):
+        files = Outputs(name, grid=grid, chords=output.save_chords)
     else:
-        files = Outputs.of(folder or Path(f"{name}-stage"), name, stem, seeds, grid, pieces, chords)
-    files.check(force)
+        folder = output.out or Path(f"{name}-stage")
+        files = Outputs.of(folder, name, stem, seeds, grid, output.pieces, output.save_chords)
+    files.check(output.force)
     return files
-
-
-def performance(stem: str, options: dict[str, Any]) -> Performance:
-    """How a stem is to be played, by those of a command's options that are of a `Performance` and were given. Raises
-    StageError for what is out of range or of no use to the stem."""
-    names = [field.name for field in fields(Performance)]
-    made = Performance(**{name: options[name] for name in names if options[name] is not None})
-    made.check(stem)
-    return made
 
 
 def read_part(path: Path, start: float, seconds: float | None, stream: int) -> tuple[np.ndarray, int]:
@@ -95,9 +77,14 @@ def read_grid(
         return Tracking(meter, None if tempi is None else tempo_range(tempi), octave)
     if tracked or choice == "off":
         return choice
-    if not Path(choice).is_file():
-        raise MissingFile(f'--grid takes on, off, half, double or a file of beats: there is no file "{choice}"')
-    return BeatGrid.load(choice).shift(-start)
+    return read_beats(choice, "on, off, half, double").shift(-start)
+
+
+def read_beats(path: str, words: str) -> BeatGrid:
+    """The beats of a file, text or MIDI. words: what else the option takes. Raises StageError where there is none."""
+    if not Path(path).is_file():
+        raise MissingFile(f'--grid takes {words} or a file of beats: there is no file "{path}"')
+    return reading.read(path)
 
 
 def find_beats(part: np.ndarray, rate: int, asked: str | BeatGrid | Tracking | None) -> BeatGrid | None:
@@ -114,50 +101,29 @@ def find_beats(part: np.ndarray, rate: int, asked: str | BeatGrid | Tracking | N
     return found.grid
 
 
-@dataclass(frozen=True)
-class Player:
-    """Which model plays: its name or folder (None: player, or sketch for adapters), the precision of its weights, its
-    adapters, where it runs (None: on the GPU where there is one), and what computes it."""
+def load(player: Player, on_share: Callable[[float], None]) -> Stage:
+    """Load the model that is to play. on_share: called with the share that is read, 0..1."""
+    from stage.checkpoints.adapters import describe
+    from stage.pipeline import Stage
 
-    given: str | None
-    precision: str = "auto"
-    adapters: Sequence[str] = ()
-    device: str | None = None
-    engine: str = "auto"
-
-    @property
-    def model(self) -> str:
-        """Name or folder of the model."""
-        return self.given or ("sketch" if self.adapters else "player")
-
-    def load(self, on_share: Callable[[float], None]) -> Stage:
-        """Load it. on_share: called with the share that is read, 0..1."""
-        from stage.checkpoints.adapters import describe
-        from stage.pipeline import Stage
-
-        for adapter in self.adapters:
-            describe(adapter)  # before a large model is loaded
-        stage = Stage.from_pretrained(self.model, self.device, self.precision, on_share, self.engine)
-        for adapter in self.adapters:
-            stage.load_adapter(adapter, replace=True)
-        return stage
+    for adapter in player.adapters or ():
+        describe(adapter)  # before a large model is loaded
+    stage = Stage.from_pretrained(player.model, player.device, player.precision, on_share, player.engine)
+    for adapter in player.adapters or ():
+        stage.load_adapter(adapter, replace=True)
+    return stage
 
 
 def make(
-    player: Player,
-    request: Request,
-    files: Outputs,
-    force: bool,
-    start: float = 0.0,
-    live: Output | None = None,
-    gain_db: float | None = None,
+    player: Player, request: Request, files: Outputs, output: Output, live: Live | None = None, start: float = 0.0
 ) -> None:
-    """Load the model, make the music and write the results; `live`, if there is one, gets them while they are made."""
+    """Load the model, make the music and write the results; `live`, if there is one, gets them while they are made.
+    start: of the request's stretch in the song, in seconds."""
     with live or contextlib.nullcontext():
         from stage.checkpoints.licences import notice
 
         with bar("loading the model", 1.0, count=False) as shown:
-            stage = player.load(shown.update)
+            stage = load(player, shown.update)
             if files.pieces and stage.events is None:
                 raise StageError(outputs.NO_PIECES)
             if text := notice(player.model, stage.config):
@@ -168,10 +134,10 @@ def make(
                 shown.update(share, what="playing")
 
             if live:
-                made = live.take(stage.make_stream(request, on_progress, gain_db=gain_db))
+                made = live.take(stage.make_stream(request, on_progress, gain_db=output.gain))
             else:
                 made = stage.make(request, on_progress)
-        write(files, made, force, start)
+        write(files, made, output.force, start)
         if live:
             live.wait()
 

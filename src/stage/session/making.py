@@ -53,9 +53,9 @@ class Scene:
     def mix(self, recipe: Recipe) -> np.ndarray | None:
         """What a recipe is played to, float32 [C, N]; None for a click alone."""
         song = self.song if recipe.song else None
-        if song is None and not recipe.heard:
+        if song is None and not recipe.backing:
             return None
-        placed = (sounds.placed(self.sound(h.take), min(2, self.channels), h.gain, h.pan) for h in recipe.heard)
+        placed = (sounds.placed(self.sound(b.take), min(2, self.channels), b.gain, b.pan) for b in recipe.backing)
         return sounds.together(song, placed, self.channels, self.samples)
 
 

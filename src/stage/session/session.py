@@ -181,7 +181,7 @@ class Session(Store):
                 prompt,
                 _given(how),
                 dict(sampling or {}),
-                self._heard(),
+                self._backing(),
                 self.song is not None,
             )
             made = self._make([replace(recipe, seed=seed + i) for i in range(takes)], stem, on_progress)
@@ -347,7 +347,7 @@ class Session(Store):
         check_many(n, first)
         recipe = replace(
             self._renewed(recipe, track.name),
-            heard=self._heard(track.name),
+            backing=self._backing(track.name),
             parent=track.kept,
             regions=regions,
             candidates=candidates,
@@ -383,7 +383,7 @@ class Session(Store):
             time=self.book.step.time,
             model=self.model,
             weights=self.weights,
-            heard=self._before(track),
+            backing=self._before(track),
             song=self.song is not None,
         )
 

@@ -106,7 +106,7 @@ class Time:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Backing:
     """A take that was in the mix that another was played to, with the gain in dB and the pan that it had there."""
 
     take: str
@@ -118,7 +118,8 @@ class Heard:
 class Recipe:
     """All that a take was made from: the same recipe makes it again.
 
-    time: the name of the session's time. heard: takes that stood in the mix. song: whether the recording did. model:
+    time: the name of the session's time. backing: takes that stood in the mix ("heard" in the
+    file). song: whether the recording did. model:
     name or folder; weights: fingerprint of the decoder's. parent: the take that was changed, of which the regions
     (seconds) were played anew, each the likeliest of so many candidates.
     """
@@ -131,7 +132,7 @@ class Recipe:
     prompt: str = ""
     performance: dict[str, Any] = field(default_factory=dict)
     sampling: dict[str, Any] = field(default_factory=dict)
-    heard: tuple[Heard, ...] = ()
+    backing: tuple[Backing, ...] = ()
     song: bool = True
     parent: str | None = None
     regions: tuple[tuple[float, float], ...] = ()
@@ -165,8 +166,8 @@ def root(recipe: Recipe, take: Callable[[str], Take]) -> Recipe:
 class Track:
     """An instrument of the arrangement: its takes in the order in which they were made, and the one that is kept.
 
-    gain in dB, pan from -1 (left) to 1 (right). mute: not in the mix, and not heard by stems that are made later. lock:
-    nothing of it can be changed.
+    gain in dB, pan from -1 (left) to 1 (right). mute: not in the mix, and not in what later stems are
+    played to. lock: nothing of it can be changed.
     """
 
     name: str
@@ -220,7 +221,7 @@ class Book:
         waiting = list(named)
         while waiting:  # what a take was made from is needed to make it again
             recipe = takes[waiting.pop()].recipe
-            more = {*(h.take for h in recipe.heard), *([recipe.parent] if recipe.parent else [])} - named
+            more = {*(b.take for b in recipe.backing), *([recipe.parent] if recipe.parent else [])} - named
             named |= more
             waiting += more
         used = {s.time for s in history} | {takes[name].recipe.time for name in named}
@@ -250,14 +251,24 @@ def read(folder: str | Path) -> Book:
         raise StageError(
             f"{path} was written by a newer version of STAGE (format {version}, this one reads {VERSION}): update it"
         )
-    book = typed.build(Book, values, str(path))
+    book = typed.build(Book, _renamed(values, "heard", "backing"), str(path))
     _check(book, path)
     return book
 
 
 def write(folder: str | Path, book: Book) -> None:
     """Write the book, whole or not at all."""
-    files.write_json(Path(folder) / FILE, dataclasses.asdict(book), indent=None)
+    files.write_json(Path(folder) / FILE, _renamed(dataclasses.asdict(book), "backing", "heard"), indent=None)
+
+
+def _renamed(values: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    """The values of a book with another name for that key of its recipes: what stands in the file keeps its name."""
+    takes = values.get("takes")
+    for take in takes.values() if isinstance(takes, dict) else ():
+        recipe = take.get("recipe") if isinstance(take, dict) else None
+        if isinstance(recipe, dict) and old in recipe:
+            recipe[new] = recipe.pop(old)
+    return values
 
 
 def _check(book: Book, path: Path) -> None:
@@ -271,7 +282,7 @@ def _check(book: Book, path: Path) -> None:
     for name, take in book.takes.items():
         recipe = take.recipe
         need(recipe.time in book.times, f"the time of take {name} is not there")
-        needed = [h.take for h in recipe.heard] + ([recipe.parent] if recipe.parent else [])
+        needed = [b.take for b in recipe.backing] + ([recipe.parent] if recipe.parent else [])
         need(all(other in book.takes for other in needed), f"a take that take {name} was made from is not there")
         need(not set(name) & set("/\\:") and name not in ("", ".", ".."), f"a take cannot be called {name!r}")
         need(all(0 <= a < b < np.inf for a, b in recipe.regions), f"a region of take {name} is not a stretch of time")

@@ -15,7 +15,6 @@ import numpy as np
 
 from stage import audio as sound
 from stage import files, fingerprint
-from stage.audio.level import mix_gain
 from stage.beats.grid import BeatGrid
 from stage.errors import MissingFile, StageError
 from stage.notes import Note
@@ -24,7 +23,7 @@ from stage.session import time as timing
 from stage.session.handoff.arrangement import Arrangement, Strip
 from stage.session.handoff.export import TAKEN, USUAL, export
 from stage.session.making import Scene, pieces, program
-from stage.session.state import Book, Click, Heard, Song, Step, Take, Time, Track
+from stage.session.state import Backing, Book, Click, Song, Step, Take, Time, Track
 
 if TYPE_CHECKING:
     from stage.chords.chart import Chart
@@ -123,10 +122,7 @@ class Store:
     def mix(self) -> np.ndarray:
         """Song and all tracks that are not muted, with their gains and pans, by one gain below full scale:
         float32 [C, N]."""
-        scene, tracks = self.scene(), [track for track in self.tracks if not track.mute]
-        placed = (sounds.placed(self._sound(t.kept), min(2, scene.channels), t.gain, t.pan) for t in tracks)
-        both = sounds.together(scene.song, placed, scene.channels, scene.samples)
-        return both * np.float32(10 ** (mix_gain(both, np.zeros((1, both.shape[1]), np.float32)) / 20))
+        return self.arrangement().mix()
 
     def _name(self, track: Track, take: str | int | None) -> str:
         """The name of a track's take, given by name, by its number from 1 on, or None: the kept one."""
@@ -338,15 +334,14 @@ class Store:
             raise StageError(f"the track {name} is locked: unlock it first (stage session track {name} --unlock)")
         return track
 
-    def _heard(self, without: str | None = None) -> tuple[Heard, ...]:
-        """What a new take hears: the kept takes of the tracks that are not muted."""
-        return tuple(Heard(t.kept, t.gain, t.pan) for t in self.tracks if not t.mute and t.name != without)
+    def _backing(self, without: str | None = None) -> tuple[Backing, ...]:
+        """What a new take is played to: the kept takes of the tracks that are not muted."""
+        return tuple(Backing(t.kept, t.gain, t.pan) for t in self.tracks if not t.mute and t.name != without)
 
-    def _before(self, name: str) -> tuple[Heard, ...]:
+    def _before(self, name: str) -> tuple[Backing, ...]:
         """The same of the tracks before one."""
-        before = [track.name for track in self.tracks]
-        before = before[: before.index(name)]
-        return tuple(Heard(t.kept, t.gain, t.pan) for t in self.tracks if not t.mute and t.name in before)
+        before = self.tracks[: [track.name for track in self.tracks].index(name)]
+        return tuple(Backing(t.kept, t.gain, t.pan) for t in before if not t.mute)
 
     def _free(self, stem: str) -> str:
         """A name for a track of a stem."""

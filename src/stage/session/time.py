@@ -10,7 +10,7 @@ from typing import Union
 
 import numpy as np
 
-from stage import midi, text_files
+from stage import text_files
 from stage.audio.files import check_rate
 from stage.audio.tuning import estimate as estimate_tuning
 from stage.beats.find import Tracking, find
@@ -158,15 +158,6 @@ def read_taps(path: str | Path, beats_per_bar: int = 4) -> BeatGrid:
         if isinstance(error, StageError):
             raise StageError(f"{path}: {error}") from None
         raise StageError(f"{path} is not a file of taps: write a time in seconds a line") from None
-
-
-def of_midi(path: str | Path) -> BeatGrid:
-    """The beats of a MIDI file's tempo map and metres, up to its last note. Raises StageError where it has none."""
-    score = midi.read(path)
-    times, numbers = score.beats()
-    if len(times) < 2:
-        raise StageError(f"{path} has fewer than two beats")
-    return BeatGrid(times, numbers, score.division)
 
 
 def mended(

@@ -67,7 +67,8 @@ class Arrangement:
 
     @property
     def channels(self) -> int:
-        return max((len(strip.audio) for strip in self.strips), default=2)
+        """Of the mix: as many as a track has, and two where one stands on a side."""
+        return max((max(len(strip.audio), 2 * bool(strip.pan)) for strip in self.strips), default=2)
 
     def mix(self) -> np.ndarray:
         """All that is not muted, with gains and pans, by one gain below full scale: float32 [C, N]."""

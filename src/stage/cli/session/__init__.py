@@ -1,0 +1,1 @@
+"""`stage session`: an arrangement that grows take by take."""
