@@ -204,7 +204,7 @@ def test_a_users_kit_is_played_and_what_it_lacks_is_said(player, tmp_path, monke
     named = player.accompany(recording, 44100, "drums", grid=grid, performance={"kit": "kits/jazz"})
     assert [m.program for m in named.midi().tracks[1] if m.type == "program_change"] == [32]
 
-    monkeypatch.setattr("stage.pipeline.play", lambda **_: pytest.fail("something was made"))
+    monkeypatch.setattr("stage.generation.maker.play", lambda **_: pytest.fail("something was made"))
     for text, message in (("<region> sample=b.wav", "b.wav does not exist"), ("nothing", "no region with a sample")):
         (tmp_path / "broken.sfz").write_text(text, encoding="utf-8")
         with pytest.raises(StageError, match=message):

@@ -101,7 +101,7 @@ def test_regions_are_places_in_the_song(session):
 @pytest.fixture(scope="module")
 def filler(player):
     request = player.complete(Request("bass", Metronome(120, bars=4, rate=RATE), seeds=(1,)))
-    plan = player._plan(request, player._prepare(request))
+    plan = player._plan(request, player.prepare(request))
     return Filler(player.decoder, 1, plan, None, player.sampling(guidance=1.0), 96)
 
 

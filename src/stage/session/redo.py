@@ -86,7 +86,7 @@ def splice(
 
 def _continued(stage: Stage, asked: Request, recipe: Recipe, scene: Scene, old: np.ndarray, gain: float) -> np.ndarray:
     """Sound of a model of audio codes: `old` with each region made as a continuation of what stands before it."""
-    prepared: Prepared = stage._prepare(asked)
+    prepared: Prepared = stage.prepare(asked)
     codec, (decoder, index) = stage.codec, stage.player(recipe.stem)
     device, kinds = decoder.device, decoder.config.contexts
     contexts = of_audio(codec, [prepared.contexts.get(kind) for kind in kinds], device)
@@ -103,11 +103,11 @@ def _continued(stage: Stage, asked: Request, recipe: Recipe, scene: Scene, old: 
                     decoder,
                     stem=index,
                     contexts=contexts(Window(begin, stop, at - begin)),
-                    text=stage._words(recipe.prompt),
+                    text=stage.words(recipe.prompt),
                     frames=stop - begin,
                     seeds=[recipe.seed + 1000 * number + at],
                     prompt=codes[:, begin:at] if at > begin else None,
-                    sampling=stage._sampling(asked.sampling, asked.stem),
+                    sampling=stage.sampled(asked.sampling, asked.stem),
                 )
                 codes[:, at:stop] = made[0, :, at - begin :].cpu()
         sound = decode_long(codec, codes[None].to(device))[0].float().cpu().numpy()
