@@ -257,8 +257,9 @@ def _synchronise(file: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(folder: str | os.PathLike, what: str = "another run") -> Iterator[None]:
-    """Hold `folder`, which is made, for this process. Raises StageError where another process holds it."""
+def lock(folder: str | os.PathLike, what: str = "another run", wait: float = 0.0) -> Iterator[None]:
+    """Hold `folder`, which is made, for this process. Raises StageError where another process holds it, and still does
+    after `wait` seconds."""
     import filelock
 
     folder = Path(folder)
@@ -266,7 +267,7 @@ def lock(folder: str | os.PathLike, what: str = "another run") -> Iterator[None]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = filelock.FileLock(folder / LOCK)
-        held.acquire(timeout=0)
+        held.acquire(timeout=wait)
     except filelock.Timeout:
         raise StageError(f"{folder} is in use by {what}: wait for it, or choose another folder") from None
     except OSError as error:

@@ -1,7 +1,7 @@
 """Independent tasks side by side: in this process, in processes of this machine, or on a Ray cluster.
 
 Unlike a pool of `concurrent.futures`, the processes end with their parent, even where that is killed, and a process
-that cannot start reports why.
+that cannot start reports why. `Helper` is one process that stays, for tasks that come one after another.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
 from stage.errors import MissingExtra, StageError
@@ -28,6 +30,9 @@ Build = Callable[[int], Callable[[Task], Result]]
 """Called once in each process with the number of threads that the process may use; returns what does a task. It is
 pickled, so it is a function or class at the top of a module, or a `functools.partial` of one. If what it returns has a
 method `close`, that is called at the end where the tasks are done in this process."""
+
+Report = Callable[[Any], bool]
+"""Called by a task of a `Helper` with what is to be said meanwhile; returns False where the task is to stop."""
 
 KEPT = "what is done is kept"
 
@@ -134,6 +139,114 @@ def _send_next(pipe: Connection, waiting: Iterator[Task], at: dict[Connection, T
         pipe.send(None)
 
 
+# ---------------------------------------------------------------- one process that stays
+
+
+class Ended(StageError):
+    """A helper's process ended before its task did."""
+
+
+class Helper:
+    """A process of its own that does one task after another, reports meanwhile, and can be asked to stop.
+
+    build: as for `results`, but what it returns is called with a task and a `Report`. It is called in the process when
+    the first task comes. threads: that the process may use; 0: as many as it finds. Use it from one thread.
+    """
+
+    def __init__(self, build: Build, threads: int = 1):
+        context = multiprocessing.get_context("spawn")
+        self._pipe, there = context.Pipe()
+        self._stop = context.Event()
+        arguments = there, pickle.dumps(build), threads, self._stop
+        with _interrupts_ignored():
+            self._process = context.Process(target=_helper, args=arguments, daemon=True)
+            self._process.start()
+        there.close()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def do(
+        self,
+        task: Any,
+        on_report: Callable[[Any], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+        seconds: float | None = None,
+        grace: float = 20.0,
+    ) -> Any:
+        """The result of a task.
+
+        on_report: called with each of its reports. stop: asked about every quarter of a second whether the task is to
+        stop; a process that has not stopped `grace` seconds later is killed. seconds: the same after so much time.
+        Raises StageError as the task does, one line for any other exception, and `Ended` for a process that was ended.
+        """
+        began, asked = time.monotonic(), None
+        self._stop.clear()
+        try:
+            self._pipe.send((task,))
+            while True:
+                if self._pipe.poll(0.25):
+                    kind, answer = self._pipe.recv()
+                    if kind != "report":
+                        break
+                    if on_report:
+                        on_report(answer)
+                now = time.monotonic()
+                if asked is None and stop is not None and stop():
+                    self._stop.set()
+                    asked = now
+                if (asked is not None and now - asked > grace) or (seconds is not None and now - began > seconds):
+                    self._process.kill()
+        except (EOFError, OSError):
+            self.close()
+            late = seconds is not None and time.monotonic() - began > seconds
+            why = f"it took more than {seconds:g} seconds" if late else "not enough memory, perhaps"
+            raise Ended(f"the process that worked on it was ended ({why})") from None
+        if kind == "expected":
+            raise StageError(answer)
+        if kind:
+            raise StageError(f"it failed unexpectedly ({answer}); please report this")
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        self._process.join(2)
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+def _helper(pipe: Connection, job: bytes, threads: int, stop: Event) -> None:
+    """The process of a `Helper`: answers as `_process` does, and ("report", value) meanwhile."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _limit_threads(threads)
+
+    def report(value: Any) -> bool:
+        pipe.send(("report", value))
+        return not stop.is_set()
+
+    work = None
+    with contextlib.suppress(EOFError, OSError):
+        while (sent := pipe.recv()) is not None:
+            try:
+                if work is None:
+                    work = pickle.loads(job)(threads)
+                answer = pickle.dumps(("", work(sent[0], report)))
+            except StageError as error:
+                answer = pickle.dumps(("expected", str(error)))
+            except Exception as error:
+                answer = pickle.dumps(("task", f"{type(error).__name__}: {' '.join(str(error).split())}"))
+            pipe.send_bytes(answer)
+
+
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
     """Processes started in this block ignore Ctrl-C from their first moment on: their parent ends them."""
@@ -152,8 +265,7 @@ def _process(pipe: Connection, job: bytes, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that half-written files are removed
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # limits libraries that are not imported yet
-    os.environ.update(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    _limit_threads(threads)
     work = None
     with contextlib.suppress(EOFError, OSError):  # the parent is gone
         while (sent := pipe.recv()) is not None:
@@ -171,6 +283,12 @@ def _process(pipe: Connection, job: bytes, threads: int) -> None:
             except Exception as error:
                 answer = pickle.dumps((stage, f"{type(error).__name__}: {' '.join(str(error).split())}"))
             pipe.send_bytes(answer)
+
+
+def _limit_threads(threads: int) -> None:
+    """Limit libraries that are not imported yet."""
+    if threads:
+        os.environ.update(OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
 
 
 def _end_with_parent() -> None:

@@ -42,6 +42,7 @@ sampling rate, as long as the chosen part: drop them on a track and they are in 
 COMMANDS = {
     "accompany": Entry("stage.cli.play:accompany", "Play a new stem to a recording.", "Play"),
     "click": Entry("stage.cli.play:click", "Play a stem to a metronome.", "Play"),
+    "web": Entry("stage.cli.web:web", "Open the page in a browser.", "Play", "web"),
     "session": Entry("stage.cli.session.app:app", "Build an arrangement take by take.", "Play"),
     "band": Entry("stage.cli.handoff:band", "Play a whole band to a song or chords.", "Play"),
     "export": Entry("stage.cli.handoff:export", "Write results as DAW projects.", "Play"),

@@ -95,14 +95,28 @@ def request(stage: Stage, recipe: Recipe, scene: Scene, seeds: Sequence[int]) ->
     )
 
 
-def make(stage: Stage, recipes: Sequence[Recipe], scene: Scene, on_progress: Progress | None = None) -> list[Made]:
-    """Make takes. recipes: alike in all but their seeds. Raises StageError for what the model cannot do."""
+def make(
+    stage: Stage,
+    recipes: Sequence[Recipe],
+    scene: Scene,
+    on_progress: Progress | None = None,
+    on_sound: Callable[[np.ndarray], None] | None = None,
+) -> list[Made]:
+    """Make takes. recipes: alike in all but their seeds. on_sound: called with chunks float32 [C, n] of a single take
+    while it is made, at about the level that it will have; not where a take is changed. Raises StageError for what the
+    model cannot do."""
     if recipes[0].parent is not None:
         from stage.session.redo import remake
 
         return [remake(stage, recipe, scene, on_progress) for recipe in recipes]
     seeds = [recipe.seed for recipe in recipes]
-    made = stage.make(request(stage, recipes[0], scene, seeds), on_progress)
+    asked = request(stage, recipes[0], scene, seeds)
+    if on_sound is not None and len(seeds) == 1:
+        with stage.make_stream(asked, on_progress, gain_db=None) as stream:
+            for chunk in stream:
+                on_sound(np.atleast_2d(chunk[0]))
+            return [_of(stream.finish(), 0)]
+    made = stage.make(asked, on_progress)
     return [_of(made, i) for i in range(len(seeds))]
 
 

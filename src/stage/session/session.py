@@ -324,7 +324,7 @@ class Session(Store):
     ) -> dict[str, Take]:
         """Takes of recipes, written to the disk but in no book yet."""
         made = made or make(self.stage, recipes, self.scene(), on_progress)
-        time, channels, taken = self.time, self.scene().channels, {}
+        time, channels, taken = self.book.times[recipes[0].time], self.scene().channels, {}
         for i, (recipe, one) in enumerate(zip(recipes, made)):
             name = f"{stem.replace('/', '-')}-{self.book.made + 1 + i:03d}"
             audio, notes = sounds.write(self.folder / state.TAKES, name, one.audio, self.rate, one.notes)

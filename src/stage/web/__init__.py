@@ -1,0 +1,1 @@
+"""The page and its server: sessions in a browser, over a documented API (docs/web.md)."""

@@ -1,0 +1,111 @@
+"""What happens to a session, told as it happens (server-sent events).
+
+Events are numbered as changes are in the database; one who comes back with the number of the last event gets what came
+after it, from whichever server. One who comes without a number gets all that has not ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from stage.errors import StageError
+from stage.web.database import Database, Row
+from stage.web.documents import Documents
+
+POLL = 0.25
+"""Seconds between two looks at the database."""
+QUIET = 15.0
+"""Seconds after which a comment is sent, so that nothing between here and there thinks that nobody is there."""
+
+
+class Events:
+    """Looks at the database for all that listen, and wakes them when something has changed."""
+
+    def __init__(self, database: Database, documents: Documents):
+        self.database, self.documents = database, documents
+        self._changed = asyncio.Condition()
+        self._seq = database.seq
+        self._task: asyncio.Task[None] | None = None
+        self.closing = False
+        self.listeners = 0
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        self.closing = True
+        if self._task is not None:
+            self._task.cancel()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _watch(self) -> None:
+        while True:
+            if self.listeners and (seq := self.database.seq) != self._seq:
+                async with self._changed:
+                    self._seq = seq
+                    self._changed.notify_all()
+            await asyncio.sleep(POLL)
+
+    async def of(self, session: str, since: int | None) -> AsyncIterator[bytes]:
+        """The events of a session as text/event-stream. since: the number of the last one that was seen."""
+        self.listeners += 1
+        try:
+            seen = since
+            yield b"retry: 2000\n\n"
+            last = time.monotonic()
+            while not self.closing:
+                at = self.database.seq
+                if seen is None or at > seen:
+                    lines, seen = await asyncio.to_thread(self._since, session, seen, at)
+                    if lines is None:
+                        return
+                    for line in lines:
+                        last = time.monotonic()
+                        yield line
+                if time.monotonic() - last > QUIET:
+                    last = time.monotonic()
+                    yield b": still here\n\n"
+                async with self._changed:
+                    if self._seq <= seen:
+                        try:
+                            await asyncio.wait_for(self._changed.wait(), QUIET / 2)
+                        except asyncio.TimeoutError:
+                            pass
+        finally:
+            self.listeners -= 1
+
+    def _since(self, session: str, seen: int | None, at: int) -> tuple[list[bytes] | None, int]:
+        """Events after a number, and the number after which nothing was looked at; None where the session is gone."""
+        row = self.database.session(session)
+        if row is None:
+            return None, at
+        changed: Row | None
+        if seen is None or seen > at:  # new here, or from another database
+            jobs, changed = self.database.jobs(session, time.time()), row
+        else:
+            jobs, changed = self.database.changes(session, seen)
+        made: list[tuple[int, bytes]] = []
+        for job, shown in zip(jobs, self.documents.all_jobs(jobs)):
+            made.append((job["seq"], _event("job", shown, job["seq"])))
+        if changed is not None:
+            made.append((changed["seq"], _event("session", self._session(row), changed["seq"])))
+        made.sort(key=lambda pair: pair[0])
+        return [line for _, line in made], max([at, *(seq for seq, _ in made)])
+
+    def _session(self, row: Row) -> dict[str, Any]:
+        revision = 0
+        if row["state"] == "ready":
+            try:
+                revision = self.documents.book(row["id"]).changes
+            except StageError:
+                pass
+        return {"revision": revision, "state": row["state"]}
+
+
+def _event(kind: str, data: dict[str, Any], seq: int) -> bytes:
+    return f"id: {seq}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode()

@@ -1,0 +1,86 @@
+"""How a server runs: `Settings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stage.errors import StageError
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+MB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a server is told.
+
+    data: the folder that holds everything. host, port: where it listens. token: what clients must send; needed beyond
+    localhost. hosts: names by which it may be called beyond localhost, beside IP addresses and the machine's own name.
+    model, precision: what plays where a session names nothing; threads: of its process, 0 for as many as there are.
+
+    upload_bytes, song_seconds: the most that a song may have. decode_bytes, decode_seconds: memory and time for reading
+    one. session_jobs, queue_jobs: jobs that may wait, of a session and of all. data_bytes: of the whole folder;
+    free_bytes: that must stay free on its disk. keep_days: after so many days without a change a session is removed; 0:
+    never. idle_seconds: after so long without work the model's memory is given back.
+    """
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token: str = ""
+    hosts: tuple[str, ...] = ()
+    model: str = "player"
+    precision: str = "auto"
+    threads: int = 0
+    upload_bytes: int = 500 * MB
+    song_seconds: float = 600.0
+    decode_bytes: int = 3072 * MB
+    decode_seconds: float = 120.0
+    session_jobs: int = 64
+    queue_jobs: int = 256
+    data_bytes: int = 20_480 * MB
+    free_bytes: int = 512 * MB
+    keep_days: float = 0.0
+    idle_seconds: float = 900.0
+
+    def __post_init__(self) -> None:
+        if not self.local and not self.token:
+            raise StageError(
+                f"beyond localhost a token is needed: choose a long one with --token (it listens on {self.host})"
+            )
+        if self.token and (len(self.token) < 12 or not self.token.isascii() or not self.token.isprintable()):
+            raise StageError("a token has 12 or more letters and digits: choose a longer one with --token")
+        if not 0 <= self.port <= 65535:
+            raise StageError(f"{self.port} is not a port: choose 1024 to 65535")
+
+    @property
+    def local(self) -> bool:
+        """Whether it listens on this machine alone."""
+        return self.host in LOOPBACK
+
+    @property
+    def sessions(self) -> Path:
+        return self.data / "sessions"
+
+    @property
+    def songs(self) -> Path:
+        return self.data / "songs"
+
+    @property
+    def uploads(self) -> Path:
+        """What is being uploaded; emptied when a server starts."""
+        return self.data / "uploads"
+
+    @property
+    def live(self) -> Path:
+        """Sound of takes that are being made; emptied when a server starts."""
+        return self.data / "live"
+
+    @property
+    def peaks(self) -> Path:
+        return self.data / "peaks"
+
+    @property
+    def database(self) -> Path:
+        return self.data / "stage.sqlite"
