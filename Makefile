@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo web test lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/python scripts/demo.py
+
+web: $(STAMP)
+	$(BIN)/stage web
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)

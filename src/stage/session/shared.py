@@ -90,7 +90,7 @@ class SharedSession(Session):
         made = made or make(self.stage, recipes, self.scene(), on_progress, self.on_sound)
         self._hold()
         for recipe in recipes:
-            needed = {heard.take for heard in recipe.heard} | ({recipe.parent} if recipe.parent else set())
+            needed = {one.take for one in recipe.backing} | ({recipe.parent} if recipe.parent else set())
             if recipe.time not in self.book.times or not needed <= set(self.book.takes):
                 raise StageError("what it was played to was undone meanwhile: make it again")
         return super()._make(recipes, stem, None, made)

@@ -82,9 +82,7 @@ class Job(Model):
     position: int | None = Field(description="Jobs before it, of those that wait.")
     share: float = Field(description="Share that is done, 0..1.")
     left: float | None = Field(description="Seconds that it may still take.")
-    live: int | None = Field(
-        description="Which of its takes can be fetched as sound while it is made."
-    )
+    live: int | None = Field(description="Which of its takes can be fetched as sound while it is made.")
     error: str | None
     result: JobResult | None
     made: str
