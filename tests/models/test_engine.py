@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,43 @@ def test_float32_makes_the_codes_of_the_plain_path(place, positions, text_guidan
         arguments = dict(stem=1, contexts=[CODES, None], text=text, frames=80, sampling=sampling, prompt=CODES[:, :9])
         want, found = (generate(stage.decoder, seeds=(1,), **arguments) for stage in (plain, fast))
         assert torch.equal(found, want)
+
+
+ENDS_A_CHILD = """
+import gc, signal, subprocess, sys
+from helpers.fakes import drawn_stage
+from stage.models.engine import SignalStack
+
+answered = []
+signal.signal(signal.SIGCHLD, lambda *_: answered.append(True))
+drawn_stage(positions="rotary").save_pretrained(sys.argv[1])
+from stage import Stage
+
+before = SignalStack.of_thread().address
+stages = [Stage.from_pretrained(sys.argv[1], "cpu", "float32", engine="openvino") for _ in range(2)]
+for stage in stages:
+    stage.click(120, "drums", bars=1)
+    assert SignalStack.of_thread().address == before
+del stage, stages[0]  # the first one goes first: what each had found would not be set again in order
+gc.collect()
+stages.clear()
+gc.collect()
+assert SignalStack.of_thread().address == before
+subprocess.run(["true"])
+print("answered", bool(answered))
+"""
+
+
+@needs_openvino
+@pytest.mark.skipif(sys.platform != "linux", reason="only there OpenVINO was seen to take the signal stack")
+def test_a_process_that_used_the_engine_can_answer_signals(place):
+    ended = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", ENDS_A_CHILD, str(place / "model")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (ended.returncode, ended.stdout) == (0, "answered True\n"), ended.stderr
 
 
 @needs_openvino

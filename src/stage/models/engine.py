@@ -6,8 +6,11 @@ a compiled model, with caches of its own: the prefill of all branches is one cal
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,6 +60,38 @@ def choose_engine(engine: str, precision: str, device: torch.device | str) -> st
     return engine
 
 
+class SignalStack(ctypes.Structure):
+    """The memory on which a thread answers signals: ``stack_t`` of Linux, see sigaltstack(2)."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+    @classmethod
+    def of_thread(cls) -> SignalStack:
+        """That of the calling thread."""
+        stack = cls()
+        ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack))
+        return stack
+
+    def restore(self) -> None:
+        """Make it that of the calling thread again."""
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(self), None)
+
+
+@contextlib.contextmanager
+def same_signal_stack() -> Iterator[None]:
+    """What is called inside leaves the thread's signal stack as it was.
+
+    OpenVINO sets one of its own when it compiles a model, and frees it with the model: the next signal, if only that a
+    child process ended, would find no memory there, and the system would end the process (seen with 2026.4 on Linux).
+    """
+    stack = SignalStack.of_thread() if sys.platform == "linux" else None
+    try:
+        yield
+    finally:
+        if stack is not None:
+            stack.restore()
+
+
 class Compiled(NamedTuple):
     """A compiled model, and what its constants lie in: it must not be freed before."""
 
@@ -77,7 +112,8 @@ def compile_graph(graph: Any, precision: str, held: Any) -> Compiled:
         "NUM_STREAMS": "1",
         "ENABLE_CPU_PINNING": False,  # other programs have the cores too
     }
-    return Compiled(ov.Core().compile_model(graph, "CPU", settings), held)
+    with same_signal_stack():
+        return Compiled(ov.Core().compile_model(graph, "CPU", settings), held)
 
 
 class Branch(NamedTuple):
