@@ -35,6 +35,20 @@ def test_chunks_agree_with_one_shot(codec):
     assert torch.allclose(decode_long(codec, whole, chunk_seconds=2.0), codec.decode(whole), atol=1e-5)
 
 
+@pytest.mark.parametrize("frames", [4, 9, 57, 101, 325, 331])
+def test_sound_does_not_depend_on_the_number_of_threads(codec, frames):
+    codes = torch.randint(0, 32, (1, 3, frames), generator=torch.Generator().manual_seed(frames))
+    before, found = torch.get_num_threads(), {}
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found[threads] = codec.decode(codes)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[1], found[2]) and torch.equal(found[1], found[3])
+
+
 def test_a_tone_has_the_pitch_of_its_key_and_no_seams(codec):
     """One oscillator, held: a sine of constant loudness at the key's frequency, wherever it is cut."""
     count = 200
