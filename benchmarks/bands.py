@@ -1,12 +1,14 @@
 """Does a band that is stacked belong together? A table, for songs of `stage corpus` that have drums, bass and keys.
 
-    python benchmarks/bands.py CORPUS --songs 12
+    python benchmarks/bands.py CORPUS --songs 12 --log bands.jsonl
 
 To the beats of each song a band is made: *stacked*, each stem to those before it (`stage band`), and *alone*, each to
 the beats without the others; both with the song's chords and without any. *true* is the song's own band.
 coherence: our scorer, each stem against the sum of the others. bass with kick: share of the bass's onsets within 40 ms
 of one of the kick's. bass in keys: share of the time in which both sound that the bass plays a pitch class of the keys.
-Means, with 95 % intervals by the bootstrap over songs. Ctrl-C ends it, with the songs so far.
+Means, with 95 % intervals by the bootstrap over songs; and how much more of it a stacked band has than the same stems
+made alone and than the true band, song by song. Ctrl-C ends it, with the songs so far; with --log what is done is kept,
+and the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -32,6 +34,13 @@ from stage.session import Session
 STEMS = ("drums", "bass", "keys")
 KICK = (35, 36)
 NEAR = 0.04
+PAIRS = (
+    ("stacked, chords given", "alone, chords given"),
+    ("stacked, no chords", "alone, no chords"),
+    ("stacked, chords given", "true"),
+    ("stacked, no chords", "true"),
+)
+"""Bands that are compared song by song."""
 Band = tuple[dict[str, np.ndarray], dict[str, list[Note]], int]
 """Sound [N] and notes of each stem, and the rate."""
 
@@ -110,19 +119,31 @@ def main() -> None:
     parser.add_argument("--songs", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=16.0)
     parser.add_argument("--model", default="player")
+    parser.add_argument("--log", type=Path, help="a file that keeps what is done")
     asked = parser.parse_args()
     model, judge, begun = Stage.from_pretrained(asked.model, "cpu"), scorer.load(), time.perf_counter()
-    found: dict[str, list[dict[str, float]]] = {}
+    done = {}
+    if asked.log is not None and asked.log.is_file():
+        done = {row["song"]: row for row in map(json.loads, asked.log.read_text(encoding="utf-8").splitlines())}
+    found: list[dict[str, dict[str, float]]] = []
     with contextlib.suppress(KeyboardInterrupt):
-        for path in songs(asked.corpus)[: asked.songs]:
-            for name, row in measured(path, asked.seconds, model, judge, len(found.get("true", ()))).items():
-                found.setdefault(name, []).append(row)
-    count = len(found.get("true", ()))
-    print(f"{count} songs of {asked.seconds:g} s, {machine.describe()}, {time.perf_counter() - begun:.0f} s\n")
+        for number, path in enumerate(songs(asked.corpus)[: asked.songs]):
+            name = path.parent.name
+            if name not in done:
+                bands = measured(path, asked.seconds, model, judge, number)
+                done[name] = {"song": name, "bands": bands}
+                if asked.log is not None:
+                    with asked.log.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(done[name]) + "\n")
+            found.append(done[name]["bands"])
+    print(f"{len(found)} songs of {asked.seconds:g} s, {machine.describe()}, {time.perf_counter() - begun:.0f} s\n")
     names = ("coherence", "bass with kick", "bass in keys")
     print(f"| band | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
-    for name, rows in found.items():
-        print(f"| {name} | {' | '.join(cell([row[n] for row in rows if n in row]) for n in names)} |")
+    for band in found[0] if found else ():
+        print(f"| {band} | {' | '.join(cell([row[band][n] for row in found if n in row[band]]) for n in names)} |")
+    for more, less in PAIRS:
+        pairs = ([row[more][n] - row[less][n] for row in found if n in row[more] and n in row[less]] for n in names)
+        print(f"| {more}, less {less} | {' | '.join(map(cell, pairs))} |")
 
 
 def cell(values: list[float]) -> str:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "float32", "float16", "bf16", "int8", "int4"]
 """Of the decoder's weights (`stage.models.precision`)."""
+EngineName = Literal["auto", "torch", "openvino"]
+"""What computes the decoder (`stage.models.engine`)."""
 
 
 @dataclass(eq=False, repr=False)
@@ -49,7 +51,7 @@ class Stage(Maker):
         device: str | torch.device | None = None,
         precision: Precision = "auto",
         on_share: Callable[[float], None] | None = None,
-        engine: Literal["auto", "torch", "openvino"] = "auto",
+        engine: EngineName = "auto",
     ) -> Stage:
         """Load a model of the package by name, or a checkpoint folder.
 

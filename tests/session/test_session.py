@@ -19,7 +19,7 @@ from stage.beats import reading
 from stage.generation.performance import Performance
 from stage.midi import Part
 from stage.notes import Note
-from stage.session import Session, check, sounds, state
+from stage.session import Session, check, sounds, state, verify
 from stage.session import time as timing
 from stage.session.handoff.arrangement import Arrangement, Strip
 from stage.session.making import Made
@@ -444,3 +444,22 @@ def test_energies_of_the_form_are_complexity_and_dynamics(session, monkeypatch):
     with pytest.raises(StageError, match="energy from 0.0 to 1.0"):
         session.mend(form="intro 1 1.5")
     assert timing.energy(session.mend(form="intro 1, verse 2")) is None
+
+
+def test_the_engine_is_chosen_and_a_take_is_made_again_by_its_own(session, player, monkeypatch):
+    asked = []
+
+    def load(name, **how):
+        asked.append((name, how["engine"]))
+        return player
+
+    monkeypatch.setattr("stage.pipeline.Stage.from_pretrained", load)
+    bass = session.book.takes[session.track("bass").kept]
+    model = bass.recipe.model
+    assert Session.open(session.folder, model, engine="openvino").stage is player and asked == [(model, "openvino")]
+    take = dataclasses.replace(bass, versions=bass.versions | {"engine": "openvino"})
+    assert verify._player(session, {}, bass) is session and bass.versions.get("engine") is None
+    again = verify._player(session, {}, take)
+    assert again is not session and again.stage is player and asked[1:] == [(model, "openvino")]
+    monkeypatch.setattr(player.decoder, "engine", object())
+    assert verify.versions(player)["engine"] == "openvino" and "engine" not in verify.versions()

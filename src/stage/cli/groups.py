@@ -174,6 +174,18 @@ class Sampled:
 
 
 @dataclass(frozen=True)
+class Model:
+    """What plays in a session: a model's name or folder (None: what played last), and what computes it."""
+
+    given: ModelOption = None
+    engine: EngineOption = "auto"
+
+
+USUAL = Model()
+"""What played last, computed as usual."""
+
+
+@dataclass(frozen=True)
 class Player:
     """Which model plays: its name or folder (None: player, or sketch for adapters), the precision of its weights, what
     computes it, where it runs (None: on the GPU where there is one), and its adapters."""

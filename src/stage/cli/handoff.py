@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from stage.cli.groups import Beginning, Handoff
-from stage.cli.options import ForceOption, ModelOption, PromptOption, SeedOption, StartOption
+from stage.cli.groups import Beginning, Handoff, Model
+from stage.cli.options import ForceOption, PromptOption, SeedOption, StartOption
 
 
 def band(
     beginning: Beginning,
     handoff: Handoff,
+    model: Model,
     song: Annotated[Path | None, typer.Argument(help="Any audio file; none for a band on a tempo.")] = None,
     stems: Annotated[
         str, typer.Option(help="In this order; each is played to those before it.", rich_help_panel="Music")
@@ -26,7 +27,6 @@ def band(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder; NAME-band by default.", rich_help_panel="Output")
     ] = None,
-    model: ModelOption = None,
 ) -> None:
     """Play a whole band to a song, to a tempo or to chords.
 

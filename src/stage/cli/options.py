@@ -318,6 +318,8 @@ BarsOption = Annotated[int, typer.Option("--bars", help="Without a song: its len
 FormOption = Annotated[
     str | None,
     typer.Option(
-        "--form", help='Sections, their bars and energy, like "intro 4 0.2, verse 8 0.6".', rich_help_panel="Song"
+        "--form",
+        help='Sections, their bars and energy, like "intro 4 0.2, verse 8 0.6"; song: found in it.',
+        rich_help_panel="Song",
     ),
 ]

@@ -71,7 +71,7 @@ class Performance:
 
     complexity: how much is played, 0 (sparse) to 1 (busy), or a line over bars like "0.3@1 0.8@9", which rises or
         falls evenly from one bar's first beat to the other's. dynamics: how loudly, in the same way.
-    fills: a fill in every n-th bar, drums only; 0: where the model wants one.
+    fills: a fill in every n-th bar, drums only; 0: where the model wants one. fill_bars: bars that have one too.
     swing: 0 (as it is) to 1 (off-beats on the last third of the beat, or of half a beat where a part has sixteenths).
     push: milliseconds before the beat, negative: behind it. tight: 0 (as played) to 1 (on the grid). humanize: 0 to 1,
         seeded differences of time and velocity.
@@ -87,6 +87,7 @@ class Performance:
     complexity: float | str | None = None
     dynamics: float | str | None = None
     fills: int = 0
+    fill_bars: Sequence[int] = ()
     swing: float = 0.0
     push: float = 0.0
     tight: float = 0.0
@@ -112,6 +113,9 @@ class Performance:
         _within("push", self.push, -PUSH_MOST, PUSH_MOST, "-100 (behind the beat) to 100 (before it), in milliseconds")
         if self.fills != 0:
             _whole("fills", self.fills, "a fill every so many bars, like 4")
+        object.__setattr__(self, "fill_bars", tuple(self.fill_bars))
+        for bar in self.fill_bars:
+            _whole("fill-bars", bar, "bars from 1 on")
         for name in ("from_bar", "to_bar"):
             if (value := getattr(self, name)) is not None:
                 _whole(name.replace("_", "-"), value, "a bar from 1 on")
@@ -131,7 +135,14 @@ class Performance:
         """Raise StageError for options that are of no use to a stem, and for a register or an instrument that it has
         not."""
         drums = stem == "drums"
-        only = {"fills": drums, "without": drums, "kit": drums, "register": not drums, "instrument": not drums}
+        only = {
+            "fills": drums,
+            "fill_bars": drums,
+            "without": drums,
+            "kit": drums,
+            "register": not drums,
+            "instrument": not drums,
+        }
         for name, fits in only.items():
             if getattr(self, name) and not fits:
                 other = {"kit": "choose its sound with instrument", "instrument": "choose their sound with kit"}

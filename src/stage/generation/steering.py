@@ -83,7 +83,7 @@ def controls(
         made["density"] = np.interp(_values("complexity", performance, line, grid), (0, 0.5, 1), DENSITIES[stem])
     if performance.dynamics is not None:
         made["dynamics"] = np.interp(_values("dynamics", performance, line, grid), (0, 0.5, 1), LOUDNESS)
-    if performance.fills:
+    if performance.fills or performance.fill_bars:
         made["border"] = _fills(performance, line, grid).astype(np.float32)
     return made
 
@@ -127,7 +127,7 @@ def _lift(
         if stem == "bass":
             lanes = lanes[:1]  # the others would be more notes at once
         made[:, list(lanes)] += more[:, None]
-    if performance.fills:
+    if performance.fills or performance.fill_bars:
         made += _fill_lift(_fills(performance, line, grid), line, codebooks)
     made[~plays(performance, line, grid)] = -np.inf
     return torch.from_numpy(made) if made.any() else None
@@ -136,7 +136,8 @@ def _lift(
 def _fills(performance: Performance, line: TimeLine, grid: BeatGrid | None) -> np.ndarray:
     """[T] bool: the frames of the bars that have a fill."""
     bar = bars(line, grid)
-    return (bar > 0) & (bar % performance.fills == 0)
+    every = (bar % performance.fills == 0) if performance.fills else np.zeros(len(bar), bool)
+    return (bar > 0) & (every | np.isin(bar, performance.fill_bars))
 
 
 def _fill_lift(fills: np.ndarray, line: TimeLine, codebooks: int) -> np.ndarray:

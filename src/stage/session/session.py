@@ -10,22 +10,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stage import audio as sound
 from stage import files, fingerprint
 from stage.chords.chart import Chart
 from stage.errors import StageError
 from stage.generation.performance import Performance
-from stage.generation.request import Grid, check_many, check_sampling, performance_of, stretch
+from stage.generation.request import Grid, check_many, check_sampling, performance_of
 from stage.notes import Note
 from stage.session import check, sounds, state
 from stage.session import time as timing
+from stage.session.form import sections
 from stage.session.making import Made, make
-from stage.session.state import Book, Recipe, Song, Step, Take, Track
+from stage.session.recording import begun
+from stage.session.state import Book, Recipe, Step, Take, Track
 from stage.session.store import Store
 from stage.session.verify import Difference, verify, versions
 
 if TYPE_CHECKING:
-    from stage.pipeline import Progress, Stage
+    from stage.pipeline import EngineName, Progress, Stage
 
 DEFAULT = "player"
 """The model of a session without takes."""
@@ -65,57 +66,41 @@ class Session(Store):
         form: str | None = None,
         extend: float = 0.0,
         model: Stage | str | Path | None = None,
+        engine: EngineName = "auto",
     ) -> Session:
         """Begin a session in a new folder: for a recording, or, without one, for a tempo or for beats.
 
         song: a path; start, seconds, stream: the stretch of it. grid, chords, tuning: as `Stage.accompany` takes them;
         what is not given is tracked or estimated now, and kept. bpm, meter, bars, rate: of a session without a
         recording, where a BeatGrid (its last bar is whole) can stand for the first three. form: sections by bars, like
-        "intro 4, verse 8", with energies as in "intro 4 0.2, verse 8 0.6". extend: seconds behind the recording's end,
-        in which its tempo goes on and the chords of its last four bars are repeated, so that stems are longer than it.
+        "intro 4, verse 8", with energies as in "intro 4 0.2, verse 8 0.6", or "song": found in the recording
+        (`stage.session.form`). extend: seconds behind the recording's end, in which its tempo goes on and the chords of
+        its last four bars are repeated, so that stems are longer than it. model, engine: see `open`.
         """
         folder = Path(folder)
         if os.path.lexists(folder):
             raise StageError(f"{folder} exists: choose another folder, or go on in it if it is a session")
+        audio = None
         if song is None:
             source, time = timing.of_click(bpm, meter, bars, rate, grid, chords)
         else:
             if bpm is not None:
                 raise StageError("a session has a song or a tempo, not both")
-            audio, rate = sound.read(song, start, seconds, stream)
-            if seconds is not None and audio.shape[1] / rate < seconds - 0.001:
-                raise StageError(
-                    f"the recording ends at {start + audio.shape[1] / rate:.2f} seconds, before {start + seconds:.2f}"
-                )
-            part = stretch(audio, rate, 0.0, None)
-            length = part.audio.shape[1]
-            beyond = timing.beyond(length / rate, extend, rate)
-            source = Song(
-                str(Path(song).resolve()),
-                os.path.relpath(Path(song).resolve(), folder.resolve()),
-                fingerprint.of_files(song),
-                start,
-                rate,
-                len(part.audio),
-                length + beyond,
-                stream,
-                beyond,
-            )
-            time = timing.of_song(part, start, grid, chords, tuning)
-            time = timing.extended(time, length / rate, beyond / rate) if beyond else time
+            source, time, audio = begun(song, folder, start, seconds, stream, grid, chords, tuning, extend)
         if form is not None:
-            time = replace(time, sections=timing.sections(form, time))
+            time = replace(time, sections=sections(form, time, audio, source.rate))
         what = f"new session for {Path(song).name}" if song is not None else "new session"
         book = Book(state.FORMAT, state.VERSION, source, {"time-1": time}, {}, (Step(what, "time-1"),), 0, 1, 1)
         with files.whole_folder(folder) as partial:
             (partial / state.TAKES).mkdir()
             state.write(partial, book)
-        return cls(folder, model)
+        return cls(folder, model, engine)
 
     @classmethod
-    def open(cls, folder: str | Path, model: Stage | str | Path | None = None) -> Session:
-        """A session that is there. model: what plays new takes; None: what played the last one, or the default."""
-        return cls(folder, model)
+    def open(cls, folder: str | Path, model: Stage | str | Path | None = None, engine: EngineName = "auto") -> Session:
+        """A session that is there. model: what plays new takes; None: what played the last one, or the default. engine:
+        what computes it, as for `Stage.from_pretrained`; that of a model that is loaded stays."""
+        return cls(folder, model, engine)
 
     # ------------------------------------------------------------ the model
 
@@ -124,7 +109,7 @@ class Session(Store):
         """The model that plays; it is loaded when it is first needed."""
         from stage.pipeline import Stage
 
-        return self._given if isinstance(self._given, Stage) else Stage.from_pretrained(self.model)
+        return self._given if isinstance(self._given, Stage) else Stage.from_pretrained(self.model, engine=self.engine)
 
     @property
     def model(self) -> str:
@@ -154,12 +139,14 @@ class Session(Store):
         performance: Performance | Mapping[str, Any] | None = None,
         sampling: Mapping[str, Any] | None = None,
         on_progress: Progress | None = None,
+        border_fills: bool = True,
     ) -> Track:
         """A new track: so many takes of a stem, played to the song and to the tracks that are not muted. The first one
         is kept. Where the form has energies, they are its complexity and dynamics, unless others are given.
 
         seed: of the first take, the others follow. name: of the track, the stem's by default. performance: how it is
-        played. sampling: values by name in place of the model's own.
+        played. sampling: values by name in place of the model's own. border_fills: drums have a fill in the last bar
+        of each section, unless fills are asked for.
         """
         how = performance_of(performance)
         how.check(stem)
@@ -169,9 +156,8 @@ class Session(Store):
         self._check_name(name)
         with self.editing():
             self.stage.check(stem, takes, seed)
-            if self.stage.events is not None and (line := timing.energy(self.time)):
-                complexity, dynamics = (line if given is None else given for given in (how.complexity, how.dynamics))
-                how = replace(how, complexity=complexity, dynamics=dynamics)
+            if self.stage.events is not None:
+                how = timing.shaped(how, self.time, stem, border_fills)
             recipe = Recipe(
                 stem,
                 seed,
@@ -329,7 +315,7 @@ class Session(Store):
             name = f"{stem.replace('/', '-')}-{self.book.made + 1 + i:03d}"
             audio, notes = sounds.write(self.folder / state.TAKES, name, one.audio, self.rate, one.notes)
             said = check.figures(one.audio, self.rate, one.notes, stem, time.grid, time.chart, channels)
-            taken[name] = Take(recipe, audio, notes, one.instrument, one.gain, said, one.remarks, versions())
+            taken[name] = Take(recipe, audio, notes, one.instrument, one.gain, said, one.remarks, versions(self.stage))
         return taken
 
     def _redone(

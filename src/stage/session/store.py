@@ -20,6 +20,7 @@ from stage.errors import MissingFile, StageError
 from stage.notes import Note
 from stage.session import sounds, state
 from stage.session import time as timing
+from stage.session.form import sections
 from stage.session.handoff.arrangement import Arrangement, Strip
 from stage.session.handoff.export import TAKEN, USUAL, export
 from stage.session.making import Scene, pieces, program
@@ -28,7 +29,7 @@ from stage.session.state import Backing, Book, Click, Song, Step, Take, Time, Tr
 if TYPE_CHECKING:
     from stage.chords.chart import Chart
     from stage.generation.request import Grid
-    from stage.pipeline import Stage
+    from stage.pipeline import EngineName, Stage
 
 _TAKE_FILE = re.compile(r"(.+-\d{3,})\.(flac|json)")
 BUSY = "another program that changes this session"
@@ -37,9 +38,10 @@ BUSY = "another program that changes this session"
 class Store:
     """A session's folder and what is in it; `stage.session.Session` adds what plays."""
 
-    def __init__(self, folder: str | Path, model: Stage | str | Path | None = None):
+    def __init__(self, folder: str | Path, model: Stage | str | Path | None = None, engine: EngineName = "auto"):
         self.folder, self.book = Path(folder), state.read(folder)
         self._given = model
+        self.engine: EngineName = engine
 
     def __repr__(self) -> str:
         return f"Session({str(self.folder)!r}, tracks={[track.name for track in self.tracks]})"
@@ -216,7 +218,12 @@ class Store:
         if grid is None and not shift and chords is None and form is None:
             raise StageError("nothing is to be mended: name beats, a shift, chords or a form")
         start = getattr(self.book.source, "start", 0.0)
-        time = timing.mended(self.time, self.seconds, grid, shift, chords, form, start)
+        time = timing.mended(self.time, self.seconds, grid, shift, chords, start)
+        if form is not None:
+            source = self.book.source
+            held = source.samples - (source.beyond if isinstance(source, Song) else 0)
+            song = None if self.song is None else self.song[:, :held]
+            time = replace(time, sections=sections(form, time, song, self.rate))
         with self.editing():
             names = {"beats": grid is not None, f"shift {shift}": shift, "chords": chords, "form": form}
             self._commit("mend " + ", ".join(name for name, given in names.items() if given), self.tracks, time=time)

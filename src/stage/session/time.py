@@ -19,6 +19,7 @@ from stage.chords.chart import Chart, Span, bars_of
 from stage.chords.estimation import estimate as estimate_chords
 from stage.chords.reading import read as read_chords
 from stage.errors import StageError
+from stage.generation.performance import Performance
 from stage.generation.request import Grid, Metronome, Recording, check_seconds, tuning_cents
 from stage.session.state import Click, Section, Time
 
@@ -166,10 +167,9 @@ def mended(
     grid: Grid = None,
     shift: int = 0,
     chords: str | Path | Chart | None = None,
-    form: str | None = None,
     start: float = 0.0,
 ) -> Time:
-    """A time with other beats, chords or form.
+    """A time with other beats or chords.
 
     grid: "half" or "double" of the beats that are there, or beats. shift: the downbeats come so many beats later
     (earlier if negative). start: of the stretch in the recording, from whose beginning the times of beats and of files
@@ -191,8 +191,7 @@ def mended(
     if beats is not None and len(beats) < 2:
         raise StageError("the beat grid has fewer than two beats within the music")
     chart = time.chart if chords is None else _chart(chords, beats, seconds, start)
-    made = Time.of(beats, chart, time.tuning, time.sections)
-    return made if form is None else replace(made, sections=sections(form, made))
+    return Time.of(beats, chart, time.tuning, time.sections)
 
 
 def sections(form: str, time: Time) -> tuple[Section, ...]:
@@ -228,6 +227,18 @@ def energy(time: Time) -> str | None:
     ends = [*starts[1:], max(len(downbeats(time)), starts[-1]) + 1]
     values = [0.5 if section.energy is None else section.energy for section in time.sections]
     return " ".join(f"{value:g}@{start} {value:g}@{end}" for value, start, end in zip(values, starts, ends))
+
+
+def shaped(how: Performance, time: Time, stem: str, fills: bool = True) -> Performance:
+    """A performance that follows the form: its energies are the complexity and the dynamics where none are asked for,
+    and, with `fills`, drums that are to have no others get one in the last bar of each section."""
+    if line := energy(time):
+        complexity, dynamics = (line if given is None else given for given in (how.complexity, how.dynamics))
+        how = replace(how, complexity=complexity, dynamics=dynamics)
+    last = tuple(section.bar - 1 for section in time.sections if section.bar > 1)
+    if fills and last and stem == "drums" and not how.fills and not how.fill_bars:
+        how = replace(how, fill_bars=last)
+    return how
 
 
 def spans(given: object) -> list[tuple[float, float]]:

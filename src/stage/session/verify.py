@@ -14,9 +14,10 @@ from stage import __version__, fingerprint
 from stage.errors import StageError
 from stage.session import sounds, state
 from stage.session.making import make
-from stage.session.state import Recipe, Take
+from stage.session.state import Take
 
 if TYPE_CHECKING:
+    from stage.pipeline import EngineName, Stage
     from stage.session.session import Session
 
 
@@ -38,16 +39,17 @@ def verify(
         _ = session.song
     except StageError as error:
         found.append(Difference("the song", str(error)))
+    players: dict[tuple[str, EngineName], Session] = {}  # by model and engine
     broken = {name: list(_files(session, name, take)) for name, take in session.book.takes.items()}
     if mend and not found:
-        broken = {name: _mended(session, name, said) for name, said in broken.items()}
+        broken = {name: _mended(session, players, name, said) for name, said in broken.items()}
     found += [one for said in broken.values() for one in said]
     if found or not again:
         return found
     for i, (name, take) in enumerate(session.book.takes.items()):
         if on_take:
             on_take(name, i / len(session.book.takes))
-        player = _player(session, take.recipe)
+        player = _player(session, players, take)
         if player.weights != take.recipe.weights:
             why = f'the weights of "{take.recipe.model}" are others than when it was made'
             found.append(Difference(f"take {name}", why))
@@ -60,17 +62,29 @@ def verify(
     return found
 
 
-def _player(session: Session, recipe: Recipe) -> Session:
-    """A session with the model of a recipe."""
-    return session if session.model == recipe.model else type(session)(session.folder, recipe.model)
+def _player(session: Session, players: dict[tuple[str, EngineName], Session], take: Take) -> Session:
+    """A session with the model and the engine of a take."""
+    engine: EngineName = "openvino" if take.versions.get("engine") == "openvino" else "torch"
+    key = take.recipe.model, engine
+    if key not in players:
+        same = session.model == key[0] and engine_of(session.stage) == engine
+        players[key] = session if same else type(session)(session.folder, take.recipe.model, engine)
+    return players[key]
 
 
-def _mended(session: Session, name: str, said: list[Difference]) -> list[Difference]:
+def engine_of(stage: Stage) -> EngineName:
+    """What computes a model."""
+    return "torch" if stage.decoder.engine is None else "openvino"
+
+
+def _mended(
+    session: Session, players: dict[tuple[str, EngineName], Session], name: str, said: list[Difference]
+) -> list[Difference]:
     """Make the files of a take again, and keep them where they are what they were; returns what still differs."""
     if not said:
         return said
     take = session.book.takes[name]
-    player = _player(session, take.recipe)
+    player = _player(session, players, take)
     if player.weights != take.recipe.weights:
         return said
     made = make(player.stage, [take.recipe], session.scene())[0]
@@ -92,17 +106,20 @@ def _files(session: Session, name: str, take: Take) -> Iterator[Difference]:
             yield Difference(f"take {name}", f"{path.name} was changed")
 
 
-def versions() -> dict[str, str]:
-    """Of what makes takes, and the machine."""
+def versions(stage: Stage | None = None) -> dict[str, str]:
+    """Of what makes takes, and the machine; the engine of a model, where it is not torch."""
     import torch
 
     from stage import machine
 
-    return {"stage": __version__, "torch": torch.__version__, "numpy": np.__version__, "machine": machine.processor()}
+    made = {"stage": __version__, "torch": torch.__version__, "numpy": np.__version__, "machine": machine.processor()}
+    return made if stage is None or engine_of(stage) == "torch" else made | {"engine": engine_of(stage)}
 
 
 def _since(take: Take) -> str:
     """What has changed since a take was made."""
     now = versions()
-    changed = [f"{name} {old}, now {now[name]}" for name, old in take.versions.items() if now.get(name) != old]
+    changed = [
+        f"{name} {old}, now {now[name]}" for name, old in take.versions.items() if name in now and now[name] != old
+    ]
     return f" (made with {'; '.join(changed)})" if changed else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stage.cli.groups import Beginning
+from stage.cli.groups import USUAL, Beginning, Model
 from stage.cli.options import ChordsOption, FormOption
 from stage.cli.session.shown import Where, opened, show_time, show_tracks
 
@@ -35,7 +35,7 @@ def new(
 
 
 def begun(
-    song: Path | None, folder: Path | None, beginning: Beginning, model: str | None = None, end: str = "session"
+    song: Path | None, folder: Path | None, beginning: Beginning, model: Model = USUAL, end: str = "session"
 ) -> Session:
     """A new session, by the options of a command. end: of the folder's name, where none is chosen."""
     from stage.cli.results import read_grid
@@ -66,7 +66,8 @@ def begun(
         rate=beginning.rate,
         form=beginning.form,
         extend=beginning.extend,
-        model=model,
+        model=model.given,
+        engine=model.engine,
     )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stage.cli.groups import USUAL, Model
+
 if TYPE_CHECKING:
     from stage.progress import Bar
     from stage.session import Session
@@ -35,11 +37,11 @@ def found(folder: Path | None) -> Path:
     raise StageError("there is no session here: begin one with stage session new SONG, or name its folder with -s")
 
 
-def opened(folder: Path | None, model: str | None = None) -> Session:
+def opened(folder: Path | None, model: Model = USUAL) -> Session:
     """The session that is meant."""
     from stage.session import Session
 
-    return Session.open(found(folder), model)
+    return Session.open(found(folder), model.given, model.engine)
 
 
 def play_band(arrangement: Session, stems: str, prompt: str, takes: int, seed: int) -> None:

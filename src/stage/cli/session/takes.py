@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from stage.cli.groups import Playing, Sampled
+from stage.cli.groups import Model, Playing, Sampled
 from stage.cli.options import (
     ComplexityOption,
     DynamicsOption,
     FillsOption,
-    ModelOption,
     PromptOption,
     SeedOption,
     TemperatureOption,
@@ -23,13 +22,21 @@ def add(
     stem: Annotated[str, typer.Argument(help="What to play: drums, bass, keys, guitar or pads.")],
     playing: Playing,
     sampled: Sampled,
+    model: Model,
     prompt: PromptOption = "",
     takes: Annotated[int, typer.Option(help="How many takes to make at once.", rich_help_panel="Music")] = 1,
     seed: SeedOption = 0,
     name: Annotated[
         str | None, typer.Option(help="The track's name; the stem's by default.", rich_help_panel="Session")
     ] = None,
-    model: ModelOption = None,
+    border_fills: Annotated[
+        bool,
+        typer.Option(
+            "--border-fills/--no-border-fills",
+            help="Drums with a fill before each new section, where a form is known.",
+            rich_help_panel="Playing",
+        ),
+    ] = True,
     session: Where = None,
 ) -> None:
     """Add a track: it is played to the song and to the tracks that are there.
@@ -45,12 +52,14 @@ def add(
     sampling = sampled.given
     arrangement = opened(session, model)
     with playing_bar() as shown:
-        track = arrangement.add(stem, prompt, takes, seed, name, how, sampling, progress(arrangement, shown))
+        on_progress = progress(arrangement, shown)
+        track = arrangement.add(stem, prompt, takes, seed, name, how, sampling, on_progress, border_fills)
     show_takes(arrangement, track.name)
 
 
 def takes(
     track: Name,
+    model: Model,
     more: Annotated[int, typer.Option(help="Make so many more first.", rich_help_panel="Music")] = 0,
     like: Annotated[
         int, typer.Option(help="Make so many like the kept one: its first bars stay.", rich_help_panel="Music")
@@ -59,7 +68,6 @@ def takes(
     seed: Annotated[
         int | None, typer.Option(help="Seed of the first of them; the next one by default.", rich_help_panel="Music")
     ] = None,
-    model: ModelOption = None,
     session: Where = None,
 ) -> None:
     """List the takes of a track, the best first; with --more, --like or --other make some first.
@@ -101,6 +109,7 @@ def keep(
 
 def redo(
     track: Name,
+    model: Model,
     bars: Annotated[
         list[str] | None,
         typer.Option(help="Bars to play anew, like 5 or 5-6; may be given several times.", rich_help_panel="Region"),
@@ -121,7 +130,6 @@ def redo(
     dynamics: DynamicsOption = None,
     fills: FillsOption = 0,
     temperature: TemperatureOption = None,
-    model: ModelOption = None,
     session: Where = None,
 ) -> None:
     """Play some bars of a track anew, as a new take. (To do an undone step again: redo-step.)
@@ -164,11 +172,11 @@ def _span(text: str, kind: type) -> tuple[Any, Any]:
 
 
 def band(
+    model: Model,
     stems: Annotated[str, typer.Option(help="In this order; each is played to those before it.")] = "drums,bass,keys",
     prompt: PromptOption = "",
     takes: Annotated[int, typer.Option(help="Of each; the best by the quick check is kept.")] = 1,
     seed: SeedOption = 0,
-    model: ModelOption = None,
     session: Where = None,
 ) -> None:
     """Add a track of each stem: each is played to the song and to those before it.
