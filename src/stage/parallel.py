@@ -34,6 +34,9 @@ method `close`, that is called at the end where the tasks are done in this proce
 Report = Callable[[Any], bool]
 """Called by a task of a `Helper` with what is to be said meanwhile; returns False where the task is to stop."""
 
+BuildHelper = Callable[[int], Callable[[Any, Report], Any]]
+"""As `Build`, of a `Helper`."""
+
 KEPT = "what is done is kept"
 
 
@@ -153,7 +156,7 @@ class Helper:
     the first task comes. threads: that the process may use; 0: as many as it finds. Use it from one thread.
     """
 
-    def __init__(self, build: Build, threads: int = 1):
+    def __init__(self, build: BuildHelper, threads: int = 1):
         context = multiprocessing.get_context("spawn")
         self._pipe, there = context.Pipe()
         self._stop = context.Event()
@@ -225,7 +228,6 @@ class Helper:
 def _helper(pipe: Connection, job: bytes, threads: int, stop: Event) -> None:
     """The process of a `Helper`: answers as `_process` does, and ("report", value) meanwhile."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _limit_threads(threads)
 

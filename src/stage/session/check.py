@@ -3,14 +3,18 @@ to be wrong, not what is good; all takes are shown."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from stage.audio.level import loudness, spread
 from stage.beats.grid import BeatGrid
 from stage.chords.chart import Chart
 from stage.chords.symbols import NO_CHORD
-from stage.models.events import TimeLine
 from stage.notes import Note
+
+if TYPE_CHECKING:
+    from stage.models.events import TimeLine
 
 NEAR = 0.04
 """Seconds within which an onset is on a subdivision of the beat."""
@@ -53,7 +57,7 @@ def figures(
 
 def on_grid(notes: tuple[Note, ...], grid: BeatGrid, seconds: float) -> float:
     """Share of the onsets near a quarter or a third of a beat."""
-    line = TimeLine.musical(grid, seconds, 12)
+    line = _musical(grid, seconds, 12)
     starts = np.array([note.start for note in notes])
     places = line.place(starts)
     nearest = np.stack([line.seconds(np.round(places / step) * step) for step in (3, 4)])
@@ -78,7 +82,7 @@ def distance(first: tuple[Note, ...], second: tuple[Note, ...], grid: BeatGrid |
     """How differently two takes play, 0 (alike) to 1: one less the share of (sixteenth, pitch) that both have."""
     if grid is None:
         grid = BeatGrid.regular(120, 4, seconds + 1)
-    line = TimeLine.musical(grid, seconds, 4)
+    line = _musical(grid, seconds, 4)
 
     def cells(notes: tuple[Note, ...]) -> set[tuple[int, int]]:
         places = line.place(np.array([note.start for note in notes]))
@@ -86,6 +90,12 @@ def distance(first: tuple[Note, ...], second: tuple[Note, ...], grid: BeatGrid |
 
     a, b = cells(first), cells(second)
     return 1 - len(a & b) / len(a | b) if a | b else 0.0
+
+
+def _musical(grid: BeatGrid, seconds: float, division: int) -> TimeLine:
+    from stage.models.events import TimeLine  # imports torch, which a server does without
+
+    return TimeLine.musical(grid, seconds, division)
 
 
 def _silent(audio: np.ndarray, rate: int) -> float:

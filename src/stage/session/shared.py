@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -65,6 +65,11 @@ class SharedSession(Session):
             self._editing, self._base = stack, self.book
             try:
                 yield
+            except BaseException:
+                if self._is_held:  # files of takes that came into no book
+                    self.refresh()
+                    self._sweep()
+                raise
             finally:
                 self._editing, self._is_held = None, False
 
@@ -117,6 +122,11 @@ class SharedSession(Session):
             raise
         self._base, self._written = self.book, self.book.step
 
+    def _replace(self, what: str, track: Track, takes: Mapping[str, Take] | None = None) -> Track:
+        """As it was found when the step began; by now it may have another name."""
+        self._commit(what, [track if t.name == track.name else t for t in self._base.step.tracks], takes)
+        return track
+
     def _named(self, track: Track) -> Track:
         """A new track under a name that is free by now."""
         taken = [t for t in self.tracks if t.name.lower() == track.name.lower() and t.takes[0] != track.takes[0]]
@@ -128,22 +138,22 @@ class SharedSession(Session):
 
 
 def merged(base: Sequence[Track], mine: Sequence[Track], now: Sequence[Track]) -> list[Track]:
-    """The tracks of now with the takes that `mine` has and `base` has not. A track is known by its first take, which
-    stays. Raises StageError where one with new takes is gone, or was locked."""
+    """The tracks of now with what `mine` has and neither of the others: tracks and takes. A track is known by its first
+    take, which stays. Raises StageError where one with new takes is gone, or was locked."""
     before: dict[str, Track] = {track.takes[0]: track for track in base}
     made = {track.takes[0]: track for track in now}
     for track in mine:
+        if track in base or track in now:
+            continue
         old, there = before.get(track.takes[0]), made.get(track.takes[0])
         if old is None:
             made[track.takes[0]] = track
-            continue
-        new = tuple(take for take in track.takes if take not in old.takes)
-        changes: dict[str, Any] = {} if track.kept == old.kept else {"kept": track.kept}
-        if not new and not changes:
             continue
         if there is None:
             raise StageError(f"the track {track.name} was removed meanwhile: nothing was kept")
         if there.lock:
             raise StageError(f"the track {there.name} was locked meanwhile: nothing was kept")
-        made[track.takes[0]] = replace(there, takes=(*there.takes, *new), **changes)
+        new = tuple(take for take in track.takes if take not in there.takes)
+        kept = there.kept if track.kept == old.kept else track.kept
+        made[track.takes[0]] = replace(there, takes=(*there.takes, *new), kept=kept)
     return list(made.values())

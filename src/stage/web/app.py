@@ -18,8 +18,8 @@ from stage.errors import StageError
 from stage.web.errors import Refused
 from stage.web.routes import about, files, jobs, sessions, songs
 from stage.web.security import Guard
-from stage.web.server import Server, only_one
-from stage.web.settings import Settings
+from stage.web.server import Server
+from stage.web.settings import Settings, only_one
 
 STATIC = Path(__file__).parent / "static"
 ABOUT = """

@@ -85,17 +85,20 @@ class Events:
         if row is None:
             return None, at
         changed: Row | None
-        if seen is None or seen > at:  # new here, or from another database
+        whole = seen is None or seen > at  # new here, or from another database
+        if whole:
             jobs, changed = self.database.jobs(session, time.time()), row
         else:
             jobs, changed = self.database.changes(session, seen)
-        made: list[tuple[int, bytes]] = []
+        made: list[tuple[int, str, dict[str, Any]]] = []
         for job, shown in zip(jobs, self.documents.all_jobs(jobs)):
-            made.append((job["seq"], _event("job", shown, job["seq"])))
+            made.append((job["seq"], "job", shown))
         if changed is not None:
-            made.append((changed["seq"], _event("session", self._session(row), changed["seq"])))
+            made.append((changed["seq"], "session", self._session(row)))
         made.sort(key=lambda pair: pair[0])
-        return [line for _, line in made], max([at, *(seq for seq, _ in made)])
+        return [_event(kind, data, at if whole else seq) for seq, kind, data in made], max(
+            [at, *(seq for seq, *_ in made)]
+        )
 
     def _session(self, row: Row) -> dict[str, Any]:
         revision = 0

@@ -52,16 +52,19 @@ class Jobs:
 
     def __call__(self, task: dict[str, Any], report: Report) -> dict[str, Any]:
         """Do a job: {"id", "do", "session", "wish", "model"} -> its result; {"cancelled": True} if it was stopped."""
+        if task["do"] == "warm":
+            self._model(task["model"])
+            return {}
+        if task["do"] == "prepare":
+            from stage.web.preparing import prepare
+
+            return prepare(self.data, task)
+        folder = self.data / "sessions" / task["session"]
+        if task["do"] == "export":
+            return export(folder, task)
         from stage.generation.decoding import Stopped
 
         try:
-            if task["do"] == "prepare":
-                from stage.web.preparing import prepare
-
-                return prepare(self.data, task)
-            folder = self.data / "sessions" / task["session"]
-            if task["do"] == "export":
-                return export(folder, task)
             return self._play(folder, task, report)
         except Stopped:
             return {"cancelled": True}

@@ -56,6 +56,8 @@ class Runner:
         helper: Helper | None = None
         used = time.monotonic()
         try:
+            if lane == jobs.PLAY and not self.database.waiting(lane):
+                helper = self._warm(lane)
             while not self._ending.is_set():
                 self._wake[lane].clear()
                 line = queue.line(self.database, lane)
@@ -72,6 +74,22 @@ class Runner:
             if helper is not None:
                 helper.close()
 
+    def _helper(self, lane: str) -> Helper:
+        settings = self.settings
+        build = partial(jobs.build, str(settings.data), settings.precision)
+        return Helper(build, settings.threads if lane == jobs.PLAY else 1)
+
+    def _warm(self, lane: str) -> Helper | None:
+        """A process that has the model, so that the first take need not wait for it."""
+        helper = self._helper(lane)
+        try:
+            helper.do({"do": "warm", "model": self.settings.model}, stop=self._ending.is_set, grace=0.0)
+        except Ended:
+            return None
+        except StageError:  # a job says what is wrong
+            pass
+        return helper
+
     def _do(self, lane: str, helper: Helper | None, id: str) -> Helper | None:
         """Do a job; returns the process for the next one."""
         job = self.database.job(id)
@@ -83,9 +101,7 @@ class Runner:
         progress = Progress(self.database, job)
         try:
             if helper is None or not helper.alive:
-                settings = self.settings
-                build = partial(jobs.build, str(settings.data), settings.precision)
-                helper = Helper(build, settings.threads if lane == jobs.PLAY else 1)
+                helper = self._helper(lane)
             made = helper.do(self._task(job, session), progress, lambda: self._stops(id))
         except Ended as error:
             self.restarts += 1

@@ -118,7 +118,9 @@ class Guard:
         """Whether a Host header names this server: one of its names, or, beyond localhost, an address."""
         name = host.strip().lower()
         if name.startswith("["):
-            name, _, port = name[1:].partition("]")
+            name, closed, port = name[1:].partition("]")
+            if not closed or port[:1] not in ("", ":"):
+                return False
             port = port.removeprefix(":")
         else:
             name, _, port = name.partition(":")

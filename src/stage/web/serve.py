@@ -10,9 +10,7 @@ from collections.abc import Callable
 import uvicorn
 
 from stage.errors import StageError
-from stage.web.app import create_app
-from stage.web.server import only_one
-from stage.web.settings import Settings
+from stage.web.settings import Settings, only_one
 
 
 def serve(settings: Settings, browser: bool = True, on_ready: Callable[[str], None] | None = None) -> None:
@@ -23,6 +21,8 @@ def serve(settings: Settings, browser: bool = True, on_ready: Callable[[str], No
     with only_one(settings):
         pass  # said before anything is loaded; the application holds it from its start on
     listening = _listen(settings)
+    from stage.web.app import create_app  # takes seconds, as torch does
+
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{listening.getsockname()[1]}/"
     config = uvicorn.Config(

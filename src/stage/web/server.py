@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 from fastapi import Request
 
-from stage import files
-from stage.errors import StageError
 from stage.session.shared import SharedSession
 from stage.web import jobs as kinds
 from stage.web.database import Database, Row
@@ -131,14 +129,3 @@ def server_of(request: Request) -> Server:
 def client_of(request: Request) -> str:
     """Who asks, for the order of the queue."""
     return request.client.host if request.client else "local"
-
-
-@contextlib.contextmanager
-def only_one(settings: Settings) -> Iterator[None]:
-    """Hold the data folder for this server. Raises StageError where another has it."""
-    try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StageError(f"cannot write into {settings.data}: {error.strerror or error}") from None
-    with files.lock(settings.data, "another server"):
-        yield

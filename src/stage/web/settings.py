@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stage import files
 from stage.errors import StageError
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -84,3 +87,14 @@ class Settings:
     @property
     def database(self) -> Path:
         return self.data / "stage.sqlite"
+
+
+@contextlib.contextmanager
+def only_one(settings: Settings) -> Iterator[None]:
+    """Hold the data folder for this server. Raises StageError where another has it."""
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StageError(f"cannot write into {settings.data}: {error.strerror or error}") from None
+    with files.lock(settings.data, "another server"):
+        yield

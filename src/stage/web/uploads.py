@@ -22,6 +22,8 @@ from stage.web.settings import MB, Settings
 
 AT_ONCE = 2
 """Songs that are decoded at the same time."""
+LEAST = 1.0
+"""Seconds that a song must have."""
 NAME = "the song"
 """What messages call an upload: its path stays with the server."""
 
@@ -88,21 +90,22 @@ def _decode(most: float, paths: tuple[str, str], report: Report) -> dict[str, An
         with open(source, "rb") as file, open_decoder(file, NAME) as decoder:
             announced = decoder.length
     except StageError as error:
-        return {"refused": (415, "not_audio", _plain(error, source))}
+        return {"refused": _broken(error, source)}
     except MemoryError:
         return {"refused": (413, "too_large", "reading this file took too much memory")}
     if most + 1 < announced < float("inf"):
         return {"refused": _too_long(announced, most)}
     try:
         sound, rate = audio.read(source, 0.0, most + 1)
+        if sound.shape[1] / rate < LEAST:
+            return {"refused": (422, "too_short", f"the song is shorter than {LEAST:g} second: bring a longer one")}
         if sound.shape[1] / rate > most:
             return {"refused": _too_long(None, most)}
         from stage.web.preparing import write
 
         write(target, sound, rate)
     except StageError as error:
-        status = (413, "too_large") if "memory" in str(error) else (422, "broken")
-        return {"refused": (*status, _plain(error, source))}
+        return {"refused": _broken(error, source)}
     except MemoryError:
         return {"refused": (413, "too_large", "reading this file took too much memory")}
     return {"seconds": sound.shape[1] / rate, "rate": rate, "channels": len(sound)}
@@ -113,9 +116,12 @@ def _too_long(seconds: float | None, most: float) -> tuple[int, str, str]:
     return 413, "too_long", f"the song is too long ({long}): bring {most:.0f} seconds or less"
 
 
-def _plain(error: Exception, source: Path) -> str:
-    """A message without the name of the file here."""
-    return str(error).replace(str(source), NAME).replace(source.name, NAME)
+def _broken(error: StageError, source: Path) -> tuple[int, str, str]:
+    """What cannot be read: too much, no sound at all, or broken. The message is without the name of the file here."""
+    line = str(error).replace(str(source), NAME).replace(source.name, NAME)
+    if "memory" in line:
+        return 413, "too_large", line
+    return (415, "not_audio", line) if "is not audio" in line else (422, "broken", line)
 
 
 def size_of(folder: Path) -> int:
