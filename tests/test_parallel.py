@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from stage.errors import StageError
-from stage.parallel import results
+from stage.parallel import Ended, Helper, results
 
 
 class Squares:
@@ -133,3 +133,48 @@ def test_workers_end_at_once_with_their_parent(tmp_path, stop):
     while any(runs(int(path.name[6:])) for path in built):
         assert time.time() < ends
         time.sleep(0.02)
+
+
+def counting(threads: int):
+    """A helper's work: counts to a number and reports, or does what a word says."""
+    built = os.getpid()
+
+    def work(task, report):
+        if task == "wrong":
+            raise StageError("that is wrong: take another")
+        if task == "odd":
+            raise ValueError("seventeen\nis prime")
+        if task == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if task == "sleeps":
+            time.sleep(600)
+        for i in range(task):
+            if not report(i):
+                return "stopped"
+        return built, threads
+
+    return work
+
+
+def test_a_helper_does_one_task_after_another_and_reports():
+    helper, reports = Helper(counting, 2), []
+    try:
+        assert helper.do(3, reports.append) == (helper.pid, 2) and reports == [0, 1, 2]
+        with pytest.raises(StageError, match="^that is wrong: take another$"):
+            helper.do("wrong")
+        with pytest.raises(StageError, match="ValueError: seventeen is prime"):
+            helper.do("odd")
+        assert helper.do(10**7, stop=lambda: True) == "stopped"
+        assert helper.do(1) == (helper.pid, 2)
+    finally:
+        helper.close()
+    assert not helper.alive
+
+
+def test_a_helper_that_dies_or_does_not_stop_is_ended():
+    for task, options in [("dies", {}), ("sleeps", {"stop": lambda: True, "grace": 0.1}), ("sleeps", {"seconds": 0.5})]:
+        helper = Helper(counting)
+        pid = helper.pid
+        with pytest.raises(Ended, match="was ended"):
+            helper.do(task, **options)
+        assert not psutil.pid_exists(pid)

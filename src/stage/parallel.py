@@ -216,6 +216,10 @@ class Helper:
             raise StageError(f"it failed unexpectedly ({answer}); please report this")
         return answer
 
+    def kill(self) -> None:
+        """End the process, from another thread than the one that waits for its task: that one gets `Ended`."""
+        self._process.kill()
+
     def close(self) -> None:
         """End the process."""
         self._process.terminate()

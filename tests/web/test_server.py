@@ -110,15 +110,6 @@ def test_a_job_is_cancelled_and_what_it_made_stays(running, begun):
     assert begun.play("take", track="drums")["state"] == "done"  # what plays goes on
 
 
-def test_a_mixer_moves_while_a_take_is_made(running, begun):
-    job = begun.queue("take", track="drums", n=3)
-    until(lambda: running.client.ask("GET", f"/api/jobs/{job['id']}")["state"] == "running")
-    for gain in (-1.0, -2.0, -3.0):
-        assert begun.step("mix", track="drums", gain=gain).track("drums")["gain"] == gain
-    begun.finish(job)
-    assert begun.track("drums")["gain"] == -3.0
-
-
 def test_what_cannot_be_is_refused_with_a_line_and_a_status(running, begun):
     client, path = running.client, f"/api/sessions/{begun.id}"
     for status, method, where, body in [

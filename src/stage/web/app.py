@@ -26,6 +26,7 @@ ABOUT = """
 Sessions, takes and exports over HTTP. A request that changes something has the header `X-Stage: 1` and the content type
 `application/json` (a song: `application/octet-stream`). Errors are `{"error": "one line", "code": "word"}`.
 """
+CODES = {400: "invalid", 413: "too_large", 416: "range"}
 WORDS = {404: ("not_found", "there is nothing at this address"), 405: ("method", "this address has no such method")}
 
 
@@ -100,7 +101,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def http(_: Request, error: HTTPException) -> Response:
-        code, message = WORDS.get(error.status_code, ("http", str(error.detail)))
+        code, message = WORDS.get(error.status_code, (CODES.get(error.status_code, "http"), str(error.detail)))
         return answer(error.status_code, code, message, dict(error.headers or {}))
 
     @app.exception_handler(sqlite3.OperationalError)

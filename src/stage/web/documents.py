@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+import zlib
 from collections import OrderedDict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -54,6 +56,8 @@ class Documents:
 
     def __init__(self, settings: Settings, database: Database, books: Books):
         self.settings, self.database, self.books = settings, database, books
+        self._written: OrderedDict[str, tuple[tuple[int, int], bytes]] = OrderedDict()
+        self._lock = threading.Lock()
 
     # ------------------------------------------------------------ jobs
 
@@ -99,6 +103,20 @@ class Documents:
         except StageError:
             return made | {"state": "failed", "seconds": None, "tracks": 0}
         return made | {"seconds": book.source.samples / book.source.rate, "tracks": len(book.step.tracks)}
+
+    def written(self, row: Row) -> tuple[bytes, str]:
+        """A whole session as JSON, and a mark of it; written once for all who ask before anything changes."""
+        mark = self.database.seq, int(time.time() // 60)
+        with self._lock:
+            known = self._written.get(row["id"])
+        if known is None or known[0] != mark:
+            known = mark, json.dumps(self.session(row)).encode()
+            with self._lock:
+                self._written[row["id"]] = known
+                self._written.move_to_end(row["id"])
+                while len(self._written) > BOOKS_MOST:
+                    self._written.popitem(last=False)
+        return known[1], f'"{zlib.crc32(known[1]):08x}"'
 
     def session(self, row: Row) -> dict[str, Any]:
         """A whole session."""

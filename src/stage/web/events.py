@@ -16,6 +16,7 @@ from stage.errors import StageError
 from stage.web.database import Database, Row
 from stage.web.documents import Documents
 
+ASKED_MOST = 64
 POLL = 0.25
 """Seconds between two looks at the database."""
 QUIET = 15.0
@@ -30,6 +31,7 @@ class Events:
         self._changed = asyncio.Condition()
         self._seq = database.seq
         self._task: asyncio.Task[None] | None = None
+        self._asked: dict[tuple[str, int | None, int], asyncio.Future[tuple[list[bytes] | None, int]]] = {}
         self.closing = False
         self.listeners = 0
 
@@ -61,7 +63,7 @@ class Events:
             while not self.closing:
                 at = self.database.seq
                 if seen is None or at > seen:
-                    lines, seen = await asyncio.to_thread(self._since, session, seen, at)
+                    lines, seen = await self._lines(session, seen, at)
                     if lines is None:
                         return
                     for line in lines:
@@ -78,6 +80,16 @@ class Events:
                             pass
         finally:
             self.listeners -= 1
+
+    async def _lines(self, session: str, seen: int | None, at: int) -> tuple[list[bytes] | None, int]:
+        """`_since`, once for all that have seen the same."""
+        key = session, seen, at
+        task = self._asked.get(key)
+        if task is None:
+            task = self._asked[key] = asyncio.ensure_future(asyncio.to_thread(self._since, session, seen, at))
+            while len(self._asked) > ASKED_MOST:
+                self._asked.pop(next(iter(self._asked)))
+        return await asyncio.shield(task)  # one who leaves does not take it from the others
 
     def _since(self, session: str, seen: int | None, at: int) -> tuple[list[bytes] | None, int]:
         """Events after a number, and the number after which nothing was looked at; None where the session is gone."""

@@ -80,6 +80,9 @@ class Jobs:
             session.stage, session.weights = self._model(session.model)
         try:
             made = playing.play()
+        except StageError:  # it is not done again
+            journal.remove()
+            raise
         finally:
             playing.silence()
         journal.remove()

@@ -20,6 +20,8 @@ TRIES = 2
 """Times that a job is begun whose process ends before it does."""
 OFTEN = 0.4
 """Seconds between two reports of a job's progress that are written down."""
+PATIENCE = 2.0
+"""Seconds after which what does not stop is killed when the server ends."""
 POLL = 1.0
 """Seconds after which the queue is looked at though nobody said that something waits."""
 
@@ -32,6 +34,7 @@ class Runner:
         self._wake = {lane: threading.Event() for lane in LANES}
         self._ending = threading.Event()
         self._threads = [threading.Thread(target=self._serve, args=(lane,), name=f"lane {lane}") for lane in LANES]
+        self._helpers: dict[str, Helper] = {}
         self.restarts = 0
 
     def start(self) -> None:
@@ -44,8 +47,12 @@ class Runner:
         """End; what runs is done again by the next server."""
         self._ending.set()
         self.wake()
-        for thread in self._threads:
-            thread.join()
+        for lane, thread in zip(LANES, self._threads):
+            thread.join(PATIENCE)
+            while thread.is_alive():
+                if (helper := self._helpers.get(lane)) is not None:
+                    helper.kill()
+                thread.join(PATIENCE)
 
     def wake(self) -> None:
         """Say that a job waits."""
@@ -77,7 +84,8 @@ class Runner:
     def _helper(self, lane: str) -> Helper:
         settings = self.settings
         build = partial(jobs.build, str(settings.data), settings.precision)
-        return Helper(build, settings.threads if lane == jobs.PLAY else 1)
+        self._helpers[lane] = Helper(build, settings.threads if lane == jobs.PLAY else 1)
+        return self._helpers[lane]
 
     def _warm(self, lane: str) -> Helper | None:
         """A process that has the model, so that the first take need not wait for it."""
@@ -115,8 +123,12 @@ class Runner:
             else:
                 self._fail(job, f"{error}: try a shorter song or a smaller model")
         except StageError as error:
-            if not self._ending.is_set():
+            if self._cancelled(id):  # its session was removed, say
+                self._end(id, "cancelled")
+            elif not self._ending.is_set():
                 self._fail(job, str(error))
+        except Exception as error:  # the lane goes on with the next job
+            self._fail(job, f"unexpected error, please report it ({type(error).__name__}: {error})")
         else:
             if made.get("cancelled"):
                 if not self._ending.is_set():

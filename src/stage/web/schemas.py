@@ -10,6 +10,10 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=2000)]
 Seed = Annotated[int, Field(ge=0, le=2**53)]
 Count = Annotated[int, Field(ge=1, le=16)]
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+Bars = Annotated[list[int], Field(min_length=2, max_length=2)]
+Span = Annotated[list[Union[float, str]], Field(min_length=3, max_length=3, examples=[[0.0, 2.0, "Am"]])]
+"""Start, end and name of a chord. Lists, for many clients know no tuples."""
 Seconds = Annotated[float, Field(ge=0, le=36000)]
 
 
@@ -131,8 +135,8 @@ class Redo(Model):
 
     do: Literal["redo"]
     track: Name
-    bars: list[tuple[int, int]] | None = Field(None, max_length=50)
-    seconds: list[tuple[float, float]] | None = Field(None, max_length=50)
+    bars: list[Bars] | None = Field(None, max_length=50)
+    seconds: list[Pair] | None = Field(None, max_length=50)
     candidates: Annotated[int, Field(ge=1, le=16)] = 4
     seed: Seed | None = None
     performance: dict[str, Any] | None = Field(None, max_length=30)
@@ -215,7 +219,7 @@ class Beats(Step):
 
 class Chords(Step):
     do: Literal["chords"]
-    chords: list[tuple[Seconds, Seconds, Name]] | None = Field(None, max_length=5000)
+    chords: list[Span] | None = Field(None, max_length=5000)
     text: Text | None = Field(None, description='Like "Am F C G"; see docs/chords.md.')
 
 
@@ -278,7 +282,7 @@ class TimeInfo(Model):
     times: list[float]
     numbers: list[int]
     division: int
-    chords: list[tuple[float, float, str]] | None
+    chords: list[Span] | None
     tuning: float
     sections: list[SectionInfo]
 
@@ -293,7 +297,7 @@ class TakeInfo(Model):
     check: dict[str, float]
     rank: int
     remarks: list[str]
-    regions: list[tuple[float, float]]
+    regions: list[Pair]
     model: str
     file: str
     notes: str | None
@@ -332,7 +336,7 @@ class Session(Model):
 class Peaks(Model):
     seconds: float
     rate: int
-    peaks: list[tuple[float, float]]
+    peaks: list[Pair]
 
 
 class Note(Model):

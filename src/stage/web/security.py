@@ -14,6 +14,8 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from stage.web.settings import LOOPBACK, MB, Settings
 
 Scope = MutableMapping[str, Any]
@@ -72,10 +74,7 @@ class Guard:
             return
         if scope["method"] not in READING and scope["path"] != "/api/songs":
             receive = _limited(receive, JSON_MOST)
-        try:
-            await self.app(scope, receive, with_headers)
-        except TooLarge:
-            await _answer(with_headers, 413, "too_large", f"the request is larger than {JSON_MOST // MB} MB")
+        await self.app(scope, receive, with_headers)
 
     def refusal(self, scope: Scope) -> tuple[int, str, str] | None:
         """(status, code, message) of a request that is not let through."""
@@ -135,10 +134,6 @@ class Guard:
         return address.is_loopback if self.settings.local else True
 
 
-class TooLarge(Exception):
-    """A body goes on beyond its limit."""
-
-
 def _limited(receive: Receive, most: int) -> Receive:
     """A body's parts, until there are too many."""
     got = 0
@@ -148,7 +143,7 @@ def _limited(receive: Receive, most: int) -> Receive:
         message = await receive()
         got += len(message.get("body", b""))
         if got > most:
-            raise TooLarge
+            raise HTTPException(413, f"the request is larger than {most // MB} MB")
         return message
 
     return limited

@@ -21,6 +21,7 @@ from stage.web.settings import Settings
 from stage.web.sounds import Sounds
 from stage.web.uploads import Uploads
 
+FULL = "too many jobs wait already: try again when some are done"
 CLEANED = 600.0
 """Seconds between two cleanings."""
 
@@ -97,6 +98,11 @@ class Server:
             yield session
         self.database.change_session(id)
 
+    def check_queue(self) -> None:
+        """Raise Refused where so many jobs wait that no more are taken."""
+        if len(self.database.waiting()) >= self.settings.queue_jobs:
+            raise Refused(429, "queue_full", FULL)
+
     def queue(self, row: Row, client: str, title: str, wish: dict) -> Row:
         """A new job of a session. Raises Refused where too many wait, or the disk is full."""
         self.disk.check()
@@ -112,7 +118,7 @@ class Server:
             wish=wish,
         )
         if job is None:
-            raise Refused(429, "queue_full", "too many jobs wait already: try again when some are done")
+            raise Refused(429, "queue_full", FULL)
         self.wake()
         return job
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse
 
 import stage
-from stage.checkpoints import installed
+from stage.checkpoints import installed, settings
 from stage.checkpoints.licences import terms
 from stage.models.playable import INSTRUMENTS
 from stage.web import metrics, preparing
@@ -17,6 +18,7 @@ from stage.web.database import ENDED
 from stage.web.errors import answers
 from stage.web.schemas import Demo, Health, ModelInfo
 from stage.web.server import Server, server_of
+from stage.web.settings import Settings
 
 router = APIRouter(prefix="/api", tags=["about"])
 bare = APIRouter(tags=["about"])
@@ -36,17 +38,15 @@ def health(server: On):
 @router.get("/models", response_model=list[ModelInfo], responses=answers())
 def models(server: On):
     """The models at hand."""
-    chosen = server.settings.model
+    chosen = installed.find(server.settings.model)
     shown = []
-    for model in installed.installed():
-        if model.precision == installed.DAMAGED or not model.stems:
-            continue
+    for model in models_of(server.settings):
         events = _plays_events(str(model.path))
         shown.append(
             {
                 "name": model.name,
                 "title": model.name,
-                "default": model.name == chosen,
+                "default": model.path == chosen,
                 "stems": list(model.stems),
                 "instruments": {s: list(INSTRUMENTS.get(s, {})) for s in model.stems} if events else {},
                 "kind": "events" if events else "codes",
@@ -59,12 +59,15 @@ def models(server: On):
     return shown
 
 
+def models_of(settings: Settings) -> list[installed.Installed]:
+    """The models that can be chosen: those at hand, and that of the server where it is a folder somewhere else."""
+    known = [model for model in installed.installed() if model.precision != installed.DAMAGED and model.stems]
+    chosen = installed.find(settings.model)
+    return known if chosen in [model.path for model in known] else [*known, installed.describe(chosen)]
+
+
 @cache
 def _plays_events(path: str) -> bool:
-    from pathlib import Path
-
-    from stage.checkpoints import settings
-
     return settings.read(Path(path)).events is not None
 
 

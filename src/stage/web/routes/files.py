@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import FileResponse, JSONResponse
 
+from stage.session.handoff.export import file_name
 from stage.web import schemas
 from stage.web.errors import answers
 from stage.web.server import Server, server_of
@@ -39,7 +40,10 @@ def fetch(id: str, server: On):
     row, path = server.sounds.find(id)
     if row["kind"] == "notes":
         return JSONResponse(server.sounds.notes(path), headers=LONG)
-    name = {"export": "session.zip"}.get(row["kind"])
+    name = None
+    if row["kind"] == "export":
+        session = server.database.session(row["session"])
+        name = f"{file_name(session['name'] if session else 'session')}.zip"
     kind = server.sounds.media_type(row, path)
     return FileResponse(path, media_type=kind, filename=name, headers=LONG)
 

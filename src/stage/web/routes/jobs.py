@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from stage.errors import StageError
 from stage.generation.performance import Performance
@@ -37,7 +37,7 @@ def add(id: str, wish: schemas.NewJob, request: Request, server: On):
 @router.get("/jobs/{id}", response_model=schemas.Job, responses=answers(404))
 def one(id: str, server: On):
     """A job as it is now."""
-    return server.documents.job(_row(server, id))
+    return JSONResponse(server.documents.job(_row(server, id)), headers={"cache-control": "no-store"})
 
 
 @router.delete("/jobs/{id}", response_model=schemas.Job, responses=answers(404))

@@ -16,6 +16,7 @@ from stage.session.shared import SharedSession
 from stage.session.state import Song
 from stage.web import preparing, schemas
 from stage.web.errors import Refused, answers, missing
+from stage.web.routes.about import models_of
 from stage.web.routes.songs import demo_song
 from stage.web.server import Server, client_of, server_of
 
@@ -23,13 +24,14 @@ router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 On = Annotated[Server, Depends(server_of)]
 
 
-@router.post("", status_code=202, response_model=schemas.Session, responses=answers(404, 409, 422, 507))
+@router.post("", status_code=202, response_model=schemas.Session, responses=answers(404, 409, 422, 429, 507))
 def begin(wish: schemas.NewSession, request: Request, server: On):
     """Begin a session. Its state is "preparing" until its beats and chords are found."""
     given = [name for name in ("song", "demo", "bpm") if getattr(wish, name) is not None]
     if len(given) != 1:
         raise Refused(422, "source", "a session begins with one of these: a song, a demo, or a tempo (bpm)")
     server.disk.check()
+    server.check_queue()
     song, name = None, wish.name
     if wish.song is not None:
         song = server.database.song(wish.song)
@@ -42,7 +44,7 @@ def begin(wish: schemas.NewSession, request: Request, server: On):
         song = demo_song(server, wish.demo, demo.title, demo.seconds)
     else:
         beats_per_bar(wish.meter)
-    _check_model(wish.model)
+    _check_model(server, wish.model)
     name = name or (song["name"] if song else f"{wish.bpm:g} BPM, {wish.meter}")
     job = {"lane": "prepare", "do": "prepare", "title": f"prepare {name}", "wish": wish.model_dump()}
     row = server.database.add_session(
@@ -63,17 +65,25 @@ def all_sessions(server: On):
     return [server.documents.line(row) for row in server.database.sessions()]
 
 
-@router.get("/{id}", response_model=schemas.Session, responses=answers(404))
-def one(id: str, server: On):
+@router.get(
+    "/{id}",
+    response_model=schemas.Session,
+    responses=answers(404) | {304: {"description": "As it was, for If-None-Match with its ETag"}},
+)
+def one(id: str, server: On, if_none_match: Annotated[str | None, Header()] = None):
     """A whole session."""
-    return server.documents.session(server.row(id))
+    body, mark = server.documents.written(server.row(id))
+    headers = {"etag": mark, "cache-control": "no-cache"}
+    if if_none_match == mark:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 @router.patch("/{id}", response_model=schemas.Session, responses=answers(404))
 def change(id: str, wish: schemas.SessionChange, server: On):
     """Another name, or another model for what is made from now on."""
     server.row(id)
-    _check_model(wish.model)
+    _check_model(server, wish.model)
     values = wish.model_dump(exclude_unset=True)
     if values.get("name", "") is None:
         raise StageError("a session has a name: send one")
@@ -111,11 +121,9 @@ async def events(id: str, server: On, last_event_id: Annotated[str | None, Heade
     return StreamingResponse(server.events.of(id, since), media_type="text/event-stream", headers=headers)
 
 
-def _check_model(name: str | None) -> None:
+def _check_model(server: Server, name: str | None) -> None:
     """Raise StageError for a model that is not at hand, or a path."""
-    from stage.checkpoints import installed
-
-    if name is not None and name not in [model.name for model in installed.installed()]:
+    if name is not None and name not in [model.name for model in models_of(server.settings)]:
         raise StageError(f"there is no model {name!r} here: GET /api/models lists those that are")
 
 
@@ -163,7 +171,12 @@ def _chords(session: SharedSession, wish: schemas.Chords) -> None:
         session.mend(chords=wish.text)
         return
     start = _start(session)
-    session.mend(chords=Chart(tuple(Span(a + start, b + start, parse(name)) for a, b, name in wish.chords)))
+    spans = []
+    for a, b, name in wish.chords:
+        if isinstance(a, str) or isinstance(b, str) or not isinstance(name, str):
+            raise StageError('a chord is a start, an end and a name, like [0.0, 2.0, "Am"]')
+        spans.append(Span(a + start, b + start, parse(name)))
+    session.mend(chords=Chart(tuple(spans)))
 
 
 def _start(session: SharedSession) -> float:
