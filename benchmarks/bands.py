@@ -32,6 +32,8 @@ from stage.pipeline import Stage
 from stage.session import Session
 
 STEMS = ("drums", "bass", "keys")
+STEP = 2
+"""Lengths of a stretch from the beginning of one to that of the next."""
 KICK = (35, 36)
 NEAR = 0.04
 PAIRS = (
@@ -80,13 +82,14 @@ def made(model: Stage, grid: BeatGrid, chart: Chart | None, stacked: bool, seed:
         return sounds, {stem: list(session.notes(stem)) for stem in STEMS}, session.rate
 
 
-def true(folder: Path, song: dict, seconds: float) -> Band:
+def true(folder: Path, song: dict, start: float, seconds: float) -> Band:
     """The song's own band."""
     sounds, notes = {}, {}
     for stem in STEMS:
-        sound, rate = audio.read(folder / f"{stem}.flac", 0.0, seconds)
+        sound, rate = audio.read(folder / f"{stem}.flac", start, seconds)
         sounds[stem] = to_mono(sound)
-        notes[stem] = [Note(*row) for row in song["notes"][stem] if row[0] < seconds]
+        played = (Note(*row) for row in song["notes"][stem] if start <= row[0] < start + seconds)
+        notes[stem] = [note._replace(start=note.start - start, end=note.end - start) for note in played]
     return sounds, notes, rate
 
 
@@ -96,19 +99,22 @@ def songs(corpus: Path) -> list[Path]:
     return [path for path in there if all((path.parent / f"{stem}.flac").is_file() for stem in STEMS)]
 
 
-def measured(path: Path, seconds: float, model: Stage, judge: scorer.Scorer, seed: int) -> dict[str, dict[str, float]]:
-    """The figures of a song's bands, by name."""
+def measured(
+    path: Path, start: float, seconds: float, model: Stage, judge: scorer.Scorer, seed: int
+) -> dict[str, dict[str, float]]:
+    """The figures of the bands of a stretch of a song, by name."""
     song = json.loads(path.read_text(encoding="utf-8"))
-    times, numbers = np.array(song["beats"]), np.array(song["downbeat_numbers"])
-    grid = BeatGrid(times[times < seconds], numbers[times < seconds])
-    rows = [row for row in song["chords"] if row["start"] < seconds]
-    chart = Chart(tuple(Span(row["start"], row["end"], parse(row["name"])) for row in rows))
+    grid = BeatGrid(np.array(song["beats"]), np.array(song["downbeat_numbers"])).crop(start, start + seconds)
+    rows = [row for row in song["chords"] if row["start"] < start + seconds]
+    chart = Chart(tuple(Span(row["start"], row["end"], parse(row["name"])) for row in rows)).crop(
+        start, start + seconds
+    )
     bands = {
         "stacked, chords given": made(model, grid, chart, True, seed),
         "alone, chords given": made(model, grid, chart, False, seed),
         "stacked, no chords": made(model, grid, None, True, seed),
         "alone, no chords": made(model, grid, None, False, seed),
-        "true": true(path.parent, song, seconds),
+        "true": true(path.parent, song, start, seconds),
     }
     return {name: figures(band, judge) for name, band in bands.items()}
 
@@ -118,6 +124,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path, help="a folder of songs, each with its song.json")
     parser.add_argument("--songs", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=16.0)
+    parser.add_argument("--stretches", type=int, default=1, help="of each song, two lengths apart")
     parser.add_argument("--model", default="player")
     parser.add_argument("--log", type=Path, help="a file that keeps what is done")
     asked = parser.parse_args()
@@ -128,15 +135,20 @@ def main() -> None:
     found: list[dict[str, dict[str, float]]] = []
     with contextlib.suppress(KeyboardInterrupt):
         for number, path in enumerate(songs(asked.corpus)[: asked.songs]):
-            name = path.parent.name
-            if name not in done:
-                bands = measured(path, asked.seconds, model, judge, number)
-                done[name] = {"song": name, "bands": bands}
-                if asked.log is not None:
-                    with asked.log.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(done[name]) + "\n")
-            found.append(done[name]["bands"])
-    print(f"{len(found)} songs of {asked.seconds:g} s, {machine.describe()}, {time.perf_counter() - begun:.0f} s\n")
+            parts = []
+            for stretch in range(asked.stretches):
+                key = f"{path.parent.name}@{stretch}" if stretch else path.parent.name
+                if key not in done:
+                    start = stretch * STEP * asked.seconds
+                    bands = measured(path, start, asked.seconds, model, judge, 100 * stretch + number)
+                    done[key] = {"song": key, "bands": bands}
+                    if asked.log is not None:
+                        with asked.log.open("a", encoding="utf-8") as file:
+                            file.write(json.dumps(done[key]) + "\n")
+                parts.append(done[key]["bands"])
+            found.append(mean(parts))
+    part = f"{asked.stretches} x {asked.seconds:g} s of each"
+    print(f"{len(found)} songs, {part}, {machine.describe()}, {time.perf_counter() - begun:.0f} s\n")
     names = ("coherence", "bass with kick", "bass in keys")
     print(f"| band | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
     for band in found[0] if found else ():
@@ -144,6 +156,15 @@ def main() -> None:
     for more, less in PAIRS:
         pairs = ([row[more][n] - row[less][n] for row in found if n in row[more] and n in row[less]] for n in names)
         print(f"| {more}, less {less} | {' | '.join(map(cell, pairs))} |")
+
+
+def mean(parts: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """The figures of a song: means over its stretches."""
+    made: dict[str, dict[str, float]] = {}
+    for band in parts[0]:
+        names = {name for part in parts for name in part[band]}
+        made[band] = {name: float(np.mean([p[band][name] for p in parts if name in p[band]])) for name in names}
+    return made
 
 
 def cell(values: list[float]) -> str:

@@ -45,21 +45,23 @@ class Part:
 
 @dataclass(frozen=True)
 class Score:
-    """A MIDI file: its parts that have notes, in the file's order, and the end of its last note in seconds."""
+    """A MIDI file: its parts that have notes, in the file's order, and the end of its last note in seconds, without
+    any the file's."""
 
     parts: tuple[Part, ...]
     seconds: float
     _clock: _Clock | None = field(default=None, repr=False, compare=False)
 
-    def beats(self) -> tuple[np.ndarray, np.ndarray]:
-        """Seconds and numbers in their bars (1 = downbeat) of the beats up to the last note's end: [n] each.
+    def beats(self, until: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Seconds and numbers in their bars (1 = downbeat) of the beats up to the last note's end, or, where that comes
+        later, up to the second `until`: [n] each.
 
         By the tempo map and the time signatures, 4/4 where there is none; 6/8 has two beats (`stage.beats.grid`).
         Raises StageError where there are too many.
         """
         if self._clock is None:
             return np.zeros(0), np.zeros(0, np.int64)
-        return self._clock.beats(self.seconds)
+        return self._clock.beats(max(self.seconds, until or 0.0))
 
     @property
     def division(self) -> int:
@@ -67,8 +69,8 @@ class Score:
         return 1 if self._clock is None else counted(*self._clock.metres[0])[1]
 
 
-def read(path: str | Path) -> Score:
-    """Read a MIDI file. Raises StageError for what is none, is cut, cannot be timed, or has no notes."""
+def read(path: str | Path, notes: bool = True) -> Score:
+    """Read a MIDI file. Raises StageError for what is none, is cut, cannot be timed, or, with `notes`, has none."""
     path = Path(path)
     try:
         data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
@@ -76,18 +78,19 @@ def read(path: str | Path) -> Score:
         raise StageError(f"cannot read {path}: {error.strerror or error}") from None
     if not data and path.stat().st_size:
         raise StageError(f"{path} has more than {MOST_BYTES >> 20} MB: it is no usual MIDI file")
-    return parse(path, data)
+    return parse(path, data, notes)
 
 
-def parse(path: Path, data: bytes) -> Score:
+def parse(path: Path, data: bytes, notes: bool = True) -> Score:
     """The same of a file's bytes. path: its name in errors."""
     _check_header(path, data)
     tracks, ticks = _tracks(path, data)
     seconds = _Clock(path, tracks, ticks)
     parts = [part for number, track in enumerate(tracks) for part in _parts(track, number, seconds)]
-    if not parts:
+    if notes and not parts:
         raise StageError(f"{path} has no notes")
-    end = max(note.end for part in parts for note in part.notes)
+    last = max((track[-1][0] for track in tracks if track), default=0)
+    end = max((note.end for part in parts for note in part.notes), default=seconds(last))
     if end > MOST_SECONDS:
         raise StageError(f"{path} lasts {end / 3600:.1f} hours: at most {MOST_SECONDS / 3600:g} can be played")
     return Score(tuple(parts), end, seconds)

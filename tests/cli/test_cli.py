@@ -276,6 +276,20 @@ def test_unusual_files_work(tune, model, rate, channels, subtype):
     assert got == rate and mix.shape == (channels, round(1.5 * rate))
 
 
+@pytest.mark.parametrize(
+    "words, match",
+    [
+        (["--count-in", "-1"], "a count-in of -1 bars"),
+        (["--count-in", "1", "-o", "-"], "leave out --count-in with --play"),
+    ],
+)
+def test_a_count_in_that_cannot_be_is_refused(tmp_path, monkeypatch, capsys, words, match):
+    monkeypatch.chdir(tmp_path)
+    assert stage("click", "--bpm", "96", "--stem", "drums", *words) == 2
+    err = capsys.readouterr().err
+    assert match in err and err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
 def test_an_unexpected_error_is_a_line_too(tune, monkeypatch, capsys):
     def fail(*_):
         raise ZeroDivisionError("over\nthere")

@@ -158,6 +158,20 @@ def test_pieces_that_cannot_be_are_refused_before_anything_is_made(monkeypatch, 
     assert echo.calls == [] and not (tmp_path / "out").exists()
 
 
+def test_a_count_in_is_before_stem_notes_and_clicks():
+    made = result("drums", "studio")
+    rate, later = made.rate, made.counted_in(1)
+    more = later.stems.shape[-1] - made.stems.shape[-1]
+    bar = made.grid.beats_per_bar * float(np.median(np.diff(made.grid.times[:5])))
+    assert more >= round(bar * rate) - 1 and later.song.shape[1] == made.song.shape[1] + more
+    assert not later.stems[..., :more].any() and np.array_equal(later.stems[..., more:], made.stems)
+    assert np.array_equal(later.song[:, more:], made.song) and np.abs(later.song[:, :more]).max() > 0.2
+    for old, new in zip(made.notes[0], later.notes[0]):
+        assert new.start - old.start == pytest.approx(more / rate)
+    pieces = sum(piece for _, piece in later.pieces(0))
+    assert np.abs(pieces - later.stems[0]).max() < 1e-5
+
+
 # ---------------------------------------------------------------- the picture
 
 

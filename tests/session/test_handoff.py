@@ -259,3 +259,57 @@ def test_results_in_files_are_an_arrangement(tmp_path):
     audio.write(tmp_path / "short.wav", sound[:, :rate], rate)
     with pytest.raises(StageError, match="stems of one export are of one stretch"):
         files.arrangement([stems[0], tmp_path / "short.wav"])
+
+
+def test_a_count_in_is_whole_bars_before_everything(band):
+    """The song begins 0.317 s before the third beat of a bar: two beats of that bar stand between."""
+    made, gap = band.counted_in(2), np.median(np.diff(band.grid.times[:5]))
+    more = made.samples - band.samples
+    assert more == round((10 * gap - 0.317) * 48000) and made.start == max(0, 96001 - more)
+    shift = more / 48000
+    assert made.grid.numbers[:12].tolist() == [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]
+    assert made.grid.times[10:] == pytest.approx(band.grid.times + shift) and abs(made.grid.times[0]) < 1e-4
+    assert made.strips[0].name == "count-in"
+    assert made.markers == ((0.0, "count-in"), (shift, "intro"), (pytest.approx(band.markers[1][0] + shift), "verse"))
+    clicks = made.strips[0].audio[0]
+    for beat in made.grid.times[:10]:
+        assert np.abs(clicks[(at := round(beat * 48000)) : at + 200]).max() > 0.1
+    assert not clicks[round(made.grid.times[10] * 48000) :].any()
+    for old, new in zip(band.strips, made.strips[1:]):
+        assert not new.audio[:, :more].any() and np.array_equal(new.audio[:, more:], old.audio)
+        for a, b in zip(old.notes or (), new.notes or ()):
+            assert (b.start - a.start, b.end - a.end) == pytest.approx((shift, shift))
+    assert np.abs(made.mix()[:, :more]).max() > 0.1
+    assert band.counted_in(0) is band
+    for bars in (-1, 17):
+        with pytest.raises(StageError, match="count-in"):
+            band.counted_in(bars)
+    with pytest.raises(StageError, match="no beats are known"):
+        dataclasses.replace(band, grid=None).counted_in(1)
+
+
+def test_a_count_in_of_an_export_is_in_every_file(session, tmp_path):
+    paths = session.export(tmp_path / "out", "stems", "mix", "midi", "pieces", "click", "rpp", count_in=1)
+    bar = 2 * RATE
+    sounds = {
+        path.name: soundfile.read(path, dtype="float32", always_2d=True)[0].T for path in paths if path.suffix == ".wav"
+    }
+    assert {sound.shape[1] for sound in sounds.values()} == {4 * bar} and "count-in.wav" in sounds
+    assert np.array_equal(sounds["drums.wav"][:, bar:], session.sound("drums"))
+    assert not sounds["bass.wav"][:, :bar].any() and not sounds["drums.snare.wav"][:, :bar].any()
+    assert np.abs(sounds["mix.wav"][:, :bar]).max() > 0.05 and np.abs(sounds["click.wav"][:, :bar]).max() > 0.2
+    starts = [note[0] for note in read_reaper(tmp_path / "out" / "trio.rpp").tracks["bass notes"][3][0].notes]
+    assert min(starts) == pytest.approx(min(note.start for note in session.notes("bass")) + 2.0, abs=1 / RATE)
+    with pytest.raises(StageError, match="there is a track count-in already"):
+        session.change("bass", name="count-in")
+
+
+@pytest.mark.parametrize(
+    "first, number, count, shift", [(0.0, 1, 4, 2.0), (0.5, 2, 5, 2.0), (0.5, 1, 8, 3.5), (2.5, 1, 12, 3.5)]
+)
+def test_a_count_in_ends_where_the_beats_begin(first, number, count, shift):
+    grid = BeatGrid(first + np.arange(8) / 2, (np.arange(8) + number - 1) % 4 + 1)
+    whole, samples, counted = grid.counted_in(1, 1000)
+    assert (len(counted), samples) == (count, round(1000 * shift)) and counted.numbers[0] == 1
+    assert np.diff(whole.times) == pytest.approx(np.full(count + 7, 0.5)) and whole.times[0] == pytest.approx(0)
+    assert (np.diff(whole.numbers) % 4 == 1).all()

@@ -44,6 +44,9 @@ def test_the_page_from_top_to_bottom(folder, capsys):
     assert (folder / "song-band" / "export" / "song.dawproject").is_file()
     assert (folder / "duo" / "export" / "duo.rpp").is_file()
     assert (folder / "song-export" / "song.rpp").is_file()
+    whole, rate = audio.read(folder / "counted-click" / "click-96-4-4.drums.0.wav")
+    assert whole.shape[1] == round(3 * 2.5 * rate) and not whole[:, : round(2.5 * rate)].any()
+    assert (folder / "counted" / "count-in.wav").is_file()
 
 
 @pytest.fixture
@@ -100,6 +103,8 @@ def test_commands_find_the_session(trio, capsys, monkeypatch):
         (["mend", "--grid", "half", "--taps", "a.txt"], "tapped or given"),
         (["band", "--stems", ","], "a band needs stems"),
         (["export", "--as", "aiff"], '"aiff" cannot be exported'),
+        (["export", "--count-in", "40"], "a count-in of 40 bars cannot be made"),
+        (["new", "--bpm", "90", "--form", "song"], "without a song no form can be found"),
         (["track", "drums"], "nothing is to be changed"),
     ],
 )

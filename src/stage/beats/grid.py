@@ -38,6 +38,10 @@ SLOW_BPM = 60.0
 from 60 BPM on; between clicks that are further apart it loses the beat."""
 
 
+COUNT_MOST = 16
+"""Bars of a count-in."""
+
+
 @dataclass(frozen=True, eq=False)
 class BeatGrid:
     """Beats of a stretch of music.
@@ -141,6 +145,28 @@ class BeatGrid:
         inside = index.clip(0, len(self) - 1)
         onwards = (self.numbers[inside] + index - inside - 1) % max(1, self.beats_per_bar) + 1
         return replace(self, numbers=np.where(index == inside, self.numbers[inside], onwards))
+
+    def counted_in(self, bars: int, rate: int) -> tuple[BeatGrid, int, BeatGrid]:
+        """The beats after a count-in at the tempo of the first five beats: (all beats, from its beginning; its length
+        in samples at `rate`; the beats before the first of this grid).
+
+        It begins with a downbeat and has so many bars, and, where this grid begins within a bar, the rest of that bar.
+        Raises StageError for other than 1 to 16 bars, and where fewer than two beats are known.
+        """
+        if not 1 <= bars <= COUNT_MOST:
+            raise StageError(f"a count-in of {bars} bars cannot be made: choose 1 to {COUNT_MOST}")
+        if len(self) < 2:
+            raise StageError("there is nothing to count in: no beats are known")
+        gap, ones = float(np.median(np.diff(self.times[:5]))), np.flatnonzero(self.numbers == 1)
+        bar = int(ones[1] - ones[0]) if len(ones) > 1 else max(1, self.beats_per_bar)  # the first one's metre
+        pickup = int(self.numbers[0]) - 1  # beats from the last downbeat at or before second 0 to the first of the grid
+        pickup += bar * max(0, int(np.ceil((self.times[0] / gap - pickup - 1e-3) / bar)))
+        before = np.arange(bars * bar + pickup, 0, -1)
+        samples = round((len(before) * gap - self.times[0]) * rate)
+        later = self.times + samples / rate
+        counted = BeatGrid(np.maximum(later[0] - gap * before, 0.0), (pickup - before) % bar + 1, self.division)
+        whole = np.append(counted.times, later), np.append(counted.numbers, self.numbers)
+        return BeatGrid(*whole, self.division), samples, counted
 
     def half(self) -> BeatGrid:
         """Every second beat, as many to a bar as before: for beats that were found at twice the tempo.

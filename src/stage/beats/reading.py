@@ -12,15 +12,19 @@ MIDI = (".mid", ".midi")
 """Endings of MIDI files."""
 
 
-def read(path: str | Path) -> BeatGrid:
-    """The beats of a file. Raises StageError, one line that names the file, for what has none."""
-    return of_midi(path) if Path(path).suffix.lower() in MIDI else BeatGrid.load(path)
+def read(path: str | Path, until: float | None = None) -> BeatGrid:
+    """The beats of a file; a MIDI file's go on up to the second `until`, if that is later than its end.
+
+    Raises StageError, one line that names the file, for what has none.
+    """
+    return of_midi(path, until) if Path(path).suffix.lower() in MIDI else BeatGrid.load(path)
 
 
-def of_midi(path: str | Path) -> BeatGrid:
-    """The beats of a MIDI file's tempo map and metres, up to its last note. Raises StageError where it has none."""
-    score = midi.read(path)
-    times, numbers = score.beats()
+def of_midi(path: str | Path, until: float | None = None) -> BeatGrid:
+    """The beats of a MIDI file's tempo map and metres, up to its last note (or, without notes, its end), or up to the
+    second `until` if that is later. Raises StageError where there are fewer than two."""
+    score = midi.read(path, notes=False)
+    times, numbers = score.beats(until)
     if len(times) < 2:
         raise StageError(f"{path} has fewer than two beats")
     return BeatGrid(times, numbers, score.division)

@@ -49,7 +49,7 @@ def chords(
         check_free(path, force, "add --force to replace it, or choose another name")
         check_folder(path.parent)
     start = stretch.start
-    asked = results.read_grid(stretch.grid, start, stretch.meter, stretch.tempo_range)
+    asked = results.read_grid(stretch.grid, start, stretch.meter, stretch.tempo_range, stretch.end)
     part, rate = results.read_part(song, start, stretch.seconds, stretch.stream)
     length = part.shape[1] / rate
     beats = results.find_beats(part, rate, asked)

@@ -17,6 +17,7 @@ from stage.cli.options import (
     BpmOption,
     ChordsOption,
     ComplexityOption,
+    CountInOption,
     DeviceOption,
     DoubleTimeOption,
     DynamicsOption,
@@ -75,6 +76,13 @@ class Stretch:
     tuning: TuningOption = "auto"
     stream: StreamOption = 0
 
+    @property
+    def end(self) -> float:
+        """Second of the song at which it ends at the latest."""
+        from stage.generation.request import SECONDS_RANGE
+
+        return self.start + (SECONDS_RANGE[1] if self.seconds is None else self.seconds)
+
 
 @dataclass(frozen=True)
 class Part(Stretch):
@@ -118,6 +126,7 @@ class Handoff:
 
     kinds: KindsOption = "stems,mix,midi,dawproject,rpp"
     format: FormatOption = "wav"
+    count_in: CountInOption = 0
 
     @property
     def words(self) -> list[str]:

@@ -49,7 +49,8 @@ def band(
         if not session.tracks:  # what was asked for cannot be played: nothing is left behind
             remove_folder(session.folder)
         raise
-    for path in session.export(session.folder / "export", *handoff.words, format=handoff.format):
+    folder, count = session.folder / "export", handoff.count_in
+    for path in session.export(folder, *handoff.words, format=handoff.format, count_in=count):
         typer.echo(str(path))
 
 
@@ -73,5 +74,7 @@ def export(
     from stage.session.handoff.files import arrangement
 
     found = arrangement(stems, song, start)
-    for path in write(found, out or Path(f"{found.name}-export"), handoff.words, handoff.format, force):
+    for path in write(
+        found, out or Path(f"{found.name}-export"), handoff.words, handoff.format, force, handoff.count_in
+    ):
         typer.echo(str(path))

@@ -323,3 +323,9 @@ FormOption = Annotated[
         rich_help_panel="Song",
     ),
 ]
+CountInOption = Annotated[
+    int,
+    typer.Option(
+        "--count-in", help="Bars of clicks before the music, in all files; 0 for none.", rich_help_panel="Output"
+    ),
+]

@@ -10,6 +10,7 @@ import typer
 from stage.cli.groups import Output, Part, Player, Playing, Sampled
 from stage.cli.options import (
     ChordsOption,
+    CountInOption,
     PromptOption,
     SaveGridOption,
     SeedOption,
@@ -60,7 +61,7 @@ def accompany(
     tuning_cents(part.tuning)
     live = playback.choose(output.out, output.play, output.raw, output.gain, variations)
     files = results.plan(output, song.stem, stem, seed, variations, save_grid)
-    beats = results.read_grid(part.grid, part.start, part.meter, part.tempo_range)
+    beats = results.read_grid(part.grid, part.start, part.meter, part.tempo_range, part.end)
     audio, rate = results.read_part(song, part.start, part.seconds, part.stream)
     request = Request.recording(
         audio,
@@ -98,6 +99,7 @@ def click(
         int | None, typer.Option(help="Sampling rate of the results in Hz; the model's own by default.")
     ] = None,
     chords: ChordsOption = None,
+    count_in: CountInOption = 0,
 ) -> None:
     """Play a stem to a metronome.
 
@@ -126,5 +128,7 @@ def click(
         performance=playing.of(stem),
     )
     live = playback.choose(output.out, output.play, output.raw, output.gain, variations)
+    if count_in:
+        results.check_count_in(request, count_in, live)
     files = results.plan(output, f"click-{bpm:g}-{meter.replace('/', '-')}", stem, seed, variations)
-    results.make(player, request, files, output, live)
+    results.make(player, request, files, output, live, count_in=count_in)

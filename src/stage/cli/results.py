@@ -17,7 +17,7 @@ from stage.beats.grid import BeatGrid
 from stage.errors import MissingFile, StageError
 from stage.generation import outputs, request
 from stage.generation.outputs import Outputs
-from stage.generation.request import Request
+from stage.generation.request import Metronome, Request
 from stage.progress import bar
 
 if TYPE_CHECKING:
@@ -65,10 +65,15 @@ def read_part(path: Path, start: float, seconds: float | None, stream: int) -> t
 
 
 def read_grid(
-    choice: str | None, start: float, meter: str | None = None, tempi: str | None = None
+    choice: str | None,
+    start: float,
+    meter: str | None = None,
+    tempi: str | None = None,
+    until: float | None = None,
 ) -> str | BeatGrid | Tracking | None:
     """What `--grid`, `--meter` and `--tempo-range` ask for, for audio that was read from `start` on: a word, the beats
-    of a file, how to track them, or None where nothing is asked."""
+    of a file, how to track them, or None where nothing is asked. until: second up to which a MIDI file's beats go on
+    after its end."""
     octave = choice if choice in ("half", "double") else None
     tracked = choice in (None, "on") or octave is not None
     if meter is not None or tempi is not None:
@@ -77,14 +82,15 @@ def read_grid(
         return Tracking(meter, None if tempi is None else tempo_range(tempi), octave)
     if tracked or choice == "off":
         return choice
-    return read_beats(choice, "on, off, half, double").shift(-start)
+    return read_beats(choice, "on, off, half, double", until).shift(-start)
 
 
-def read_beats(path: str, words: str) -> BeatGrid:
-    """The beats of a file, text or MIDI. words: what else the option takes. Raises StageError where there is none."""
+def read_beats(path: str, words: str, until: float | None = None) -> BeatGrid:
+    """The beats of a file, text or MIDI. words: what else the option takes. until: see `stage.beats.reading.read`.
+    Raises StageError where there is none."""
     if not Path(path).is_file():
         raise MissingFile(f'--grid takes {words} or a file of beats: there is no file "{path}"')
-    return reading.read(path)
+    return reading.read(path, until)
 
 
 def find_beats(part: np.ndarray, rate: int, asked: str | BeatGrid | Tracking | None) -> BeatGrid | None:
@@ -114,11 +120,25 @@ def load(player: Player, on_share: Callable[[float], None]) -> Stage:
     return stage
 
 
+def check_count_in(request: Request, bars: int, live: Live | None) -> None:
+    """Raise StageError for a count-in that cannot be, or of what is heard while it is made."""
+    if live is not None:
+        raise StageError("a count-in is written into files: leave out --count-in with --play and -o -")
+    if isinstance(request.source, Metronome):
+        request.source.grid.counted_in(bars, 1000)
+
+
 def make(
-    player: Player, request: Request, files: Outputs, output: Output, live: Live | None = None, start: float = 0.0
+    player: Player,
+    request: Request,
+    files: Outputs,
+    output: Output,
+    live: Live | None = None,
+    start: float = 0.0,
+    count_in: int = 0,
 ) -> None:
     """Load the model, make the music and write the results; `live`, if there is one, gets them while they are made.
-    start: of the request's stretch in the song, in seconds."""
+    start: of the request's stretch in the song, in seconds. count_in: bars of clicks before them."""
     with live or contextlib.nullcontext():
         from stage.checkpoints.licences import notice
 
@@ -137,7 +157,7 @@ def make(
                 made = live.take(stage.make_stream(request, on_progress, gain_db=output.gain))
             else:
                 made = stage.make(request, on_progress)
-        write(files, made, output.force, start)
+        write(files, made.counted_in(count_in) if count_in else made, output.force, start)
         if live:
             live.wait()
 

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stage import midi_writing
+from stage.audio.files import fit
 from stage.audio.level import MOST_GAIN, limit, limiter_gain, loudness, match_gain, mix, mix_gain, spread
-from stage.beats.grid import BeatGrid
+from stage.beats.grid import BeatGrid, click_track
 from stage.chords.chart import Chart
 from stage.errors import StageError
 from stage.generation.envelope import Envelope
 from stage.generation.outputs import Outputs, write
 from stage.generation.prepare import Prepared, target_level
-from stage.generation.request import Request
+from stage.generation.request import CLICK_GAIN, Request
 from stage.generation.sounding import Take
 from stage.instruments import stems as sounds
 from stage.midi import DRUM_CHANNEL, Part
@@ -118,6 +119,27 @@ class Accompaniment:
     def _check_notes(self) -> None:
         if not self.notes:
             raise StageError("this stem was made as sound: it has no notes. A model that plays notes has them")
+
+    def counted_in(self, bars: int) -> Accompaniment:
+        """The same after so many bars of clicks (`BeatGrid.counted_in`), in which the stems are silent.
+
+        Raises StageError where no beats are known.
+        """
+        grid, more, counted = (self.grid or BeatGrid.empty()).counted_in(bars, self.rate)
+        seconds = more / self.rate
+        clicks = CLICK_GAIN * fit(click_track(counted, seconds, self.rate), more)
+        return replace(
+            self,
+            stems=np.pad(self.stems, [(0, 0)] * (self.stems.ndim - 1) + [(more, 0)]),
+            song=np.concatenate([np.broadcast_to(clicks, (len(self.song), more)), self.song], 1).astype(np.float32),
+            grid=grid,
+            notes=tuple(
+                tuple(note._replace(start=note.start + seconds, end=note.end + seconds) for note in part)
+                for part in self.notes
+            ),
+            chords=None if self.chords is None else self.chords.shift(seconds),
+            envelope=Envelope(tuple((at + more, position) for at, position in self.envelope.points)),
+        )
 
     def save(
         self,

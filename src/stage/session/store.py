@@ -280,9 +280,12 @@ class Store:
             name, start = Path(source.path).stem, round(source.start * source.rate)
         return Arrangement(name, self.rate, source.samples, tuple(strips), self.grid, time.chart, markers, start)
 
-    def export(self, folder: str | Path, *kinds: str, format: str = "wav", force: bool = False) -> list[Path]:
-        """Write stems, mix, MIDI and projects into a new folder (`stage.session.handoff.export`); returns the paths."""
-        return export(self.arrangement(), folder, kinds or USUAL, format, force)
+    def export(
+        self, folder: str | Path, *kinds: str, format: str = "wav", force: bool = False, count_in: int = 0
+    ) -> list[Path]:
+        """Write stems, mix, MIDI and projects into a new folder (`stage.session.handoff.export`); returns the paths.
+        count_in: bars of clicks before the music, in all files."""
+        return export(self.arrangement(), folder, kinds or USUAL, format, force, count_in)
 
     # ------------------------------------------------------------ steps of steps
 

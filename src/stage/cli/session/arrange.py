@@ -29,7 +29,8 @@ def export(
     """
     arrangement = opened(session)
     folder = out or arrangement.folder / "export"
-    for path in arrangement.export(folder, *handoff.words, format=handoff.format, force=force):
+    kinds, count = handoff.words, handoff.count_in
+    for path in arrangement.export(folder, *kinds, format=handoff.format, force=force, count_in=count):
         typer.echo(str(path))
 
 

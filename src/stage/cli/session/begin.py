@@ -51,13 +51,14 @@ def begun(
         raise StageError("--extend is for a song: without one choose more --bars")
     if folder is None:
         folder = Path(end if song is None else f"{song.stem}-{end}")
+    tracked = (None, beginning.tempo_range, None) if song is None else (meter, beginning.tempo_range, beginning.end)
     return Session.new(
         folder,
         song,
         start=beginning.start,
         seconds=beginning.seconds,
         stream=beginning.stream,
-        grid=read_grid(grid, 0.0, None if song is None else meter, beginning.tempo_range),
+        grid=read_grid(grid, 0.0, *tracked),
         chords=beginning.chords,
         tuning=beginning.tuning,
         bpm=beginning.bpm,
@@ -111,7 +112,8 @@ def mend(
             raise StageError("beats are tapped or given: leave out --grid or --taps")
         beats = read_taps(taps, beats_per_bar(meter))
     elif grid is not None and grid not in ("half", "double"):
-        beats = read_beats(grid, "half, double")
+        end = getattr(arrangement.book.source, "start", 0.0) + arrangement.seconds
+        beats = read_beats(grid, "half, double", end)
     arrangement.mend(grid=beats, shift=shift, chords=chords, form=form)
     show_time(arrangement)
 

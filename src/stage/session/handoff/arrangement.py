@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from stage.audio.files import fit
 from stage.audio.level import mix_gain
 from stage.audio.wave import Tempo
-from stage.beats.grid import BeatGrid
+from stage.beats.grid import BeatGrid, click_track
 from stage.chords.chart import Chart
 from stage.chords.symbols import NO_CHORD
+from stage.generation.request import CLICK_GAIN
 from stage.midi import DRUM_CHANNEL, Part
 from stage.midi_writing import TempoMap
 from stage.notes import Note
 from stage.session import sounds
 
+COUNT_IN = "count-in"
+"""Name of the track of its clicks, and of its marker."""
 SCALE = (0, 2, 4, 5, 7, 9, 11)
 STEADY = 0.02
 """Share by which the beats may differ in length where one tempo stands for all."""
@@ -79,6 +84,23 @@ class Arrangement:
         both = sounds.together(song, placed, channels, self.samples)
         return both * np.float32(10 ** (mix_gain(both, np.zeros((1, self.samples), np.float32)) / 20))
 
+    def counted_in(self, bars: int) -> Arrangement:
+        """The same after a count-in of so many bars (`BeatGrid.counted_in`), whose clicks are a track; 0: itself.
+
+        It begins earlier in the recording, as far as there is some. Raises StageError where no beats are known.
+        """
+        if not bars:
+            return self
+        grid, more, counted = (self.grid or BeatGrid.empty()).counted_in(bars, self.rate)
+        seconds = more / self.rate
+        clicks = CLICK_GAIN * click_track(counted, self.seconds + seconds, self.rate)
+        strips = [Strip(COUNT_IN, fit(clicks, self.samples + more)[None])]
+        strips += [replace(strip, **_later(strip, more, self.rate)) for strip in self.strips]
+        markers = ((0.0, COUNT_IN), *((second + seconds, name) for second, name in self.markers or ((0.0, "start"),)))
+        chart = None if self.chart is None else self.chart.shift(seconds)
+        start = max(0, self.start - more)
+        return Arrangement(self.name, self.rate, self.samples + more, tuple(strips), grid, chart, markers, start)
+
     def parts(self) -> list[Part]:
         """The notes as parts of a MIDI file: drums on channel 10, the others on channels of their own."""
         free = iter([channel for channel in range(16) if channel != DRUM_CHANNEL] * 8)
@@ -99,6 +121,20 @@ class Arrangement:
         quarter = 1.5 if self.grid.division == 3 else 1.0
         bpm = self.grid.bpm * quarter
         return Tempo(bpm, round(self.seconds * bpm / 60), self.clock.metres[0][1:], key_of(self.chart))
+
+
+def _later(strip: Strip, samples: int, rate: int) -> dict[str, Any]:
+    """Sound, notes and pieces of a track that begins so many samples later."""
+
+    def padded(audio: np.ndarray) -> np.ndarray:
+        return np.pad(audio, ((0, 0), (samples, 0)))
+
+    notes, pieces = strip.notes, strip.pieces
+    if notes is not None:
+        shift = samples / rate
+        notes = tuple(note._replace(start=note.start + shift, end=note.end + shift) for note in notes)
+    made: dict[str, Any] = {"audio": padded(strip.audio), "notes": notes}
+    return made if pieces is None else made | {"pieces": lambda: ((name, padded(sound)) for name, sound in pieces())}
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,12 +16,12 @@ from stage.errors import StageError
 from stage.files import check_folder, whole_folder
 from stage.session import sounds
 from stage.session.handoff import dawproject, reaper
-from stage.session.handoff.arrangement import Arrangement, Strip
+from stage.session.handoff.arrangement import COUNT_IN, Arrangement, Strip
 
 KINDS = ("stems", "mix", "midi", "dawproject", "rpp", "pieces", "click")
 USUAL = ("stems", "mix", "midi", "dawproject", "rpp")
 FORMATS = ("wav", "float", "flac")
-TAKEN = ("song", "mix", "click", "arrangement")
+TAKEN = ("song", "mix", "click", "arrangement", COUNT_IN)
 """Names of files that no track can have."""
 
 
@@ -31,11 +31,13 @@ def export(
     kinds: Collection[str] = USUAL,
     format: str = "wav",
     force: bool = False,
+    count_in: int = 0,
 ) -> list[Path]:
     """Write an arrangement into a new folder, whole or not at all; returns the paths.
 
     kinds: of `KINDS`. A REAPER project has its stems beside it, so they are written with it. format: "wav" (24 bits),
-    "float" (WAV of 32-bit floats) or "flac" (24 bits). Raises StageError for what cannot be written.
+    "float" (WAV of 32-bit floats) or "flac" (24 bits). count_in: bars of clicks before the music, in all files. Raises
+    StageError for what cannot be written.
     """
     folder = Path(folder)
     if unknown := [kind for kind in kinds if kind not in KINDS]:
@@ -44,6 +46,7 @@ def export(
         raise StageError(f'sound is not written as "{format}": choose {", ".join(FORMATS)}')
     if not arrangement.strips:
         raise StageError("there is nothing to export: add a track first")
+    arrangement = arrangement.counted_in(count_in)
     if folder.exists() and not force:
         raise StageError(f"{folder} exists: add --force to replace it, or choose another folder")
     check_folder(folder.parent)
