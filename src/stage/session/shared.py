@@ -19,7 +19,7 @@ from stage.session.state import Book, Recipe, Step, Take, Time, Track
 from stage.session.store import BUSY
 
 if TYPE_CHECKING:
-    from stage.pipeline import Progress, Stage
+    from stage.pipeline import EngineName, Progress, Stage
 
 WAIT = 60.0
 """Seconds for which another process's step is waited for; it takes as long as a file is written."""
@@ -43,8 +43,9 @@ class SharedSession(Session):
         grouped: bool = False,
         on_sound: Callable[[np.ndarray], None] | None = None,
         on_commit: Callable[[Sequence[str]], None] | None = None,
+        engine: EngineName = "auto",
     ):
-        super().__init__(folder, model)
+        super().__init__(folder, model, engine)
         self.grouped, self.on_sound, self.on_commit = grouped, on_sound, on_commit
         self._editing: contextlib.ExitStack | None = None
         self._base: Book = self.book

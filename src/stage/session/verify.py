@@ -68,7 +68,7 @@ def _player(session: Session, players: dict[tuple[str, EngineName], Session], ta
     key = take.recipe.model, engine
     if key not in players:
         same = session.model == key[0] and engine_of(session.stage) == engine
-        players[key] = session if same else type(session)(session.folder, take.recipe.model, engine)
+        players[key] = session if same else type(session)(session.folder, take.recipe.model, engine=engine)
     return players[key]
 
 
