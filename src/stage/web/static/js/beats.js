@@ -66,7 +66,7 @@ function shownName(name) {
 export function BeatLines() {
   const sight = useSight();
   const { times, numbers } = state.session.time;
-  const from = above(times, sight.start);
+  const from = above(times, sight.start - 1e-6);
   const shown = [];
   const tight = times.length > 1 && ((times[times.length - 1] - times[0]) / (times.length - 1)) * sight.perSecond < 12;
   for (let i = from; !tight && i < times.length && times[i] < sight.end; i++) {
@@ -151,7 +151,7 @@ export function EditBar() {
       <label>Chords by bars <input type="text" class="wider" placeholder="Am F C G" autocomplete="off" /></label><button type="submit" class="plain">Set</button></form>
     ${some &&
     html`<form class="line" onSubmit=${(event) => submit(event, (text) => step("beats", { do: "sections", form: text }))}>
-      <label>Form <input type="text" class="wider" placeholder="intro 4, verse 8" value=${form.join(", ")} key=${form.join(", ")} autocomplete="off" /></label><button type="submit" class="plain">Set</button></form>`}
+      <label>Form <input type="text" class="wider" placeholder="intro 4, verse 8" defaultValue=${form.join(", ")} key=${form.join(", ")} autocomplete="off" /></label><button type="submit" class="plain">Set</button></form>`}
     <span class="soft">${some ? "Drag a beat's line in the ruler; click a chord to retype it. Takes that are there stay as they are." : "No beats were found in this song: stems follow its sound alone."}</span>
     <button type="button" class="plain" onClick=${() => set({ editing: false })}>Done</button>
     <${Problem} at="beats" />

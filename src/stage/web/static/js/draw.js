@@ -44,7 +44,7 @@ export function drawGrid(pen, view, time, bars, height, colors) {
   const every = perBar > 24 ? 1 : perBar > 6 ? 4 : 16;
   if (perBar > 90) {
     pen.fillStyle = colors.beat;
-    for (let i = above(time.times, view.start); i < time.times.length && time.times[i] < view.end; i++)
+    for (let i = above(time.times, view.start - 1e-6); i < time.times.length && time.times[i] < view.end; i++)
       pen.fillRect(Math.round(view.x(time.times[i])), 0, 1, height);
   }
   pen.fillStyle = colors.bar;

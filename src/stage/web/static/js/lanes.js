@@ -11,6 +11,8 @@ import { TrackStrip } from "./track.js";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/preact.js";
 
 const RULER = 32;
+export const narrow = matchMedia("(max-width: 800px)");
+narrow.addEventListener("change", changed);
 const OPENED = 24; // bars in sight when a session is opened
 
 export function TimeLine() {
@@ -191,6 +193,14 @@ function SongRow() {
   </div>`;
 }
 
+/** Do what may open or close the strip of a track above; the row of the event stays where it is on the screen. */
+function held(event, what) {
+  const row = event.target.closest(".row");
+  const before = row?.getBoundingClientRect().top;
+  what();
+  if (narrow.matches) requestAnimationFrame(() => row?.isConnected && window.scrollBy(0, row.getBoundingClientRect().top - before));
+}
+
 /** Gain in dB, a double click for 0, with the level of the channel under it. */
 function Gain({ name, gain, channel, disabled, onInput, onGain }) {
   const level = useRef();
@@ -221,13 +231,13 @@ function TrackRow({ track }) {
   };
   const mix = (values) => step(key, { do: "mix", track: track.name, ...values });
   const gainNow = (gain) => player.mix(key, gain, track.pan, on);
-  const select = () => set({ selected: track.name });
+  const select = (event) => held(event, () => set({ selected: track.name }));
   const kind = `row track ${selected ? "selected" : ""} ${on ? "" : "off"}`;
-  return html`<section class=${kind} aria-label=${`Track ${track.name}`} onfocusin=${() => selected || select()}>
+  return html`<section class=${kind} aria-label=${`Track ${track.name}`}>
     <div class="head">
       <div class="line">
         <span class=${`swatch ${color}`}></span>
-        <button type="button" class="name" aria-expanded=${String(selected)} title="Show takes and what can be done" onClick=${select}>${track.name}</button>
+        <button type="button" class="name" aria-current=${String(selected)} title="Select: its takes, and what can be done" onClick=${select}>${track.name}</button>
         <button type="button" class="toggle" disabled=${track.lock} aria-pressed=${String(track.mute)} aria-label=${`Mute ${track.name}`} title="Mute (M): out of the mix, and of what is made next"
           onClick=${() => mix({ mute: !track.mute })}>M</button>
         <button type="button" class="toggle" aria-pressed=${String(state.solo.has(track.name))} aria-label=${`Solo ${track.name}`} title="Solo (S): for listening only"
@@ -236,11 +246,11 @@ function TrackRow({ track }) {
       <${Gain} name=${track.name} gain=${track.gain} channel=${key} disabled=${track.lock} onInput=${gainNow} onGain=${(gain) => mix({ gain })} />
       <${Chips} track=${track} />
     </div>
-    <div class="lane" onPointerDown=${(event) => press(event, false, select)}>
+    <div class="lane" onPointerDown=${(event) => press(event, false, () => select(event))}>
       <${Lane} height=${96} paint=${paint} label=${`${take.notes ? "Notes and waveform" : "Waveform"} of ${track.name}, take ${take.number}`} />
     </div>
     <${Problem} at=${key} />
-    ${selected && html`<${TrackStrip} track=${track} take=${take} />`}
+    ${selected && narrow.matches && html`<${TrackStrip} track=${track} take=${take} />`}
   </section>`;
 }
 
@@ -254,7 +264,7 @@ function Chips({ track }) {
       const says = [`Take ${take.number}`, `seed ${take.seed}`, `rank ${take.rank} of ${track.takes.length}`, kept && "kept", take.regions.length && "bars redone"];
       const label = says.filter(Boolean).join(", ");
       return html`<button type="button" key=${take.name} class=${`chip ${kept ? "kept" : ""} ${best ? "best" : ""}`} aria-pressed=${String(take === now)}
-        aria-label=${label} title=${label} onClick=${() => audition(track, take.name)}>${take.number}</button>`;
+        aria-label=${label} title=${label} onClick=${(event) => held(event, () => audition(track, take.name))}>${take.number}</button>`;
     })}
   </div>`;
 }

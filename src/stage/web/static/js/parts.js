@@ -1,7 +1,7 @@
 // Small parts that the whole page uses.
 
 import { state } from "./store.js";
-import { html } from "../vendor/preact.js";
+import { html, useRef, useState } from "../vendor/preact.js";
 
 /** The error of a place, one line. */
 export function Problem({ at }) {
@@ -44,20 +44,25 @@ export function Progress({ share, label }) {
   return html`<progress class="progress" max="1" value=${known ? share : undefined} aria-label=${label}></progress>`;
 }
 
-/** A text field that is sent when it is left or by Enter; Escape takes back what was typed. */
-export function Entry({ value, label, onValue, class: kind = "", ...rest }) {
-  const commit = (event) => {
-    const typed = event.target.value.trim();
-    if (typed !== value) onValue(typed);
-    else event.target.value = value;
+/** A field that is sent when it is left or by Enter; Escape takes back what was typed. What is being typed stays as it is
+ * while the page is drawn anew. */
+export function Entry({ value, label, onValue, class: kind = "", type = "text", ...rest }) {
+  const [draft, setDraft] = useState(null);
+  const typed = useRef(null);
+  const put = (text) => {
+    typed.current = text;
+    setDraft(text);
+  };
+  const commit = () => {
+    const text = typed.current?.trim();
+    put(null);
+    if (text !== undefined && text !== String(value)) onValue(text);
   };
   const key = (event) => {
-    if (event.key === "Enter") event.target.blur();
-    if (event.key === "Escape") {
-      event.target.value = value;
-      event.target.blur();
-    }
+    if (event.key === "Escape") put(null);
+    if (event.key === "Enter" || event.key === "Escape") event.target.blur();
     event.stopPropagation();
   };
-  return html`<input type="text" class=${kind} aria-label=${label} value=${value} key=${value} onBlur=${commit} onKeyDown=${key} ...${rest} />`;
+  return html`<input type=${type} class=${kind} aria-label=${label} value=${draft ?? value} onInput=${(event) => put(event.target.value)}
+    onBlur=${commit} onKeyDown=${key} ...${rest} />`;
 }

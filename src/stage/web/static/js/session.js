@@ -5,11 +5,12 @@ import { AddPanel } from "./add.js";
 import { EditBar } from "./beats.js";
 import { JobList, PreparingJob } from "./jobs.js";
 import { togglePlay, toggleLoop, mark } from "./keys.js";
-import { TimeLine } from "./lanes.js";
+import { narrow, TimeLine } from "./lanes.js";
 import { Entry, Icon, IconButton, Problem } from "./parts.js";
 import { drawLevel, onPicture } from "./pictures.js";
-import { clicks, doing, player, refresh, set, state, step, toggleClicks, view } from "./store.js";
+import { clicks, doing, player, refresh, set, sounding, state, step, toggleClicks, view } from "./store.js";
 import { barAt, clock, named } from "./time.js";
+import { TrackStrip } from "./track.js";
 import { html, useEffect, useRef } from "../vendor/preact.js";
 
 export function SessionPage() {
@@ -22,6 +23,7 @@ export function SessionPage() {
     return html`<${TopBar} /><main class="waiting">${state.errors.session
       ? html`<${Problem} at="session" /><a class="main" href="#">Begin with another song</a>`
       : html`<p class="soft">Opening…</p>`}</main>`;
+  const track = session.tracks.find((one) => one.name === state.selected);
   if (session.state !== "ready") return html`<${TopBar} /><${PreparingJob} />`;
   return html`
     <${TopBar} />
@@ -31,6 +33,7 @@ export function SessionPage() {
     <main class="work">
       <div class="column">
         <${TimeLine} />
+        ${!narrow.matches && track && html`<${TrackStrip} track=${track} take=${sounding(track)} />`}
         <${JobList} />
       </div>
       <${AddPanel} />
@@ -112,15 +115,15 @@ function MasterMeter() {
 /** The marked bars as numbers: what dragging over bars does, for the keyboard. */
 function Region({ region, bars }) {
   if (!region || !bars.length) return null;
-  const change = (name) => (event) => {
-    const bar = bars.find((one) => one.bar === Number(event.target.value));
+  const change = (name) => (text) => {
+    const bar = bars.find((one) => one.bar === Number(text));
     if (!bar) return;
     const other = bars.find((one) => one.bar === (name === "first" ? region.last : region.first));
     const inOrder = name === "first" ? bar.start <= other.start : bar.start >= other.start;
     mark(bar, inOrder ? other : bar);
   };
-  const list = (name) => html`<input type="number" class="bar-number" aria-label=${name === "first" ? "From bar" : "To bar"}
-    min=${bars[0].bar} max=${bars[bars.length - 1].bar} value=${region[name]} onChange=${change(name)} />`;
+  const list = (name) => html`<${Entry} type="number" class="bar-number" label=${name === "first" ? "From bar" : "To bar"}
+    min=${bars[0].bar} max=${bars[bars.length - 1].bar} value=${region[name]} onValue=${change(name)} />`;
   return html`<span class="region-fields" role="group" aria-label=${`Marked: ${named(region)}`}>
     <span class="soft">Bars</span> ${list("first")}<span class="soft">to</span>${list("last")}
     <button type="button" class="icon-button" aria-label="Unmark" title="Unmark (Esc)" onClick=${() => set({ region: null, looping: false })}><${Icon} name="close" /></button>

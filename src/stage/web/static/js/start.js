@@ -107,9 +107,9 @@ function Tempo({ busy }) {
     doing("start", () => begin(values));
   };
   return html`<form class="card form" onSubmit=${submit}>
-    <label>Tempo <input name="bpm" type="number" min="30" max="300" step="any" value="100" required /> <span class="soft">BPM</span></label>
+    <label>Tempo <input name="bpm" type="number" min="30" max="300" step="any" defaultValue="100" required /> <span class="soft">BPM</span></label>
     <label>Metre <select name="meter">${["4/4", "3/4", "6/8", "2/4", "5/4", "7/8", "12/8"].map((m) => html`<option value=${m}>${m}</option>`)}</select></label>
-    <label>Bars <input name="bars" type="number" min="1" max="400" value="8" required /></label>
+    <label>Bars <input name="bars" type="number" min="1" max="400" defaultValue="8" required /></label>
     <label class="grow">Chords, one a bar <input name="chords" type="text" placeholder="Am F C G, or none" autocomplete="off" /></label>
     <button type="submit" class="main" disabled=${busy}>Begin</button>
   </form>`;

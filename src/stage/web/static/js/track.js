@@ -2,6 +2,7 @@
 
 import { keep, remove } from "./keys.js";
 import { Entry } from "./parts.js";
+import { colorName } from "./pictures.js";
 import { order, state, step } from "./store.js";
 import { barAt, named } from "./time.js";
 import { html } from "../vendor/preact.js";
@@ -16,8 +17,9 @@ export function TrackStrip({ track, take }) {
   const { session } = state;
   const button = (label, tip, body) =>
     html`<button type="button" class="plain" title=${tip} disabled=${busy} onClick=${() => job(body)}>${label}</button>`;
-  return html`<div class="strip-row"><div class="strip">
+  return html`<section class="strip-row" aria-label=${`Selected: ${track.name}`}><div class="strip">
     <div class="line take-line">
+      <strong class="wide strip-name"><span class=${`swatch ${colorName(track.stem)}`}></span>${track.name}</strong>
       <${Figures} track=${track} take=${take} />
       ${!kept && !track.lock && html`<button type="button" class="main small" onClick=${() => keep(track)} title="Keep (K)">Keep take ${take.number}</button>`}
       ${kept && html`<span class="kept-mark">kept</span>`}
@@ -33,7 +35,7 @@ export function TrackStrip({ track, take }) {
             <${Redo} track=${track} job=${job} busy=${busy} />
           </div>
           <${More} track=${track} at=${at} />`}
-  </div></div>`;
+  </div></section>`;
 }
 
 function percent(share) {
