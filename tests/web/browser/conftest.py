@@ -1,10 +1,7 @@
 """A server with the shipped model, and Chromium. Skipped where there is none, or no Playwright; `.ci/run` has both."""
 
 import base64
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,19 +21,10 @@ def server(tmp_path_factory):
     pytest.importorskip("playwright", reason="Playwright is not installed")
     if _chromium() is None:
         pytest.skip("no Chromium was found")
-    data = tmp_path_factory.mktemp("web")
-    command = [sys.executable, "-m", "stage", "web", "--data", str(data), "--port", "0", "--no-browser"]
-    with open(data / "log", "w") as log:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
-    try:
-        line = process.stdout.readline()
-        assert line.startswith("http://"), (data / "log").read_text()
-        yield line.split()[0].rstrip("/")
-    finally:
-        process.terminate()
-        process.wait(20)
+    from helpers.servers import Running
+
+    with Running(tmp_path_factory.mktemp("web") / "data", Path("player")) as running:
+        yield running.address
 
 
 @pytest.fixture(scope="module")

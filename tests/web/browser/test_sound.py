@@ -1,9 +1,6 @@
 """What is heard: every channel at the same sample, through loops and other takes; what is drawn is the same sound."""
 
 import io
-import json
-import time
-import urllib.request
 
 import numpy as np
 import pytest
@@ -45,27 +42,12 @@ LISTEN = """async () => {
 @pytest.fixture(scope="module")
 def session(server):
     """A session of two bars with drums and bass of two takes each."""
+    from stage.client import Client
 
-    def ask(path, body=None):
-        headers = {"X-Stage": "1", "Content-Type": "application/json"}
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(server + path, data, headers), timeout=60) as answer:
-            return json.load(answer)
-
-    def wait(path, until):
-        for _ in range(600):
-            if until(found := ask(path)):
-                return found
-            time.sleep(0.1)
-        raise AssertionError(f"{path} does not come to an end: {found}")
-
-    made = ask("/api/sessions", {"bpm": 120, "bars": 2, "chords": "Am F"})
-    address = f"/api/sessions/{made['id']}"
-    wait(address, lambda found: found["state"] == "ready")
+    made = Client(server, token="").begin(bpm=120, bars=2, chords="Am F")
     for stem in ("drums", "bass"):
-        job = ask(f"{address}/jobs", {"do": "add", "stem": stem, "takes": 2, "seed": 1})
-        assert wait(f"/api/jobs/{job['id']}", lambda found: found["state"] in ("done", "failed"))["state"] == "done"
-    return made["id"]
+        made.add(stem, takes=2, seed=1)
+    return made.id
 
 
 def clicks(seconds: float) -> bytes:
