@@ -129,6 +129,29 @@ def test_a_lift_is_of_frames_and_codebooks(stem):
     assert found[:, 2, 7:12].any() and found[:, 3, 12:].any() and found[:, :, 7].any() and found[:, :, -1].any()
 
 
+def test_a_least_chance_is_one():
+    """Where less is likely to begin than asked, it is as likely as asked; elsewhere nothing changes."""
+    rules = EventRules.of(codecs()["drums"])
+    draw = torch.Generator().manual_seed(0)
+    chances = torch.randn(2, *rules.allowed.shape, generator=draw) + 6 * rules.still
+    chances = chances.masked_fill(~rules.allowed, -torch.inf).log_softmax(-1)
+    least = torch.zeros(3, 17)
+    least[1, 3], least[1, 5] = 0.4, 1e-6
+    begins = (chances.exp() * ~rules.still).sum(-1)
+    assert (begins[:, 3] < 0.3).all() and (begins[:, 5] > 1e-6).all()
+    moved = replace(rules, least=least).moved(chances.clone(), 1)
+    assert torch.equal(moved[:, [i for i in range(17) if i != 3]], chances[:, [i for i in range(17) if i != 3]])
+    shares = moved[:, 3].softmax(-1)
+    assert torch.allclose((shares * ~rules.still[3]).sum(-1), torch.tensor(0.4))
+    first, second = (~rules.still & rules.allowed)[3].nonzero().flatten()[:2].tolist()  # as likely against each other
+    assert torch.allclose(moved[:, 3, first] - moved[:, 3, second], chances[:, 3, first] - chances[:, 3, second])
+    for other in (0, 2):
+        assert torch.equal(replace(rules, least=least).moved(chances.clone(), other), chances)
+    none = chances.clone()
+    none[:, 3] = torch.where(rules.still[3], chances[:, 3], -torch.inf)  # that nothing can begin is not changed
+    assert torch.equal(replace(rules, least=least).moved(none.clone(), 1), none)
+
+
 @pytest.mark.parametrize("stem", ["drums", "bass"])
 def test_a_lean_makes_it_louder_or_softer(stem):
     rules, means = EventRules.of(codecs()[stem]), []
@@ -144,11 +167,12 @@ def test_a_lean_makes_it_louder_or_softer(stem):
 
 def test_a_window_has_the_rules_of_its_frames():
     lift, lean = torch.arange(5 * 17.0).reshape(5, 17), torch.arange(5.0)
-    rules = replace(EventRules.of(codecs()["drums"]), lift=lift, lean=lean)
+    rules = replace(EventRules.of(codecs()["drums"]), lift=lift, lean=lean, least=lift)
     cut = rules.cut(1, 4)
-    assert torch.equal(cut.lift, lift[1:4]) and torch.equal(cut.lean, lean[1:4])
+    assert torch.equal(cut.lift, lift[1:4]) and torch.equal(cut.lean, lean[1:4]) and torch.equal(cut.least, lift[1:4])
     laid = cut.laid(DELAYS, 3)
     assert laid.lift.shape == laid.lean.shape == (3 + 8, 17)
+    assert torch.equal(laid.least, laid.lift)
     assert laid.lift[3, 3] == lift[1 + 3 - 1, 3] and laid.lean[6, 8] == lean[1 + 6 - 4]
     assert laid.lift[0, 16] == lift[1, 16] and laid.lift[10, 0] == lift[3, 0]  # beyond: nothing is chosen there
     with pytest.raises(ValueError, match="lift has 3 frames, the target 4"):

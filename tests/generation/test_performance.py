@@ -6,7 +6,7 @@ import pytest
 from stage.beats.grid import BeatGrid
 from stage.errors import StageError
 from stage.generation.performance import PIECES, Performance, curve, nearest_octave, note_name
-from stage.generation.steering import CRASH, FILL, FILL_END, LEAN, LIFT, bars, controls, plays, rules
+from stage.generation.steering import CRASH, FILL, FILL_END, LEAN, LIFT, TOMS, bars, controls, plays, rules
 from stage.models.events import HOLD, LOWEST, ONSET, REST, TimeLine, codecs
 from stage.models.features import CONTROLS, features
 from stage.models.playable import GROUPS, REGISTERS
@@ -82,7 +82,7 @@ def test_without_options_all_is_as_it_was():
     for stem, codec in codecs().items():
         plain.check(stem)
         made = rules(plain, LINE, stem, 1.5)
-        assert made.lift is None and made.lean is None and made.presence == 1.5
+        assert made.lift is None and made.lean is None and made.least is None and made.presence == 1.5
         assert (made.allowed == codec.allowed()).all()
         assert controls(plain, LINE, stem) == {} and plain.span(stem) is None and plain.played(stem) is None
     assert plays(plain, LINE).all()
@@ -176,17 +176,22 @@ def test_a_fill_stands_in_every_nth_bar():
     asked = Performance(fills=2)
     border = controls(asked, LINE, "drums")["border"]
     assert np.array_equal(border, (BAR == 2) | (BAR == 4))
-    lift = rules(asked, LINE, "drums").lift
+    made = rules(asked, LINE, "drums")
+    least = made.least
+    assert made.lift is None and least is not None
     lane = {group: 1 + 2 * i for i, group in enumerate(GROUPS)}
     second = 24 + 48
-    assert lift[second : second + 24].abs().sum() == 0
-    for group in ("snare", "high toms", "low toms"):
-        strokes = lift[second + 24 : second + 48, lane[group]]
-        assert strokes[[0, 3, 6, 9]].tolist() == [FILL] * 4 and strokes[12::3].tolist() == [FILL_END] * 4
+    assert least[second : second + 24].sum() == 0
+    for group, share in {"snare": 1, "high toms": TOMS, "low toms": TOMS}.items():
+        strokes = least[second + 24 : second + 48, lane[group]].numpy()
+        assert strokes[[0, 3, 6, 9]] == pytest.approx(share * FILL)
+        assert strokes[12::3] == pytest.approx(share * FILL_END)
         assert np.count_nonzero(strokes) == 8
-    assert lift[second + 48, lane["crash"]] == CRASH and lift[:, lane["hats"]].abs().sum() == 0
-    every = rules(Performance(fills=1), LINE, "drums").lift[:, lane["snare"]].numpy()
+    assert least[second + 48, lane["crash"]] == CRASH and least[:, lane["hats"]].sum() == 0
+    every = rules(Performance(fills=1), LINE, "drums").least[:, lane["snare"]].numpy()
     assert [np.count_nonzero(every[BAR == b]) for b in range(5)] == [0, 8, 8, 8, 8]
+    late = rules(Performance(fills=2, from_bar=3), LINE, "drums").least
+    assert late[BAR < 3].sum() == 0 and late[BAR == 4].sum() > 0
 
 
 def test_unwanted_pieces_and_other_registers_cannot_be_chosen():

@@ -68,8 +68,8 @@ class EventRules:
     presence: weight of the guidance for whether something begins; 1 is none.
     following: which codes can follow which, or None: any.
     lift: [T, K] float32, nats by which it is likelier in each frame that something begins in a codebook (-inf: nothing
-    can). lean: [T] float32, nats by which each step of velocity is likelier than the one below. None: as the model has
-    it.
+    can). lean: [T] float32, nats by which each step of velocity is likelier than the one below. least: [T, K] float32,
+    the chance that something begins where the model's is lower. None: as the model has it.
     """
 
     allowed: Tensor
@@ -78,6 +78,7 @@ class EventRules:
     following: Following | None = None
     lift: Tensor | None = None
     lean: Tensor | None = None
+    least: Tensor | None = None
 
     @classmethod
     def of(cls, events: Events, instrument: str | None = None, presence: float = 1.0) -> EventRules:
@@ -91,8 +92,13 @@ class EventRules:
         following = self.following
         if following is not None:
             following = Following(*(getattr(following, field.name).to(device) for field in fields(Following)))
-        lift, lean = (None if x is None else x.to(device) for x in (self.lift, self.lean))
-        return EventRules(self.allowed.to(device), self.still.to(device), self.presence, following, lift, lean)
+        moves = {name: None if each is None else each.to(device) for name, each in self.moves.items()}
+        return EventRules(self.allowed.to(device), self.still.to(device), self.presence, following, **moves)
+
+    @property
+    def moves(self) -> dict[str, Tensor | None]:
+        """What differs from frame to frame."""
+        return {"lift": self.lift, "lean": self.lean, "least": self.least}
 
     def lifted(self, nats: float, frames: int) -> EventRules:
         """The same, something begins likelier by so many nats in every one of the frames."""
@@ -102,16 +108,14 @@ class EventRules:
 
     def cut(self, start: int, stop: int) -> EventRules:
         """Those of frames start..stop alone, as a window of a longer piece has them."""
-        lift, lean = (None if x is None else x[start:stop] for x in (self.lift, self.lean))
-        return replace(self, lift=lift, lean=lean)
+        return replace(self, **{n: None if each is None else each[start:stop] for n, each in self.moves.items()})
 
     def laid(self, pattern: Sequence[int], frames: int) -> EventRules:
-        """`lift` and `lean` in the columns in which the codebooks stand: [frames + D, K] both, D the longest delay.
-
+        """`moves` in the columns in which the codebooks stand: [frames + D, K] each, D the longest delay.
         Raises ValueError where they are not of so many frames.
         """
         made = {}
-        for name, each in (("lift", self.lift), ("lean", self.lean)):
+        for name, each in self.moves.items():
             if each is None:
                 continue
             if len(each) != frames:
@@ -127,7 +131,7 @@ class EventRules:
 
         logits: [branches, V, K, size], the branch with all conditions first and the one without any last. guided: their
         weighted sum [V, K, size]. In codebooks without a code at which nothing begins, or without another, ``guided``
-        decides. past: what came before, with which `following` begins, and `lift` and `lean`, which must be `laid`.
+        decides. past: what came before, with which `following` begins, and `moves`, which must be `laid`.
         """
         allowed = self.allowed if past is None else self._fitting(past)
         logits = logits.float().masked_fill(~allowed, -torch.inf)
@@ -165,11 +169,17 @@ class EventRules:
         return allowed
 
     def moved(self, chances: Tensor, at: int) -> Tensor:
-        """Chances [V, K, size] with `lift` and `lean`."""
+        """Chances [V, K, size] with `moves`."""
         if self.lift is not None:
             # only what happens: how it does follows from it
             lifted = chances[:, 1::2] + self.lift[at, 1::2, None]
             chances[:, 1::2] = torch.where(self.still[1::2], chances[:, 1::2], lifted)
+        if self.least is not None:
+            asked, still, whats = self.least[at, 1::2], self.still[1::2], chances[:, 1::2]
+            begins, nothing = (whats.masked_fill(mask, -torch.inf).logsumexp(-1) for mask in (still, ~still))
+            lacks = (torch.logit(asked) - (begins - nothing)).clamp(min=0)
+            lacks = torch.where((asked > 0) & begins.isfinite() & nothing.isfinite(), lacks, 0.0)[..., None]
+            chances[:, 1::2] = torch.where(still, whats, whats + lacks)
         if self.lean is not None and self.following is not None:
             chances[:, 2::2] += self.lean[at, 2::2, None] * self.following.loudness
         return chances

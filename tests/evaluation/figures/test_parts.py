@@ -14,6 +14,7 @@ from stage.evaluation.figures.parts import (
     swung,
 )
 from stage.generation.performance import Performance
+from stage.generation.touch import bar_starts
 from stage.models.events import TimeLine
 from stage.notes import Note
 
@@ -58,8 +59,17 @@ def test_pairs_are_by_pitch_and_order_or_the_nearest():
 
 def test_fills_are_strokes_in_the_second_half_of_their_bars():
     notes = sorted(hits(3.0, 3.25, 3.5, 3.75, pitch=45) + hits(1.5, 3.5, 5.5, 7.5, pitch=38) + hits(3.0))
-    assert fill_strokes(notes, LINE, 2) == pytest.approx((5.0 + 0.5) / (1 + 0.5))  # bars 1 to 3 are whole
-    assert np.isnan(fill_strokes(notes, LINE, 1))
+    bars = bar_starts(LINE, LINE)
+    assert fill_strokes(notes, LINE, bars, 2) == pytest.approx((5.0 + 0.5) / (1 + 0.5))  # bars 1 to 3 are whole
+    assert np.isnan(fill_strokes(notes, LINE, bars, 1))
+
+
+def test_bars_with_fills_are_counted_from_the_first_downbeat():
+    """The beats before it are no bar, though the line goes back to second 0."""
+    grid = BeatGrid(0.25 + 0.5 * np.arange(20), 1 + (1 + np.arange(20)) % 4)  # it begins on 2: bars at 1.75, 3.75, ...
+    steady = sorted(hits(1.25, 3.25, 5.25, 7.25, pitch=38))
+    filled = sorted(steady + hits(4.75, 5.0, 5.5, pitch=45))  # in the second bar
+    assert effect("fills", steady, filled, grid, "drums", Performance(fills=2), 9.75) > 0
 
 
 def test_effects_have_the_sign_of_what_was_asked():

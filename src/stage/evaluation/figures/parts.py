@@ -79,10 +79,11 @@ def looseness(notes: Sequence[Note], line: TimeLine, strums: bool = False) -> fl
     return 1000 * float(np.abs(starts - line.seconds(np.round(places * parts) / parts)).mean())
 
 
-def fill_strokes(notes: Sequence[Note], line: TimeLine, every: int) -> float:
+def fill_strokes(notes: Sequence[Note], line: TimeLine, downbeats: np.ndarray, every: int) -> float:
     """Strokes of snare and toms in the second half of each n-th bar, as a multiple of those of the other bars (both
-    counted with half a stroke more, so that none divides by zero); nan without both kinds of bars."""
-    starts = np.flatnonzero(line.numbers == 1)
+    counted with half a stroke more, so that none divides by zero); nan without both kinds of bars. downbeats: seconds
+    of the bars as they are counted, see `bar_starts`."""
+    starts = np.round(line.place(downbeats)).astype(int)
     starts, ends = starts[:-1], starts[1:]
     places = line.place(np.array([note.start for note in notes if note.pitch in STROKES]))
     counts = np.array([((places > (a + b) / 2 - 0.1) & (places < b - 0.1)).sum() for a, b in zip(starts, ends)])
@@ -121,7 +122,8 @@ def effect(
         return float(first - second) if first or second else float("nan")
 
     span = performance.span(stem) or (0, 127)
-    downbeats = np.append(bar_starts(beats, line), np.inf)
+    counted = bar_starts(beats, line)
+    downbeats = np.append(counted, np.inf)
     low = downbeats[min(performance.from_bar or 1, len(downbeats)) - 1] if performance.from_bar else -np.inf
     high = downbeats[min(performance.to_bar or len(downbeats), len(downbeats) - 1)]
     shifts = pairs(before, after)
@@ -129,7 +131,7 @@ def effect(
     measures = {
         "complexity": lambda: difference(onsets_per_second, seconds),
         "dynamics": lambda: difference(mean_velocity),
-        "fills": lambda: difference(fill_strokes, line, performance.fills or 4),
+        "fills": lambda: difference(fill_strokes, line, counted, performance.fills or 4),
         "swing": lambda: swung(before, after, line),
         "push": lambda: float(np.mean([1000 * (a - b) for a, b in shifts])) if shifts else float("nan"),
         "tight": lambda: -difference(looseness, line, stem == "guitar"),
