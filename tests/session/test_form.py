@@ -1,6 +1,8 @@
 """The form of a song: sections that are found, energies and fills that follow them."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,3 +125,18 @@ def test_bars_with_a_fill_are_in_the_recipe_and_older_ones_have_none(session):
     assert "fill_bars" not in rows[session.track("bass").kept]["recipe"]["performance"]
     session.add("drums", name="plain", border_fills=False)
     assert session.book.takes[session.track("plain").kept].recipe.performance == {}
+
+
+def test_the_figures_of_a_form_by_hand():
+    """Three borders found, two there; one right. Pairs of AABB against AAAB: one in common, of two and of three."""
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "form.py"
+    spec = importlib.util.spec_from_file_location("form_figures", path)
+    figures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(figures)
+    assert figures.border_score(np.array([4.2, 4.4, 9.0]), np.array([4.0, 12.0]), 0.5) == pytest.approx(2 / 5)
+    assert figures.pair_score(list("AABB"), list("AAAB")) == pytest.approx(2 / 5)
+    song = {"samples": 16, "rate": 1, "sections": [{"start": 0.0, "kind": "a"}, {"start": 8.0, "kind": "b"}]}
+    edges = np.arange(0.0, 18.0, 2.0)
+    assert set(figures.score([0, 4], ["A", "B"], edges, song).values()) == {1.0}
+    late = figures.score([0, 5], ["A", "B"], edges, song)
+    assert (late["borders, half a bar"], late["borders, 1.5 bars"]) == (0.0, 1.0) and late["pairs"] < 1
