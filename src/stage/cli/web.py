@@ -26,6 +26,9 @@ def web(
         float, typer.Option(help="Remove sessions that nobody changed for so many days; 0: never.")
     ] = 0.0,
     most_gb: Annotated[float, typer.Option("--most-gb", help="Gigabytes that the folder may hold.")] = 20.0,
+    workers: Annotated[
+        int, typer.Option(help="Processes that answer; 0: none, only the jobs are done (docs/web.md).")
+    ] = 1,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page.")] = False,
 ) -> None:
     """Open the page: drop a song, add stems, keep takes, export.
@@ -52,4 +55,4 @@ def web(
         keep_days=keep_days,
         data_bytes=round(most_gb * 2**30),
     )
-    serve(settings, not no_browser, lambda address: typer.echo(f"{address} (Ctrl-C ends it)"))
+    serve(settings, not no_browser, lambda address: typer.echo(f"{address} (Ctrl-C ends it)"), workers)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -30,6 +31,8 @@ JSON_MOST = 2 * MB
 HEADER = "x-stage"
 OPEN = ("/", "/favicon.ico", "/api/health")
 """What needs no token: the page, which asks for it, and whether the server is there. So does /static."""
+PROCESS = secrets.token_hex(4).encode()
+"""Which process answered, where there are several."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
@@ -64,7 +67,7 @@ class Guard:
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 there = {name.lower() for name, _ in message["headers"]}
-                more = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                more = [(b"x-process", PROCESS), *((name.encode(), value.encode()) for name, value in HEADERS.items())]
                 message["headers"] = [*message["headers"], *(pair for pair in more if pair[0] not in there)]
             await send(message)
 
