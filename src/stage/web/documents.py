@@ -159,7 +159,7 @@ class Documents:
         wanted = [("take", f"{folder}/{state.TAKES}/{name}.flac") for name in takes]
         wanted += [("notes", f"{folder}/{state.TAKES}/{name}.json") for name in takes if book.takes[name].notes]
         grid, click = book.times[at.time].grid, ("click", f"{folder}/{kinds.WEB}/click-{at.time}.flac")
-        song = ("song", self._song_path(row, wish, folder))
+        song = "song", self._song_path(row, wish, folder) or ""
         ids = self.database.file_ids(row["id"], [*wanted, *([click] if grid else []), *([song] if song[1] else [])])
         return {
             "revision": book.changes,

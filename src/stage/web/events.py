@@ -97,18 +97,18 @@ class Events:
         if row is None:
             return None, at
         changed: Row | None
-        whole = seen is None or seen > at  # new here, or from another database
-        if whole:
+        since = None if seen is None or seen > at else seen  # new here, or from another database
+        if since is None:
             jobs, changed = self.database.jobs(session, time.time()), row
         else:
-            jobs, changed = self.database.changes(session, seen)
+            jobs, changed = self.database.changes(session, since)
         made: list[tuple[int, str, dict[str, Any]]] = []
         for job, shown in zip(jobs, self.documents.all_jobs(jobs)):
             made.append((job["seq"], "job", shown))
         if changed is not None:
             made.append((changed["seq"], "session", self._session(row)))
         made.sort(key=lambda pair: pair[0])
-        return [_event(kind, data, at if whole else seq) for seq, kind, data in made], max(
+        return [_event(kind, data, at if since is None else seq) for seq, kind, data in made], max(
             [at, *(seq for seq, *_ in made)]
         )
 

@@ -100,6 +100,6 @@ def write(path: Path, sound: np.ndarray, rate: int) -> None:
     import soundfile
 
     beyond = float(np.abs(sound).max(initial=0.0)) > 1 - 2**-23 or len(sound) > 8 or rate > 655350
-    kind = dict(format="WAV", subtype="FLOAT") if beyond else dict(format="FLAC", subtype="PCM_24")
+    kind, subtype = ("WAV", "FLOAT") if beyond else ("FLAC", "PCM_24")
     with files.whole_file(path, force=True) as partial, open(partial, "r+b") as raw:
-        soundfile.write(raw, sound.T, rate, **kind)
+        soundfile.write(raw, sound.T, rate, format=kind, subtype=subtype)
