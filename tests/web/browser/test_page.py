@@ -232,3 +232,29 @@ def test_a_song_of_ten_minutes_scrolls_without_long_tasks(open_page):
     tasks = page.evaluate("tasks")
     print(f"longest task {max(tasks, default=0):.0f} ms")
     assert max(tasks, default=0) < 200
+
+
+def test_a_server_elsewhere_is_asked_with_its_token(open_page):
+    """As a server with a token does, every request without it is refused; the page asks for it once."""
+    from playwright.sync_api import expect
+
+    def guard(route):
+        if route.request.headers.get("authorization") == "Bearer the-right-token":
+            route.continue_()
+        else:
+            route.fulfill(status=401, json={"error": "a token is needed", "code": "token"})
+
+    page = open_page()
+    page.route("**/api/**", guard)
+    page.reload()
+    dialog = page.get_by_role("dialog", name="Token")
+    dialog.get_by_role("textbox").fill("a-wrong-token")
+    dialog.get_by_role("button", name="Go on").click()
+    expect(dialog.get_by_role("alert")).to_have_count(1)
+    dialog.get_by_role("textbox").fill("the-right-token")
+    dialog.get_by_role("button", name="Go on").click()
+    expect(dialog).to_have_count(0)
+    begin(page, bars=2)
+    page.reload()
+    expect(page.get_by_role("button", name="Play drums")).to_be_visible()
+    expect(dialog).to_have_count(0)

@@ -6,11 +6,9 @@ import { listenToKeys } from "./keys.js";
 import { SessionPage } from "./session.js";
 import { StartPage } from "./start.js";
 import { changed, open, set, shut, state, subscribe, view } from "./store.js";
-import { html, render, useEffect, useReducer } from "../vendor/preact.js";
+import { html, render } from "../vendor/preact.js";
 
 function App() {
-  const [, again] = useReducer((n) => n + 1, 0);
-  useEffect(() => subscribe(again), []);
   return html`
     ${state.id ? html`<${SessionPage} key=${state.id} />` : html`<${StartPage} />`}
     <${Dialogs} />
@@ -37,5 +35,7 @@ document.addEventListener("click", (event) => {
 });
 listenToKeys();
 route();
-render(html`<${App} />`, document.getElementById("app"));
+const draw = () => render(html`<${App} />`, document.getElementById("app"));
+subscribe(draw); // before anything is fetched, so that no change is missed
+draw();
 api.get("/api/models").then((models) => set({ models }), () => changed());

@@ -49,7 +49,7 @@ export function ChordRow() {
             onClick=${() => setOpen(i)}>${text}</button>`,
     );
   }
-  return html`<div class="row chord-row"><div class="head soft">Chords</div><div class="lane">${shown}</div><${Problem} at="beats" /></div>`;
+  return html`<div class="row chord-row"><div class="head soft">Chords</div><div class="lane">${shown}</div>${!state.editing && html`<${Problem} at="beats" />`}</div>`;
 }
 
 function ChordField({ text, start, onValue, onEnd }) {
