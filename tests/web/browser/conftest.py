@@ -32,7 +32,7 @@ def browser(server):
     # not longer than a module: while it is there, the thread has a running event loop, and asyncio.run refuses
     from playwright.sync_api import expect, sync_playwright
 
-    expect.set_options(timeout=30_000)
+    expect.set_options(timeout=90_000)
 
     arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--disable-dev-shm-usage"]
     with sync_playwright() as playwright:
@@ -53,7 +53,7 @@ def open_page(browser, server):
         context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda said: errors.append(said.text) if wrong(said) else None)
         page.goto(server + address)
