@@ -92,13 +92,11 @@ def test_channels_start_loop_and_change_within_a_millisecond(open_page, session)
     page.keyboard.press("Space")
 
     found = {name: np.array([frame for one, frame in page.evaluate("clicks") if one == name]) for name in names}
-    offsets = []
-    for name in names[1:]:
-        for frame in found[name]:
-            offsets.append(np.abs(found[names[0]] - frame).min())
+    offsets = np.array([np.abs(found[names[0]] - frame).min() for name in names[1:] for frame in found[name]])
+    alone = offsets > RATE // 10  # one that fell into a fade of the other channel alone
     counts = [len(found[name]) for name in names]
-    assert min(counts) >= 18 and max(counts) - min(counts) <= 2, counts  # one may fall into a fade
-    assert max(offsets) == 0, f"{max(offsets) / RATE * 1000:.3f} ms"
+    assert min(counts) >= 18 and alone.sum() <= 2, (counts, offsets)
+    assert offsets[~alone].max() == 0, f"{offsets[~alone].max() / RATE * 1000:.3f} ms"
     steps = np.diff(found[names[0]])
     assert np.mean(steps == RATE // 5) > 0.6, steps  # the clicks of the file, as they stand in it
 
