@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from helpers.fake_songs import small_base
 from helpers.miniatures import band
 
@@ -28,6 +30,7 @@ track: {{tensorboard: false}}
 """
 
 
+@pytest.mark.slow
 def test_the_paper_in_miniature(tmp_path):
     recipes = tmp_path / "recipes"
     recipes.mkdir()

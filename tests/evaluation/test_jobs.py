@@ -128,7 +128,7 @@ def processes_of(out) -> list[str]:
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="looks for processes in /proc")
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("stop", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_what_stops_the_command_stops_its_workers(corpus, model, tmp_path, stop):
     """Ctrl-C reaches all processes of a terminal, SIGKILL the parent alone."""
     out = tmp_path / "out"

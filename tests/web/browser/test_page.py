@@ -35,7 +35,7 @@ def begin(page, bars=4, chords="Am F"):
     page.get_by_role("button", name="Play drums").wait_for()
 
 
-@pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize("width, scheme", [(1280, "light"), pytest.param(390, "dark", marks=pytest.mark.slow)])
 def test_axe_finds_nothing(open_page, width, scheme):
     from playwright.sync_api import expect
 
@@ -189,6 +189,7 @@ def test_errors_are_one_line_where_they_belong(open_page, drop, tmp_path, server
     expect(page.get_by_role("alert")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_a_song_of_ten_minutes_scrolls_without_long_tasks(open_page, browser):
     """A session as long as a song can be, with three tracks full of notes, scrolled at three zooms."""
     page = open_page()

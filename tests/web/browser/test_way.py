@@ -24,7 +24,7 @@ def play(page, stem, takes):
     return track
 
 
-@pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize("width, scheme", [(1280, "light"), pytest.param(390, "dark", marks=pytest.mark.slow)])
 def test_from_a_dropped_recording_to_three_stems(open_page, drop, recording, tmp_path, width, scheme):
     from playwright.sync_api import expect
 
