@@ -3,7 +3,7 @@
 import { Entry, Problem } from "./parts.js";
 import { changed, set, state, step, view } from "./store.js";
 import { above } from "./time.js";
-import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js";
 
 const NEAR = 8; // pixels
 const LEAST = 0.02; // seconds between two beats
@@ -52,9 +52,10 @@ export function ChordRow() {
   return html`<div class="row chord-row"><div class="head soft">Chords</div><div class="lane">${shown}</div>${!state.editing && html`<${Problem} at="beats" />`}</div>`;
 }
 
+/** A field in a chord's place; it has the focus before the next key is pressed. */
 function ChordField({ text, start, onValue, onEnd }) {
   const place = useRef();
-  useEffect(() => place.current.querySelector("input").select(), []);
+  useLayoutEffect(() => place.current.querySelector("input").select(), []);
   return html`<span ref=${place} onfocusout=${onEnd}><${Entry} value=${text} label=${`Chord at ${start.toFixed(1)} seconds`} onValue=${onValue} /></span>`;
 }
 
