@@ -1,4 +1,4 @@
-"""What users who listen cost one who has a stem made: the time of a job alone and among them.
+"""What users that poll and listen cost a job: its time alone and among them.
 
     python benchmarks/web_load.py --users 20
 
@@ -30,7 +30,7 @@ from stage.errors import StageError
 
 
 def user(address: str, id: str, file: str, until: float, times: list[float]) -> None:
-    """One who looks and listens until a time."""
+    """A user that polls and listens until a time."""
     client, last = Client(address, token=""), 0.0
     while time.time() < until:
         began = time.perf_counter()

@@ -23,7 +23,7 @@ def web(
     model: Annotated[str, typer.Option(help="Model that plays; `stage models` lists them.")] = "player",
     precision: Annotated[str, typer.Option(help="Of the model's weights: auto, float32, bf16, int8 ...")] = "auto",
     keep_days: Annotated[
-        float, typer.Option(help="Remove sessions that nobody changed for so many days; 0: never.")
+        float, typer.Option(help="Remove sessions that were not changed for so many days; 0: never.")
     ] = 0.0,
     most_gb: Annotated[float, typer.Option("--most-gb", help="Gigabytes that the folder may hold.")] = 20.0,
     workers: Annotated[

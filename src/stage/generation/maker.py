@@ -301,16 +301,27 @@ class Maker:
     def _played(self, plan: Plan, request: Request, on_progress: Progress | None) -> dict:
         """What is played, as `stage.generation.windows` takes it."""
         assert self.events is not None
-        decoder, index = self.player(request.stem)
+        size = self.events.window_beats * self.events.division
+        steps = self._steps(request.stem, request.prompt, request.seeds, request.sampling, on_progress)
+        return dict(**steps, size=size, **plan.piece())
+
+    def _steps(
+        self,
+        stem: str,
+        prompt: str,
+        seeds: Sequence[int],
+        sampling: Sampling | Mapping[str, Any] | None,
+        on_progress: Progress | None,
+    ) -> dict:
+        """What pieces of audio codes and of events have in common."""
+        decoder, index = self.player(stem)
         return dict(
             decoder=decoder,
             stem=index,
-            text=self.words(request.prompt),
-            seeds=list(request.seeds),
-            sampling=self.sampled(request.sampling, request.stem),
+            text=self.words(prompt),
+            seeds=list(seeds),
+            sampling=self.sampled(sampling, stem),
             on_progress=on_progress,
-            size=self.events.window_beats * self.events.division,
-            **plan.piece(),
         )
 
     def _check_kinds(self, contexts: Mapping[str, Any]) -> None:
@@ -360,18 +371,12 @@ class Maker:
     ) -> dict:
         """What is played, as `stage.generation.windows` takes it."""
         self._check_kinds(contexts)
-        kinds = self.decoder.config.contexts
-        decoder, index = self.player(stem)
+        kinds, steps = self.decoder.config.contexts, self._steps(stem, prompt, seeds, sampling, on_progress)
         return dict(
-            decoder=decoder,
-            stem=index,
-            contexts=of_audio(self.codec, [contexts.get(kind) for kind in kinds], decoder.device),
-            text=self.words(prompt),
+            **steps,
+            contexts=of_audio(self.codec, [contexts.get(kind) for kind in kinds], steps["decoder"].device),
             frames=seconds_to_frames(seconds, frame_rate(self.codec)),
             size=round(self.config.window_seconds * frame_rate(self.codec)),
-            seeds=list(seeds),
-            sampling=self.sampled(sampling, stem),
-            on_progress=on_progress,
         )
 
     def words(self, prompt: str) -> torch.Tensor | None:

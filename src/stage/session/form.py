@@ -38,8 +38,8 @@ LONGEST = 32
 @dataclass(frozen=True)
 class Costs:
     """Of a cut into sections. section: of each one. length: added for 1, 2 or 3 bars, for an odd number, and for one
-    that is no multiple of four. alike: mean distance of bars below which sections have one letter. harmony: weight of
-    the pitch classes beside the bands."""
+    that is not a multiple of four. alike: mean distance of bars below which sections have one letter. harmony: weight
+    of the pitch classes beside the bands."""
 
     section: float = 0.5
     length: tuple[float, float, float] = (2.0, 1.0, 0.9)

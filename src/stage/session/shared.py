@@ -123,10 +123,10 @@ class SharedSession(Session):
             raise
         self._base, self._written = self.book, self.book.step
 
-    def _replace(self, what: str, track: Track, takes: Mapping[str, Take] | None = None) -> Track:
-        """As it was found when the step began; by now it may have another name."""
-        self._commit(what, [track if t.name == track.name else t for t in self._base.step.tracks], takes)
-        return track
+    @property
+    def _found(self) -> Sequence[Track]:
+        """Those of when the step began; by now they may have other names."""
+        return self._base.step.tracks
 
     def _named(self, track: Track) -> Track:
         """A new track under a name that is free by now."""

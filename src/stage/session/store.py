@@ -315,8 +315,13 @@ class Store:
         self._write(self.book.stepped(Step(what, at, tuple(tracks)), dict(takes or {}), times, made))
         self._sweep()
 
+    @property
+    def _found(self) -> Sequence[Track]:
+        """The tracks on which the step in progress is made."""
+        return self.tracks
+
     def _replace(self, what: str, track: Track, takes: Mapping[str, Take] | None = None) -> Track:
-        self._commit(what, [track if t.name == track.name else t for t in self.tracks], takes)
+        self._commit(what, [track if t.name == track.name else t for t in self._found], takes)
         return track
 
     def _write(self, book: Book) -> None:

@@ -1,6 +1,6 @@
 """What the server writes down: songs, sessions, jobs and files, in SQLite. What a session holds stands in its folder.
 
-Each change of a session or job has the next number of one count, so that whoever has seen a number can ask for what
+Each change of a session or job has the next number of one count, so that a client that has seen one can ask for what
 changed since: events are read from here too, and survive a restart.
 """
 

@@ -97,7 +97,7 @@ class Disk:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _orphans(self, now: float) -> None:
-        """Folders of sessions and songs, and peaks, that the database does not know."""
+        """Folders of sessions and songs, and peaks, that are not in the database."""
         known = {row["id"] for row in self.database.sessions()}
         for folder in self.settings.sessions.glob("*"):
             if folder.name not in known and not folder.name.startswith(".") and _age(folder, now) > IN_USE:

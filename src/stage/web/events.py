@@ -1,7 +1,7 @@
-"""What happens to a session, told as it happens (server-sent events).
+"""What happens to a session, sent as it happens (server-sent events).
 
-Events are numbered as changes are in the database; one who comes back with the number of the last event gets what came
-after it, from whichever server. One who comes without a number gets all that has not ended.
+Events are numbered as changes are in the database; a client that comes back with the number of the last event gets
+what came after it, from any of the servers; one without a number gets all that has not ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ASKED_MOST = 64
 POLL = 0.25
 """Seconds between two looks at the database."""
 QUIET = 15.0
-"""Seconds after which a comment is sent, so that nothing between here and there thinks that nobody is there."""
+"""Seconds after which a comment is sent, so that proxies keep the connection open."""
 
 
 class Events:
@@ -89,7 +89,7 @@ class Events:
             task = self._asked[key] = asyncio.ensure_future(asyncio.to_thread(self._since, session, seen, at))
             while len(self._asked) > ASKED_MOST:
                 self._asked.pop(next(iter(self._asked)))
-        return await asyncio.shield(task)  # one who leaves does not take it from the others
+        return await asyncio.shield(task)  # a client that leaves does not cancel it for the others
 
     def _since(self, session: str, seen: int | None, at: int) -> tuple[list[bytes] | None, int]:
         """Events after a number, and the number after which nothing was looked at; None where the session is gone."""

@@ -1,7 +1,7 @@
 """What a job does, in a process of its own: `build` makes what does the jobs of a lane.
 
-A job says which takes it will write before it writes them (its journal), so that one that is done again after a crash
-goes on where it was.
+A job lists the takes that it will write before it writes them (its journal), so that one that is done again after a
+crash goes on where it was.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ OFTEN = 0.4
 PATIENCE = 2.0
 """Seconds after which what does not stop is killed when the server ends."""
 POLL = 1.0
-"""Seconds after which the queue is looked at though nobody said that something waits."""
+"""Seconds after which the queue is looked at without having been woken."""
 
 
 class Runner:
@@ -123,7 +123,7 @@ class Runner:
             else:
                 self._fail(job, f"{error}: try a shorter song or a smaller model")
         except StageError as error:
-            if self._cancelled(id):  # its session was removed, say
+            if self._cancelled(id):  # for example, its session was removed
                 self._end(id, "cancelled")
             elif not self._ending.is_set():
                 self._fail(job, str(error))
@@ -185,7 +185,7 @@ class Runner:
         return self._ending.is_set() or self._cancelled(id)
 
     def _silence(self, id: str) -> None:
-        """Whoever listens to a take of a job that has ended comes to its end."""
+        """Mark the sound of takes of a job that has ended as whole, so that streams of it end."""
         for path in self.settings.live.glob(f"{id}-*.wav"):
             with contextlib.suppress(OSError):
                 path.rename(path.with_suffix(".whole"))

@@ -13,7 +13,7 @@ Count = Annotated[int, Field(ge=1, le=16)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Bars = Annotated[list[int], Field(min_length=2, max_length=2)]
 Span = Annotated[list[Union[float, str]], Field(min_length=3, max_length=3, examples=[[0.0, 2.0, "Am"]])]
-"""Start, end and name of a chord. Lists, for many clients know no tuples."""
+"""Start, end and name of a chord. A list, since many clients have no tuples."""
 Seconds = Annotated[float, Field(ge=0, le=36000)]
 
 

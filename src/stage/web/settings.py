@@ -16,7 +16,7 @@ MB = 1 << 20
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a server is told.
+    """How a server runs.
 
     data: the folder that holds everything. host, port: where it listens. token: what clients must send; needed beyond
     localhost. hosts: names by which it may be called beyond localhost, beside IP addresses and the machine's own name.
