@@ -46,7 +46,7 @@ def clocks() -> tuple[float, float]:
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--precision", nargs="+", default=["int8"])
+    ask.add_argument("--precision", nargs="+", default=["int8", "int4"])
     ask.add_argument("--variations", type=int, default=1)
     ask.add_argument("--steps", type=int, default=60)
     ask.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -58,7 +58,7 @@ class Stage(Maker):
         device: the GPU if there is one, by default. precision: of the decoder's weights; "auto" is as exact as the
         file for small models, else int8 on CPUs and bf16 on GPUs.
         on_share: called with the share of the decoder's weights that is read, 0..1.
-        engine: what computes the decoder; "auto" is torch, "openvino" is on trial (docs/checkpoints.md).
+        engine: what computes the decoder; "auto" is what was measured to be faster (docs/checkpoints.md#engine).
         Raises StageError for what cannot be loaded, or needs more memory than there is.
         """
         from stage.checkpoints.format import load, load_events

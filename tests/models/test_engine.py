@@ -113,11 +113,12 @@ def test_variations_are_those_that_each_seed_makes_alone(place):
 
 
 @needs_openvino
-def test_the_sketch_model_hardly_changes():
+@pytest.mark.parametrize("precision, bound", [("int8", 0.01), ("int4", 0.05)])
+def test_the_sketch_model_hardly_changes(precision, bound):
     codes = torch.randint(1024, (8, 60), generator=torch.Generator().manual_seed(2))
     stages = (
         Stage.from_pretrained("sketch", "cpu", "float32", engine="torch"),
-        Stage.from_pretrained("sketch", "cpu", "int8", engine="openvino"),
+        Stage.from_pretrained("sketch", "cpu", precision, engine="openvino"),
     )
     states = [begin(s.decoder, stem=0, contexts=[codes, codes], text=None, frames=30, seeds=(1,)) for s in stages]
     total = 0.0
@@ -127,7 +128,7 @@ def test_the_sketch_model_hardly_changes():
         for stage, state in zip(stages, states):
             advance(stage.decoder, state, Sampling())
         states[1].column = states[0].column
-    assert 0 < total < 0.01
+    assert 0 < total < bound
 
 
 @needs_openvino
@@ -167,7 +168,7 @@ def test_an_adapter_is_played_as_by_the_plain_path(place):
 
 
 @needs_openvino
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "int8", "int4"])
 def test_a_whole_job_and_its_stream(place, precision):
     plain, fast = both(drawn_stage(), place, precision)
     audio = song(3.0)
@@ -193,23 +194,23 @@ def test_played_events_come_out_as_by_the_plain_path(place):
 @needs_openvino
 def test_rounded_matrices_are_kept_until_the_weights_change(place, monkeypatch):
     arguments = dict(stem=0, contexts=[CODES, CODES], frames=12, sampling=Sampling(guidance=2.0, temperature=0))
-    decoder = both(drawn_stage(), place, "int8")[1].decoder
+    decoder = both(drawn_stage(), place, "int4")[1].decoder
     assert not (place / "home").exists()  # nothing is done before it is needed
     want = generate(decoder, **arguments)
     (kept,) = (place / "home/engine").iterdir()
     first = kept.stat().st_mtime_ns
-    assert torch.equal(generate(both(drawn_stage(), place, "int8")[1].decoder, **arguments), want)
+    assert torch.equal(generate(both(drawn_stage(), place, "int4")[1].decoder, **arguments), want)
     assert kept.stat().st_mtime_ns == first
     os.truncate(kept, 100)  # as an older version may have left it
-    assert torch.equal(generate(both(drawn_stage(), place, "int8")[1].decoder, **arguments), want)
+    assert torch.equal(generate(both(drawn_stage(), place, "int4")[1].decoder, **arguments), want)
     weights = place / "model/decoder.safetensors"
     os.utime(weights, ns=(1, 1))
-    assert torch.equal(generate(both(drawn_stage(), place, "int8")[1].decoder, **arguments), want)
+    assert torch.equal(generate(both(drawn_stage(), place, "int4")[1].decoder, **arguments), want)
     (other,) = (place / "home/engine").iterdir()
     assert other != kept
     (place / "file").write_text("no folder")
     monkeypatch.setenv("STAGE_HOME", str(place / "file"))
-    assert torch.equal(generate(both(drawn_stage(), place, "int8")[1].decoder, **arguments), want)
+    assert torch.equal(generate(both(drawn_stage(), place, "int4")[1].decoder, **arguments), want)
 
 
 @needs_openvino
@@ -234,16 +235,16 @@ def test_what_the_engine_holds_cannot_be_saved(place):
 
 
 def test_an_engine_that_cannot_be_had_is_refused(monkeypatch, tune, model, capsys):
-    assert {choose_engine("auto", "int8", "cpu"), choose_engine("auto", "bf16", "cuda")} == {"torch"}
+    assert [choose_engine("auto", "int8", "cpu", faster) for faster in (True, False)] == ["openvino", "torch"]
+    assert choose_engine("auto", "bf16", "cuda", True) == "torch" == choose_engine("torch", "int8", "cpu", True)
     monkeypatch.setattr(engines, "installed", lambda: True)
     for arguments, message in (
         (("luck", "int8", "cpu"), "choose auto, torch, openvino"),
         (("openvino", "bf16", "cpu"), "choose --engine torch for bf16"),
-        (("openvino", "int4", "cpu"), "choose --engine torch for int4"),
         (("openvino", "float32", "cuda"), "choose --device cpu, or --engine torch on cuda"),
     ):
         with pytest.raises(StageError, match=message):
-            choose_engine(*arguments)
+            choose_engine(*arguments, False)
     monkeypatch.setattr(engines, "installed", lambda: False)
     assert cli.run(["accompany", str(tune), "--stem", "drums", "--model", str(model), "--engine", "openvino"]) == 2
     assert 'pip install "stage-music[fast]"' in " ".join(capsys.readouterr().err.split())

@@ -1,49 +1,67 @@
-"""Which kernel is taken: by measurement, which is kept, or by rule."""
+"""Which kernel and which engine is taken: by measurement, which is kept, or by rule."""
 
-import json
+from dataclasses import replace
 
 import pytest
+import torch
 
-from stage.models import tune
+from stage.config import DecoderConfig
+from stage.models import engine, tune
 from stage.models.precision import Int8Linear, Int8RowsLinear, int8_kernels, pack
 from stage.models.processor import pretend, processor
+
+LARGE = DecoderConfig()
 
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Calls of the measurement, whose figures are made up."""
+    """Calls of the measurements, whose figures are made up."""
     calls = []
 
-    def measure(precision, names):
-        calls.append((precision, tuple(names)))
+    def products(kind, names):
+        calls.append(("products", kind, *names))
         return {name: float(10 - number) for number, name in enumerate(names)}  # the last is the fastest
 
-    monkeypatch.setattr(tune, "measure", measure)
-    monkeypatch.setattr(tune, "int8_kernels", lambda: ("bf16", "rows"))
+    def steps(config, kind, kernel):
+        calls.append(("steps", config, kind, kernel))
+        return {"torch": 10.0, "openvino": 9.8 if kind == "int8" else 9.6}
+
+    monkeypatch.setattr(tune, "products", products)
+    monkeypatch.setattr(tune, "steps", steps)
+    monkeypatch.setattr(engine, "installed", lambda: True)
     monkeypatch.delenv("STAGE_TUNE", raising=False)
     return calls
 
 
 def test_a_machine_is_measured_once(measured, tmp_path):
-    assert [tune.fastest("int8", tmp_path) for _ in range(3)] == ["rows"] * 3
-    assert measured == [("int8", ("bf16", "rows"))]
-    assert len(json.loads((tmp_path / "tune.json").read_text())) == 1
+    names = list(int8_kernels())
+    found = [tune.fastest("int8", tmp_path) for _ in range(3)]
+    assert found == names[-1:] * 3 and len(measured) == (len(names) > 1)
+    measured.clear()
+    for _ in range(2):
+        assert tune.is_engine_faster(LARGE, "int4", "", tmp_path)
+        assert not tune.is_engine_faster(LARGE, "int8", "rows", tmp_path)  # by two of a hundred: not worth a change
+    few = replace(LARGE, layers=6)
+    assert measured == [("steps", few, "int4", ""), ("steps", few, "int8", "rows")]
     for damaged in ("{", "[]", '{"a": 1}', "null"):
         (tmp_path / "tune.json").write_text(damaged)
-        assert tune.fastest("int8", tmp_path) == "rows"
+        assert tune.is_engine_faster(LARGE, "int4", "", tmp_path)
     (tmp_path / "file").write_text("")
-    assert tune.fastest("int8", tmp_path / "file") == "rows"  # nothing can be kept there
+    assert tune.is_engine_faster(LARGE, "int4", "", tmp_path / "file")  # nothing can be kept there
 
 
 def test_nothing_is_measured_where_that_is_turned_off_or_there_is_no_choice(measured, tmp_path, monkeypatch):
-    assert not any(tune.fastest(precision, tmp_path) for precision in ("float32", "bf16", "int4"))
+    assert tune.fastest("float32", tmp_path) == "" == tune.fastest("int4", tmp_path)
+    assert not any(tune.is_engine_faster(LARGE, kind, "", tmp_path) for kind in ("float32", "float16", "bf16"))
     monkeypatch.setenv("STAGE_TUNE", "off")
-    assert tune.fastest("int8", tmp_path) == "" and not measured and not list(tmp_path.iterdir())
+    assert tune.fastest("int8", tmp_path) == "" and not tune.is_engine_faster(LARGE, "int4", "", tmp_path)
+    monkeypatch.delenv("STAGE_TUNE")
+    monkeypatch.setattr(engine, "installed", lambda: False)
+    assert not tune.is_engine_faster(LARGE, "int4", "", tmp_path)
+    assert not measured and not list(tmp_path.iterdir())
 
 
 def test_a_kernel_is_taken_by_its_name_or_else_by_rule():
-    import torch
-
     weight = torch.randn(16, 32)
     assert type(pack(weight, "int8", kernel="bf16")) is Int8Linear
     with pretend(bf16=True):
@@ -55,9 +73,37 @@ def test_a_kernel_is_taken_by_its_name_or_else_by_rule():
         assert type(pack(weight, "int8", kernel="rows")) is Int8Linear  # not to be had
 
 
-def test_the_measurement_itself(monkeypatch):
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize("positions", ["rotary", "sinusoidal"])
+def test_the_measurements_themselves(monkeypatch, kind, bf16, positions):
     monkeypatch.setattr(tune, "SHAPE", (64, 128))
     monkeypatch.setattr(tune, "MATRICES", 2)
-    names = list(int8_kernels())
-    figures = tune.measure("int8", names)
-    assert list(figures) == names and all(0 < figures[name] < 1e4 for name in names)
+    monkeypatch.setattr(tune, "COLUMNS", 80)
+    torch.manual_seed(5)
+    drawn = torch.get_rng_state()
+    with pretend(bf16=bf16):
+        names = list(int8_kernels())
+        if kind == "int8":
+            figures = tune.products(kind, names)
+            assert list(figures) == names and all(0 < value < 1e4 for value in figures.values())
+        small = replace(
+            LARGE, dim=64, ffn_dim=128, heads=2, layers=2, codebook_size=32, text_dim=16, positions=positions
+        )
+        figures = tune.steps(small, kind, "")
+    assert 0 < figures["torch"] < 1e4
+    assert 0 < figures["openvino"] < 1e4 if engine.installed() else figures["openvino"] == float("inf")
+    assert torch.equal(torch.get_rng_state(), drawn)  # the caller's randomness is not touched
+
+
+def test_an_engine_that_fails_is_not_taken(monkeypatch, tmp_path):
+    monkeypatch.delenv("STAGE_TUNE", raising=False)
+    monkeypatch.setattr(engine, "installed", lambda: True)
+
+    def fail(*_):
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(tune, "_by_engine", fail)
+    monkeypatch.setattr(tune, "WEIGHTS", 1)
+    monkeypatch.setattr(tune, "COLUMNS", 80)
+    assert not tune.is_engine_faster(replace(LARGE, dim=64, ffn_dim=128, heads=2), "int8", "", tmp_path)

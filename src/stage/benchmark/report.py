@@ -90,6 +90,7 @@ def figures(found: dict[str, Any]) -> list[tuple[str, float | None, str, float]]
         ("int8 / transformers bf16", lambda: ours("int8") / speed("transformers bf16"), "at least", 4),
         ("int8 / transformers float32", lambda: ours("int8") / speed("transformers float32"), "at least", 6),
         ("int8, openvino / torch", lambda: speed("openvino int8") / speed("torch int8"), "at least", 1),
+        ("int4, openvino / torch", lambda: speed("openvino int4") / speed("torch int4"), "at least", 1),
         ("int8, steps a second", lambda: ours("int8"), "at least", FRAMES_A_SECOND),
         ("int4, steps a second", lambda: ours("int4"), "at least", 65),
         ("int8, share of the memory's limit", lambda: share("int8"), "at least", 0.65),
@@ -109,6 +110,7 @@ def figures(found: dict[str, Any]) -> list[tuple[str, float | None, str, float]]
         ("KL of int8, sketch", lambda: of("quality int8")["kl"], "at most", 0.01),
         ("KL of int4, sketch", lambda: of("quality int4")["kl"], "at most", 0.05),
         ("KL of int8, sketch, openvino", lambda: of("quality int8 openvino")["kl"], "at most", 0.01),
+        ("KL of int4, sketch, openvino", lambda: of("quality int4 openvino")["kl"], "at most", 0.05),
         *(
             (
                 f"{what} of {p} below float32's, in its noise",
@@ -116,7 +118,7 @@ def figures(found: dict[str, Any]) -> list[tuple[str, float | None, str, float]]
                 "at most",
                 2.0,
             )
-            for p in ("int8", "int4", "int8 openvino")
+            for p in ("int8", "int4", "int8 openvino", "int4 openvino")
             for what in ("beats", "chords")
         ),
     ]

@@ -53,7 +53,7 @@ def opened(path: Path, config: DecoderConfig, precision: str) -> Iterator[Any]:
     else:
         data, mapped = _mapped(path, places, precision)
         packed = {name: data[start : start + length] for name, (_, start, length) in places.items()}
-    yield lambda name: unpack(packed[name], places[name][0], precision)
+    yield lambda name: unpack(name, packed[name], places[name][0], precision)
     if mapped is not None:
         with contextlib.suppress(AttributeError, OSError):  # not every system can; they are only in the way
             mapped.madvise(mmap.MADV_DONTNEED)
@@ -69,7 +69,7 @@ def _places(config: DecoderConfig, precision: str) -> dict[str, tuple[tuple[int,
     for parameter, path in matrices(decoder).items():
         name = "head" if path == "predict" else path
         shape = tuple(shapes[parameter].flatten(0, -2).shape)
-        length = size(shape, precision)
+        length = size(name, shape, precision)
         places[name] = shape, start, length
         start += -(-length // ALIGNED) * ALIGNED
     return places
@@ -83,7 +83,7 @@ def _packed(path: Path, places: dict[str, Any], precision: str) -> Iterator[tupl
     for name, (shape, _, _) in places.items():
         stored = name if name == "head" else f"{name}.weight"
         tensor = finite(path, stored, file[stored].float())
-        yield name, pack(tensor.reshape(shape), precision).numpy()
+        yield name, pack(name, tensor.reshape(shape), precision).numpy()
 
 
 def _mapped(path: Path, places: dict[str, Any], precision: str) -> tuple[np.ndarray, mmap.mmap | None]:

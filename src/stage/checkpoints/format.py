@@ -36,7 +36,7 @@ from stage.models.playable import INSTRUMENTS
 from stage.models.precision import SMALL, choose, plain_weights
 from stage.models.spectral import SpectralCodec, SpectralConfig
 from stage.models.text import HashedConfig, HashedText, TextEncoder
-from stage.models.tune import fastest
+from stage.models.tune import fastest, is_engine_faster
 
 
 def load(
@@ -59,9 +59,10 @@ def load(
         check(Decoder(shape), weights)
     count = parameters(shape)
     precision = choose(precision, device, count, is_half(weights) and engine != "openvino")
-    engine = choose_engine(engine, precision, device)
-    large = count >= SMALL and torch.device(device).type == "cpu" and engine == "torch"
+    large = count >= SMALL and torch.device(device).type == "cpu" and engine in ("auto", "torch")
     kernel = fastest(precision, home()) if large else ""
+    faster = large and engine == "auto" and is_engine_faster(shape, precision, kernel, home())
+    engine = choose_engine(engine, precision, device, faster)
     check_memory(folder, shape, precision, device)
     codec, text = _codec(read, folder), _text(read, folder)
     _check_parts(folder, shape, codec, text)

@@ -104,8 +104,9 @@ def plan(
     if "quality" in parts:
         for precision in ("float32", "int8", "int4"):
             yield f"quality {precision}", "quality", dict(precision=precision, threads=threads)
-        if "openvino" in kinds:
-            yield "quality int8 openvino", "quality", dict(precision="int8", threads=threads, engine="openvino")
+        for precision in ("int8", "int4") if "openvino" in kinds else ():
+            arguments = dict(precision=precision, threads=threads, engine="openvino")
+            yield f"quality {precision} openvino", "quality", arguments
 
 
 def measured(name: str, task: str, arguments: dict[str, Any]) -> dict[str, Any]:

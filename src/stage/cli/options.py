@@ -79,7 +79,8 @@ EngineOption = Annotated[
     str,
     typer.Option(
         "--engine",
-        help="torch (auto), or openvino, on CPUs in float32 and int8: on trial (pip install 'stage-music[fast]').",
+        help="torch, or openvino: faster for large models in int8 and int4 on CPUs (pip install 'stage-music[fast]')."
+        " auto: what was measured to be faster.",
         rich_help_panel="Model",
     ),
 ]

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from stage.models.lora import Adapter
 
 ENGINES = ("auto", "torch", "openvino")
-BYTES = {"float32": 4.0, "int8": 1.0}
+BYTES = {"float32": 4.0, "int8": 1.0, "int4": 0.5 + 3 / 64}
 """Bytes that a weight takes in each precision of the engine, scales included."""
 PRECISIONS = tuple(BYTES)
 """What the engine computes in; activations are float32, caches float16 but for float32."""
+ROUNDED = "int8", "int4"
+"""Those in which it may be faster than torch: float32 takes both as long as the memory."""
 
 
 def installed() -> bool:
@@ -38,16 +40,16 @@ def installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-def choose_engine(engine: str, precision: str, device: torch.device | str) -> str:
+def choose_engine(engine: str, precision: str, device: torch.device | str, faster: bool) -> str:
     """Torch or openvino, for a model that is loaded in this precision; StageError for what cannot be had.
 
-    "auto" is torch: whole steps by OpenVINO were not measured to be faster by the clock (docs/speed.md).
+    faster: whether OpenVINO is what "auto" takes: it was measured to be faster (``models/tune.py``).
     """
     if engine not in ENGINES:
         raise StageError(f'"{engine}" is not an engine: choose {", ".join(ENGINES)}')
     on_cpu = torch.device(device).type == "cpu"
     if engine == "auto":
-        return "torch"
+        return "openvino" if on_cpu and faster else "torch"
     if engine == "openvino":
         if not installed():
             raise StageError('OpenVINO is not installed: pip install "stage-music[fast]", or choose --engine torch')
@@ -107,7 +109,7 @@ def compile_graph(graph: Any, precision: str, held: Any) -> Compiled:
         "INFERENCE_PRECISION_HINT": "f32",
         "KV_CACHE_PRECISION": "f32" if precision == "float32" else "f16",
         # inputs that share a scale where columns are multiplied as bytes (with VNNI): the fastest of 32 to 1024
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": {"float32": "0", "int8": "256"}[precision],
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": {"float32": "0", "int8": "256", "int4": "64"}[precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "NUM_STREAMS": "1",
         "ENABLE_CPU_PINNING": False,  # other programs have the cores too

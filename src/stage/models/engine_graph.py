@@ -1,7 +1,7 @@
 """The decoder as graphs of OpenVINO: its columns over caches that the engine keeps, and the text's keys and values.
 
-Matrices stay in bytes, in the form that the engine multiplies as it is: a constant, its conversion and its scale.
-Caches are the engine's states, in the form that it fuses with the attention.
+Matrices stay in bytes or halves of bytes, in the form that the engine multiplies as it is: a constant, its conversion,
+its offset and its scale. Caches are the engine's states, in the form that it fuses with the attention.
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ import openvino.opset13 as op
 
 from stage.config import DecoderConfig
 
+GROUP = 64
+"""Inputs that share a scale and an offset in int4."""
+
 
 class Matrix(NamedTuple):
-    """Weights [N, K] as they are stored: float32, or int8 with a scale for each output.
+    """Weights [N, K] as they are stored: float32, int8 with a scale for each output, or int4, two to a byte, the first
+    in the lower half, with a scale and an offset for each ``GROUP`` inputs of an output.
 
-    data: float32 or int8 [N, K]. scale: float32 [N, 1]. delta: an adapter's A [rank, K] and B [N, rank] with its
-    weight, float32.
+    data: float32 or int8 [N, K], or uint8 [N * K / 2]. scale: float32 [N, 1] or float16 [N, K / GROUP, 1].
+    offset: uint8 [N, K / GROUP, 1]. delta: an adapter's A [rank, K] and B [N, rank] with its weight, float32.
     """
 
     data: np.ndarray
     shape: tuple[int, int]
     scale: np.ndarray | None = None
+    offset: np.ndarray | None = None
     delta: tuple[np.ndarray, np.ndarray] | None = None
 
 
@@ -40,9 +45,16 @@ def _ints(*values: int) -> np.ndarray:
 
 def _linear(x: Any, matrix: Matrix) -> Any:
     """x [..., K] -> [..., N]."""
-    weight = op.constant(matrix.data, shared_memory=True)
-    if matrix.scale is not None:
-        weight = op.multiply(op.convert(weight, "f32"), op.constant(matrix.scale))
+    if matrix.offset is None:
+        weight = op.constant(matrix.data, shared_memory=True)
+        if matrix.scale is not None:
+            weight = op.multiply(op.convert(weight, "f32"), op.constant(matrix.scale))
+    else:
+        groups = [matrix.shape[0], matrix.shape[1] // GROUP, GROUP]
+        weight = op.constant(ov.Tensor(matrix.data, groups, ov.Type.u4), shared_memory=True)
+        weight = op.subtract(op.convert(weight, "f16"), op.convert(op.constant(matrix.offset), "f16"))
+        weight = op.multiply(weight, op.constant(matrix.scale))
+        weight = op.convert(op.reshape(weight, _ints(*matrix.shape), False), "f32")
     y = op.matmul(x, weight, False, True)
     if matrix.delta is not None:
         a, b = (op.constant(part) for part in matrix.delta)
