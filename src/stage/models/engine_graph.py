@@ -43,7 +43,7 @@ def _ints(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
-def _linear(x: Any, matrix: Matrix) -> Any:
+def linear(x: Any, matrix: Matrix) -> Any:
     """x [..., K] -> [..., N]."""
     if matrix.offset is None:
         weight = op.constant(matrix.data, shared_memory=True)
@@ -89,7 +89,7 @@ def text_graph(config: DecoderConfig, weights: Weights) -> ov.Model:
     x = _input("x", (-1, config.dim))
     made, scales = [], np.array([(config.dim // config.heads) ** -0.5, 1], np.float32).reshape(2, 1, 1, 1)
     for i in range(config.layers):
-        both = _linear(x, weights(f"layers.{i}.cross_kv"))
+        both = linear(x, weights(f"layers.{i}.cross_kv"))
         both = op.reshape(both, _ints(-1, 2, config.heads, config.dim // config.heads), False)
         made.append(op.multiply(op.transpose(both, _ints(1, 2, 0, 3)), op.constant(scales)))
     return ov.Model([_output(op.concat(made, 0), "text")], [x], "text")
@@ -146,24 +146,24 @@ def decoder_graph(config: DecoderConfig, weights: Weights, texts: Sequence[bool]
         return op.reshape(_swap(y), _ints(-1, config.dim), False)
 
     def asked(x: Any, i: int) -> Any:
-        q = _linear(_norm(x, weights(f"layers.{i}.cross_norm")), weights(f"layers.{i}.cross_q"))
+        q = linear(_norm(x, weights(f"layers.{i}.cross_norm")), weights(f"layers.{i}.cross_q"))
         q = _swap(op.reshape(q, _ints(1, -1, heads, d), False))
         k, v = (op.gather(text, _ints(2 * i + n), np.int64(0)) for n in range(2))
         y = op.matmul(op.softmax(op.matmul(q, k, False, True), 3), v, False, False)
         y = op.reshape(_swap(y), _ints(-1, config.dim), False)
-        return op.add(x, _linear(y, weights(f"layers.{i}.cross_out")))
+        return op.add(x, linear(y, weights(f"layers.{i}.cross_out")))
 
     x = given["x0"] if count == 1 else op.concat([given[f"x{b}"] for b in range(count)], 0)
     if any(texts):
         text = given["text"] = _input("text", (-1, heads, -1, d))
     for i in range(config.layers):
-        qkv = _linear(_norm(x, weights(f"layers.{i}.self_norm")), weights(f"layers.{i}.qkv"))
+        qkv = linear(_norm(x, weights(f"layers.{i}.self_norm")), weights(f"layers.{i}.qkv"))
         seen = [attended(qkv, b, i) for b in range(count)]
-        x = op.add(x, _linear(op.concat(seen, 0), weights(f"layers.{i}.self_out")))
+        x = op.add(x, linear(op.concat(seen, 0), weights(f"layers.{i}.self_out")))
         if any(texts):
             x = op.concat([asked(cut(x, b), i) if has else cut(x, b) for b, has in enumerate(texts)], 0)
-        up = op.gelu(_linear(_norm(x, weights(f"layers.{i}.ffn_norm")), weights(f"layers.{i}.up")), "erf")
-        x = op.add(x, _linear(up, weights(f"layers.{i}.down")))
+        up = op.gelu(linear(_norm(x, weights(f"layers.{i}.ffn_norm")), weights(f"layers.{i}.up")), "erf")
+        x = op.add(x, linear(up, weights(f"layers.{i}.down")))
     x = _norm(op.gather(x, wanted, np.int64(0)), weights("norm"))
-    logits = _output(_linear(x, weights("head")), "logits")
+    logits = _output(linear(x, weights("head")), "logits")
     return ov.Model([logits], sinks, [*given.values(), beam, wanted], "decoder")
