@@ -5,7 +5,7 @@
 Starts a server, has a stem of the shipped player made for a song of a minute, alone and while so many users poll the
 session and its job every second, follow its events and fetch ranges of its sound; in turns. Prints one line of JSON:
 the medians of both, the difference in percent, and how long the users' requests took. The users are a process of their
-own, at a lower priority where there are few cores, as they would be on other machines.
+own, at the lowest priority, for they would be on other machines.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def follow(address: str, id: str, until: float) -> None:
 
 def crowd(address: str, id: str, file: str, count: int, seconds: float, out: str) -> None:
     """So many users, in a process of their own."""
-    os.nice(10)
+    os.nice(19)
     until, times = time.time() + seconds, []
     threads = [threading.Thread(target=user, args=(address, id, file, until, times)) for _ in range(count)]
     threads += [threading.Thread(target=follow, args=(address, id, until), daemon=True) for _ in range(count)]

@@ -39,6 +39,13 @@ def test_the_whole_way_from_a_song_to_an_export(running, tmp_path):
     assert session.track("bass")["kept"] == bass["takes"][1]["name"] and session.track("bass")["gain"] == -3
     session.play("redo", track="drums", seconds=[[1, 2]], candidates=2)
     assert session.track("drums")["takes"][1]["regions"] == [[1.0, 2.0]]
+    old = session.track("bass")
+    kit = "fretless" if old["takes"][1]["instrument"] != "fretless" else "pick"
+    session.play("sound", track="bass", instrument=kit)
+    assert session.state["undo"] == f"bass on {kit}" and session.track("bass")["takes"][2]["instrument"] == kit
+    assert [track["name"] for track in session.step("move", track="bass", to=1).tracks] == ["bass", "drums"]
+    session.undo().undo()
+    assert session.track("bass") == old
     for file in (session.state["source"]["file"], session.state["click"], session.track("bass")["takes"][0]["file"]):
         path = running.client.fetch(file, tmp_path / f"{file}.sound")
         assert soundfile.info(path).frames == 4 * 44100 and soundfile.info(path).samplerate == 44100
@@ -122,6 +129,8 @@ def test_what_cannot_be_is_refused_with_a_line_and_a_status(running, begun):
         (422, "POST", f"{path}/jobs", {"do": "add", "stem": "bass", "performance": {"instrument": "a.sf2"}}),
         (422, "POST", f"{path}/jobs", {"do": "add", "stem": "drums", "performance": {"wild": 1}}),
         (422, "POST", f"{path}/jobs", {"do": "redo", "track": "drums"}),
+        (422, "POST", f"{path}/jobs", {"do": "sound", "track": "drums", "instrument": "kits/../a.sfz"}),
+        (422, "POST", f"{path}/steps", {"do": "move", "track": "drums", "to": 2}),
         (422, "POST", "/api/sessions", {"bpm": 90, "song": "x"}),
         (422, "POST", "/api/sessions", {"bpm": 90, "model": "../../etc"}),
         (404, "POST", "/api/sessions", {"song": "x"}),
@@ -172,6 +181,18 @@ def test_fifty_jobs_of_two_users_are_done_in_turn(running):
     assert len(two.track("bass")["takes"]) == 5
     until(lambda: running.client.health()["queue"] == 0)
     assert {running.client.ask("GET", f"/api/jobs/{job['id']}")["state"] for job in jobs[20:46]} == {"cancelled"}
+
+
+@pytest.mark.slow
+def test_fifty_jobs_that_wait_are_all_done(running):
+    sessions = [running.client.begin(bpm=200, bars=1) for _ in range(5)]
+    began = time.perf_counter()
+    jobs = [(session, session.queue("add", stem=stem)) for stem in ("drums", "bass") * 5 for session in sessions]
+    for session, job in jobs:
+        assert session.finish(job)["result"]["takes"]
+    print(f"{len(jobs)} jobs of a bar in {time.perf_counter() - began:.1f} s")
+    assert len(jobs) == 50 and all(len(session.refresh().tracks) == 10 for session in sessions)
+    assert running.client.health()["queue"] == 0
 
 
 def test_a_server_that_was_killed_while_it_played_goes_on_where_it_was(tmp_path, player):

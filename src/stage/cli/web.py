@@ -25,10 +25,25 @@ def web(
     keep_days: Annotated[
         float, typer.Option(help="Remove sessions that were not changed for so many days; 0: never.")
     ] = 0.0,
-    most_gb: Annotated[float, typer.Option("--most-gb", help="Gigabytes that the folder may hold.")] = 20.0,
+    most_gb: Annotated[float, typer.Option(help="Gigabytes that the folder may hold.", rich_help_panel="Limits")] = 20,
+    free_gb: Annotated[
+        float, typer.Option(help="Gigabytes of its disk that stay free.", rich_help_panel="Limits")
+    ] = 0.5,
+    song_mb: Annotated[float, typer.Option(help="Megabytes of a song's file.", rich_help_panel="Limits")] = 500,
+    song_minutes: Annotated[float, typer.Option(help="Length of a song, up to 10.", rich_help_panel="Limits")] = 10,
+    queue: Annotated[int, typer.Option(help="Jobs that may wait.", rich_help_panel="Limits")] = 256,
+    session_queue: Annotated[
+        int, typer.Option(help="Jobs of one session that may wait.", rich_help_panel="Limits")
+    ] = 64,
+    idle_minutes: Annotated[
+        float,
+        typer.Option(help="After so long without work the model's memory is given back.", rich_help_panel="Limits"),
+    ] = 15,
+    threads: Annotated[int, typer.Option(help="That the model uses; 0: as many as there are.")] = 0,
     workers: Annotated[
         int, typer.Option(help="Processes that answer; 0: none, only the jobs are done (docs/web.md).")
     ] = 1,
+    debug: Annotated[bool, typer.Option("--debug", help="Each answer names its process, in x-process.")] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page.")] = False,
 ) -> None:
     """Open the page: drop a song, add stems, keep takes, export.
@@ -36,6 +51,7 @@ def web(
     \b
     stage web
     stage web --data ~/music/stage --port 9000 --no-browser
+    stage web --song-minutes 5 --queue 20
     stage web --host 0.0.0.0 --token "$(openssl rand -hex 16)" --keep-days 30
     """
     from stage.checkpoints import installed
@@ -53,6 +69,14 @@ def web(
         model=model,
         precision=precision,
         keep_days=keep_days,
-        data_bytes=round(most_gb * 2**30),
+        threads=threads,
+        upload_bytes=song_mb * 2**20,
+        song_seconds=60 * song_minutes,
+        session_jobs=session_queue,
+        queue_jobs=queue,
+        data_bytes=most_gb * 2**30,
+        free_bytes=free_gb * 2**30,
+        idle_seconds=60 * idle_minutes,
+        debug=debug,
     )
     serve(settings, not no_browser, lambda address: typer.echo(f"{address} (Ctrl-C ends it)"), workers)

@@ -21,7 +21,17 @@ from stage.generation.refill import Filler
 from stage.generation.request import Metronome, Recording, Request, check_many, check_sampling
 from stage.generation.result import Accompaniment, finish
 from stage.generation.sounding import Sounding
-from stage.generation.streaming import CHUNK_SECONDS, Stream, chunks, gain, kept, sizes, usual_gain
+from stage.generation.streaming import (
+    CHUNK_SECONDS,
+    PLAIN_LUFS,
+    PLAYED_LUFS,
+    Stream,
+    chunks,
+    gain,
+    kept,
+    sizes,
+    usual_gain,
+)
 from stage.generation.windows import of_audio, play, stream
 from stage.instruments.stems import sampler
 from stage.models.chord_head import ChordHead
@@ -178,7 +188,8 @@ class Maker:
         request = self.complete(request)
         if not 0 < chunk_seconds < np.inf:
             raise StageError(f"a chunk cannot hold {chunk_seconds:g} seconds: choose more than 0")
-        gain_db = usual_gain(request) if gain_db is None else gain_db
+        if gain_db is None:
+            gain_db = usual_gain(request, PLAIN_LUFS if self.events is None else PLAYED_LUFS)
         if not abs(gain_db) < 200:
             raise StageError(f"a gain of {gain_db:g} dB is out of range: choose about -40 to 40")
         once = cache(partial(self.prepare, request))

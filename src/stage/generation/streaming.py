@@ -19,6 +19,8 @@ CHUNK_SECONDS = 0.5
 
 PLAIN_LUFS = -11.0
 """Loudness of a usual stem, in one channel, before its level is matched: the sketch model's are at -7 to -15 LUFS."""
+PLAYED_LUFS = -22.0
+"""The same of stems that sampled instruments play: drums are at -20 to -23 LUFS, the others at -22 to -27."""
 
 
 class Stream(Iterator[np.ndarray]):
@@ -93,10 +95,10 @@ class Stream(Iterator[np.ndarray]):
         self.close()
 
 
-def usual_gain(request: Request) -> float:
-    """The gain in dB that brings a usual stem to the level that a request's stem is to have."""
+def usual_gain(request: Request, plain: float = PLAIN_LUFS) -> float:
+    """The gain in dB that brings a usual stem to the level that a request's stem is to have. plain: its loudness."""
     channels = min(2, len(request.source.audio))
-    return target_level(request) - PLAIN_LUFS - 10 * float(np.log10(channels))
+    return target_level(request) - plain - 10 * float(np.log10(channels))
 
 
 def gain(db: float) -> np.float32:

@@ -132,19 +132,24 @@ def pieces(take: Take, notes: Sequence[Note], scene: Scene) -> Iterator[tuple[st
     """Each piece of the drums of a take, alone: (name, float32 [C, N]), with its share of the room, the level and the
     limiter's work. Together they are the take, but where its bars were redone: there hits that follow may differ by the
     small differences between equal hits."""
-    root = state.root(take.recipe, scene.take)
-    channels, mix = min(2, scene.channels), scene.mix(root)
-    shape = Envelope()
-    if mix is not None:
-        grid = scene.times[root.time].grid
-        pauses = rests(mix, scene.rate, grid) if scene.rests else []
-        shape = envelope(scene.samples, scene.rate, pauses, end_fade(grid, scene.seconds))
+    root, channels = state.root(take.recipe, scene.take), min(2, scene.channels)
+    shaped = shape(root, scene)
     factor, seed = np.float32(10 ** (take.gain / 20)), root.seed % 2**32
     given = list(notes), take.instrument, scene.rate, scene.seconds, seed
     whole = stems.sound(given[0], "drums", *given[1:], channels=channels)
-    limited = limiter_gain(factor * shape.apply(whole), scene.rate)
+    limited = limiter_gain(factor * shaped.apply(whole), scene.rate)
     for piece, alone in stems.pieces(*given, channels=channels):
-        yield piece, factor * shape.apply(alone) * limited
+        yield piece, factor * shaped.apply(alone) * limited
+
+
+def shape(recipe: Recipe, scene: Scene) -> Envelope:
+    """Where a take of a recipe is turned down: rests and its end. recipe: that it began with."""
+    mix = scene.mix(recipe)
+    if mix is None:
+        return Envelope()
+    grid = scene.times[recipe.time].grid
+    pauses = rests(mix, scene.rate, grid) if scene.rests else []
+    return envelope(scene.samples, scene.rate, pauses, end_fade(grid, scene.seconds))
 
 
 def _of(made: Accompaniment, i: int) -> Made:

@@ -21,6 +21,7 @@ from stage.session import time as timing
 from stage.session.form import sections
 from stage.session.making import Made, make
 from stage.session.recording import begun
+from stage.session.resound import resound
 from stage.session.state import Book, Recipe, Step, Take, Track
 from stage.session.store import Store
 from stage.session.verify import Difference, verify, versions
@@ -262,6 +263,21 @@ class Session(Store):
             self._replace(f"{n} unlike those of {track}", self._more(found, made), made)
         return list(made)
 
+    def resound(self, track: str, instrument: str) -> str:
+        """Play the notes of the kept take on another instrument (of drums: kit), as a new take, which is kept; it is as
+        loud as it was. instrument: a shipped one, or an SFZ or SF2 file. No model is loaded. Returns the take's name.
+        """
+        found = self._unlocked(track)
+        kept = self.book.takes[found.kept]
+        if instrument == kept.instrument:
+            raise StageError(f"{track} is played on {instrument} already: choose another")
+        with self.editing():
+            recipe = replace(kept.recipe, parent=found.kept, regions=(), candidates=1, instrument=instrument)
+            made = self._make([recipe], found.stem, None, [resound(recipe, self.scene())])
+            name = next(iter(made))
+            self._replace(f"{track} on {instrument}", replace(found, takes=(*found.takes, name), kept=name), made)
+        return name
+
     def band(
         self,
         stems: Sequence[str] = BAND,
@@ -314,8 +330,9 @@ class Session(Store):
         for i, (recipe, one) in enumerate(zip(recipes, made)):
             name = f"{stem.replace('/', '-')}-{self.book.made + 1 + i:03d}"
             audio, notes = sounds.write(self.folder / state.TAKES, name, one.audio, self.rate, one.notes)
+            by = versions() if recipe.instrument else versions(self.stage)
             said = check.figures(one.audio, self.rate, one.notes, stem, time.grid, time.chart, channels)
-            taken[name] = Take(recipe, audio, notes, one.instrument, one.gain, said, one.remarks, versions(self.stage))
+            taken[name] = Take(recipe, audio, notes, one.instrument, one.gain, said, one.remarks, by)
         return taken
 
     def _redone(
@@ -337,6 +354,7 @@ class Session(Store):
             parent=track.kept,
             regions=regions,
             candidates=candidates,
+            instrument="",
         )
         return self._make([replace(recipe, seed=first + i) for i in range(n)], track.stem, on_progress)
 

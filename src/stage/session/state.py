@@ -121,7 +121,8 @@ class Recipe:
     time: the name of the session's time. backing: takes that stood in the mix ("heard" in the
     file). song: whether the recording did. model:
     name or folder; weights: fingerprint of the decoder's. parent: the take that was changed, of which the regions
-    (seconds) were played anew, each the likeliest of so many candidates.
+    (seconds) were played anew, each the likeliest of so many candidates. instrument: on which the parent's notes are
+    played instead; no model has a part in it.
     """
 
     stem: str
@@ -137,6 +138,7 @@ class Recipe:
     parent: str | None = None
     regions: tuple[tuple[float, float], ...] = ()
     candidates: int = 1
+    instrument: str = ""
 
 
 @dataclass(frozen=True)
@@ -284,6 +286,7 @@ def _check(book: Book, path: Path) -> None:
         need(recipe.time in book.times, f"the time of take {name} is not there")
         needed = [b.take for b in recipe.backing] + ([recipe.parent] if recipe.parent else [])
         need(all(other in book.takes for other in needed), f"a take that take {name} was made from is not there")
+        need(bool(recipe.parent or not recipe.instrument), f"take {name} has an instrument and nothing to play on it")
         need(not set(name) & set("/\\:") and name not in ("", ".", ".."), f"a take cannot be called {name!r}")
         need(all(0 <= a < b < np.inf for a, b in recipe.regions), f"a region of take {name} is not a stretch of time")
     for step in book.history:

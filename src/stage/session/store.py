@@ -195,6 +195,17 @@ class Store:
             self._commit(f"{track}: {said}", tracks)
         return self.track(name or track)
 
+    def move(self, track: str, to: int) -> None:
+        """Put a track at a place in the list, from 1 on. What is made later is played to it accordingly."""
+        found = self.track(track)
+        if not 1 <= to <= len(self.tracks):
+            raise StageError(f"there is no place {to}: choose 1 to {len(self.tracks)}")
+        tracks = [t for t in self.tracks if t.name != track]
+        if self.tracks[to - 1].name == track:
+            raise StageError(f"{track} is at place {to} already: choose another")
+        with self.editing():
+            self._commit(f"move {track}", [*tracks[: to - 1], found, *tracks[to - 1 :]])
+
     def remove(self, track: str) -> None:
         """Take a track out of the arrangement."""
         self._unlocked(track)

@@ -13,7 +13,8 @@ import numpy as np
 from stage import __version__, fingerprint
 from stage.errors import StageError
 from stage.session import sounds, state
-from stage.session.making import make
+from stage.session.making import Made, make
+from stage.session.resound import resound
 from stage.session.state import Take
 
 if TYPE_CHECKING:
@@ -49,17 +50,25 @@ def verify(
     for i, (name, take) in enumerate(session.book.takes.items()):
         if on_take:
             on_take(name, i / len(session.book.takes))
-        player = _player(session, players, take)
-        if player.weights != take.recipe.weights:
+        made = _again(session, players, take)
+        if made is None:
             why = f'the weights of "{take.recipe.model}" are others than when it was made'
             found.append(Difference(f"take {name}", why))
-            continue
-        made = make(player.stage, [take.recipe], session.scene())[0]
-        if not np.array_equal(made.audio, session.scene().sound(name)):
+        elif not np.array_equal(made.audio, session.scene().sound(name)):
             found.append(Difference(f"take {name}", "its sound comes out otherwise" + _since(take)))
         elif (made.notes or ()) != session.scene().notes(name):
             found.append(Difference(f"take {name}", "its notes come out otherwise" + _since(take)))
     return found
+
+
+def _again(session: Session, players: dict[tuple[str, EngineName], Session], take: Take) -> Made | None:
+    """A take made once more; None where the weights of its model are others."""
+    if take.recipe.instrument:
+        return resound(take.recipe, session.scene())
+    player = _player(session, players, take)
+    if player.weights != take.recipe.weights:
+        return None
+    return make(player.stage, [take.recipe], session.scene())[0]
 
 
 def _player(session: Session, players: dict[tuple[str, EngineName], Session], take: Take) -> Session:
@@ -84,10 +93,9 @@ def _mended(
     if not said:
         return said
     take = session.book.takes[name]
-    player = _player(session, players, take)
-    if player.weights != take.recipe.weights:
+    made = _again(session, players, take)
+    if made is None:
         return said
-    made = make(player.stage, [take.recipe], session.scene())[0]
     with session.editing(), tempfile.TemporaryDirectory() as place:
         if sounds.write(Path(place), name, made.audio, session.rate, made.notes) != (take.audio, take.notes):
             return [Difference(f"take {name}", said[0].why + " and comes out otherwise" + _since(take))]

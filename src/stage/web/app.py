@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 import stage
 from stage.errors import StageError
+from stage.web import priority
 from stage.web.errors import Refused
 from stage.web.routes import about, files, jobs, sessions, songs
 from stage.web.security import Guard
@@ -43,6 +44,7 @@ def create_app(settings: Settings, alone: bool = True) -> FastAPI:
             server = Server(settings, alone)
             app.state.server = server
             server.start()
+            priority.lower()  # after start: the threads that begin what plays are not lowered
             server.events.start()
             try:
                 yield

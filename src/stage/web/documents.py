@@ -7,6 +7,7 @@ import threading
 import time
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from stage.web.settings import Settings
 FAILED_LATELY = 600.0
 """Seconds for which a session shows a job that failed."""
 BOOKS_MOST = 64
+WRITTEN_MOST = 256
+"""Sessions and jobs that are kept as they were last sent."""
 
 
 class Books:
@@ -56,7 +59,7 @@ class Documents:
 
     def __init__(self, settings: Settings, database: Database, books: Books):
         self.settings, self.database, self.books = settings, database, books
-        self._written: OrderedDict[str, tuple[tuple[int, int], bytes]] = OrderedDict()
+        self._written: OrderedDict[str, tuple[tuple[int, int], bytes, str]] = OrderedDict()
         self._lock = threading.Lock()
 
     # ------------------------------------------------------------ jobs
@@ -72,7 +75,7 @@ class Documents:
             "position": position,
             "live": row["live"] if row["state"] == RUNNING else None,
             "track": row["wish"].get("track"),
-            "stem": row["wish"].get("stem"),
+            "stem": stem_of(row),
             "left": None if row["remaining"] is None else round(row["remaining"], 1),
             "made": iso(row["made"]),
         }
@@ -106,17 +109,25 @@ class Documents:
 
     def written(self, row: Row) -> tuple[bytes, str]:
         """A whole session as JSON, and a mark of it; written once for all who ask before anything changes."""
-        mark = self.database.seq, int(time.time() // 60)
+        return self._once(row["id"], lambda: self.session(row))
+
+    def written_job(self, row: Row) -> bytes:
+        """A job as JSON, written once in the same way."""
+        return self._once(row["id"], lambda: self.job(row))[0]
+
+    def _once(self, id: str, make: Callable[[], dict[str, Any]]) -> tuple[bytes, str]:
+        now = self.database.seq, int(time.time() // 60)
         with self._lock:
-            known = self._written.get(row["id"])
-        if known is None or known[0] != mark:
-            known = mark, json.dumps(self.session(row)).encode()
+            known = self._written.get(id)
+        if known is None or known[0] != now:
+            body = json.dumps(make()).encode()
+            known = now, body, f'"{zlib.crc32(body):08x}"'
             with self._lock:
-                self._written[row["id"]] = known
-                self._written.move_to_end(row["id"])
-                while len(self._written) > BOOKS_MOST:
+                self._written[id] = known
+                self._written.move_to_end(id)
+                while len(self._written) > WRITTEN_MOST:
                     self._written.popitem(last=False)
-        return known[1], f'"{zlib.crc32(known[1]):08x}"'
+        return known[1:]
 
     def session(self, row: Row) -> dict[str, Any]:
         """A whole session."""
@@ -226,6 +237,14 @@ class Documents:
         return {key: getattr(track, key) for key in ("name", "stem", "gain", "pan", "mute", "lock", "kept")} | {
             "takes": takes
         }
+
+
+def stem_of(row: Row) -> str | None:
+    """The stem of a job's new track; of a band, of the one whose sound can be fetched now."""
+    wish, live = row["wish"], row["live"]
+    if row["do"] == "band" and live:
+        return wish["stems"][(live - 1) // int(wish["takes"])]
+    return wish.get("stem")
 
 
 def iso(seconds: float) -> str:

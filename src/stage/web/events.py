@@ -28,7 +28,7 @@ class Events:
 
     def __init__(self, database: Database, documents: Documents):
         self.database, self.documents = database, documents
-        self._changed = asyncio.Condition()
+        self._changed: asyncio.Future[None]
         self._seq = database.seq
         self._task: asyncio.Task[None] | None = None
         self._asked: dict[tuple[str, int | None, int], asyncio.Future[tuple[list[bytes] | None, int]]] = {}
@@ -36,21 +36,26 @@ class Events:
         self.listeners = 0
 
     def start(self) -> None:
+        """Begin, in a running loop."""
+        self._changed = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         self.closing = True
         if self._task is not None:
             self._task.cancel()
-        async with self._changed:
-            self._changed.notify_all()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have all that wait look; one future for all of them costs the least."""
+        changed, self._changed = self._changed, asyncio.get_running_loop().create_future()
+        changed.set_result(None)
 
     async def _watch(self) -> None:
         while True:
             if self.listeners and (seq := self.database.seq) != self._seq:
-                async with self._changed:
-                    self._seq = seq
-                    self._changed.notify_all()
+                self._seq = seq
+                self._wake()
             await asyncio.sleep(POLL)
 
     async def of(self, session: str, since: int | None) -> AsyncIterator[bytes]:
@@ -61,6 +66,7 @@ class Events:
             yield b"retry: 2000\n\n"
             last = time.monotonic()
             while not self.closing:
+                changed = self._changed  # before the look, so that no change is missed
                 at = self.database.seq
                 if seen is None or at > seen:
                     lines, seen = await self._lines(session, seen, at)
@@ -72,12 +78,8 @@ class Events:
                 if time.monotonic() - last > QUIET:
                     last = time.monotonic()
                     yield b": still here\n\n"
-                async with self._changed:
-                    if self._seq <= seen:
-                        try:
-                            await asyncio.wait_for(self._changed.wait(), QUIET / 2)
-                        except asyncio.TimeoutError:
-                            pass
+                if self._seq <= seen:
+                    await asyncio.wait([changed], timeout=QUIET / 2)
         finally:
             self.listeners -= 1
 

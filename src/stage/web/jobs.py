@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from stage.session.state import Track
 
 PLAY, PREPARE = "play", "prepare"
-LANE = {"prepare": PREPARE, "export": PREPARE}
-"""The lane of each kind of job; all others play, one after the other, with one model in memory."""
+LANE = {"prepare": PREPARE, "export": PREPARE, "sound": PREPARE}
+"""The lane of each kind of job without a model; all others play, one after the other, with one model in memory."""
 KINDS = {"wav": ("stems", "mix"), "reaper": ("rpp",)}
 """What a format of an export is called in `stage.session`, where that is another name."""
 WEB = "web"
@@ -62,6 +62,8 @@ class Jobs:
         folder = self.data / "sessions" / task["session"]
         if task["do"] == "export":
             return export(folder, task)
+        if task["do"] == "sound":
+            return resound(folder, task)
         from stage.generation.decoding import Stopped
 
         try:
@@ -238,6 +240,18 @@ class LiveSound:
 
 def _spans(given: list[list[float]] | None) -> Any:
     return None if given is None else [tuple(pair) for pair in given]
+
+
+def resound(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Play the kept take of a track on another instrument; one that is done again finds the take that it made."""
+    from stage.session.shared import SharedSession
+
+    wish = task["wish"]
+    journal = Journal(folder / WEB / "journal" / f"{task['id']}.json")
+    session = SharedSession(folder, on_commit=journal.add)
+    names = journal.done(session) or [session.resound(wish["track"], wish["instrument"])]
+    journal.remove()
+    return {"track": wish["track"], "takes": names}
 
 
 def export(folder: Path, task: dict[str, Any]) -> dict[str, Any]:

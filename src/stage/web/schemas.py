@@ -143,6 +143,14 @@ class Redo(Model):
     sampling: dict[str, float] = Field({}, max_length=10)
 
 
+class Sound(Model):
+    """The notes of the kept take on another instrument, or, of drums, on another kit, as a new take."""
+
+    do: Literal["sound"]
+    track: Name
+    instrument: Name
+
+
 class Band(Model):
     """A track of each stem, one after the other."""
 
@@ -163,7 +171,7 @@ class Export(Model):
     sound: Literal["wav", "float", "flac"] = "wav"
 
 
-NewJob = Annotated[Union[Add, Take, Like, Other, Redo, Band, Export], Field(discriminator="do")]
+NewJob = Annotated[Union[Add, Take, Like, Other, Redo, Sound, Band, Export], Field(discriminator="do")]
 
 
 # ---------------------------------------------------------------- steps
@@ -192,6 +200,14 @@ class Rename(Step):
     do: Literal["rename"]
     track: Name
     name: Name
+
+
+class Move(Step):
+    """Another place in the list, from 1 on."""
+
+    do: Literal["move"]
+    track: Name
+    to: int = Field(ge=1, le=1000)
 
 
 class Remove(Step):
@@ -228,7 +244,9 @@ class Sections(Step):
     form: Text
 
 
-NewStep = Annotated[Union[Keep, Mix, Rename, Remove, Undo, Again, Beats, Chords, Sections], Field(discriminator="do")]
+NewStep = Annotated[
+    Union[Keep, Mix, Rename, Move, Remove, Undo, Again, Beats, Chords, Sections], Field(discriminator="do")
+]
 
 
 # ---------------------------------------------------------------- sessions

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
-import secrets
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -31,8 +31,6 @@ JSON_MOST = 2 * MB
 HEADER = "x-stage"
 OPEN = ("/", "/favicon.ico", "/api/health")
 """What needs no token: the page, which asks for it, and whether the server is there. So does /static."""
-PROCESS = secrets.token_hex(4).encode()
-"""Which process answered, where there are several."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
@@ -55,6 +53,8 @@ class Guard:
     def __init__(self, app: App, settings: Settings):
         self.app, self.settings = app, settings
         names = {*LOOPBACK} if settings.local else {*settings.hosts, settings.host, socket.gethostname()}
+        process = [(b"x-process", str(os.getpid()).encode())] if settings.debug else []
+        self.headers = [*((name.encode(), value.encode()) for name, value in HEADERS.items()), *process]
         self.names = {name.lower() for name in (*names, *settings.hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,8 +67,7 @@ class Guard:
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 there = {name.lower() for name, _ in message["headers"]}
-                more = [(b"x-process", PROCESS), *((name.encode(), value.encode()) for name, value in HEADERS.items())]
-                message["headers"] = [*message["headers"], *(pair for pair in more if pair[0] not in there)]
+                message["headers"] = [*message["headers"], *(pair for pair in self.headers if pair[0] not in there)]
             await send(message)
 
         refusal = self.refusal(scope)

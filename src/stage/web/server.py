@@ -127,8 +127,8 @@ class Server:
             self.runner.wake()
 
 
-def server_of(request: Request) -> Server:
-    """The server that a request came to."""
+async def server_of(request: Request) -> Server:
+    """The server that a request came to. Not a plain function: FastAPI calls those in a thread of their own."""
     return request.app.state.server
 
 

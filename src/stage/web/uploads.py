@@ -139,5 +139,5 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def megabytes(size: int) -> str:
+def megabytes(size: float) -> str:
     return f"{size / MB:.0f} MB"

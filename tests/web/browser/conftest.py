@@ -27,6 +27,12 @@ def server(tmp_path_factory):
         yield running.address
 
 
+@pytest.fixture(scope="session")
+def chromium() -> str | None:
+    """Path of the browser."""
+    return _chromium()
+
+
 @pytest.fixture(scope="module")
 def browser(server):
     # not longer than a module: while it is there, the thread has a running event loop, and asyncio.run refuses

@@ -33,6 +33,7 @@ COMMANDS = {
     "takes": Entry("stage.cli.session.takes:takes", "List takes; make more of them.", "Play"),
     "redo": Entry("stage.cli.session.takes:redo", "Play some bars again.", "Play"),
     "keep": Entry("stage.cli.session.takes:keep", "Keep another take.", "Arrange"),
+    "sound": Entry("stage.cli.session.takes:sound", "Play a track on another kit or instrument.", "Arrange"),
     "track": Entry("stage.cli.session.arrange:track", "Set gain, pan, mute, lock, name; remove.", "Arrange"),
     "undo": Entry("stage.cli.session.arrange:undo", "Undo the last step.", "Arrange"),
     "redo-step": Entry("stage.cli.session.arrange:redo_step", "Do an undone step again.", "Arrange"),

@@ -43,18 +43,26 @@ def track(
     ] = None,
     lock: Annotated[bool | None, typer.Option("--lock/--unlock", help="Nothing of it can be changed.")] = None,
     name: Annotated[str | None, typer.Option(help="Another name.")] = None,
+    place: Annotated[int | None, typer.Option(help="Its place in the list, from 1 on.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take it out.")] = False,
     session: Where = None,
 ) -> None:
-    """Set a track's gain, pan, mute, lock or name, or remove it.
+    """Set a track's gain, pan, mute, lock, name or place, or remove it.
 
     \b
     stage session track bass --gain -3 --pan 0.2
     stage session track drums --lock
     """
+    from stage.errors import StageError
+
     arrangement = opened(session)
     if remove:
         arrangement.remove(track)
+    elif place is not None:
+        given = [value for value in (gain, pan, mute, lock, name) if value is not None]
+        if given:
+            raise StageError("a track is moved by itself: leave out the other options")
+        arrangement.move(track, place)
     else:
         arrangement.change(track, gain=gain, pan=pan, mute=mute, lock=lock, name=name)
     show_tracks(arrangement)

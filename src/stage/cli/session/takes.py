@@ -11,6 +11,8 @@ from stage.cli.options import (
     ComplexityOption,
     DynamicsOption,
     FillsOption,
+    InstrumentOption,
+    KitOption,
     PromptOption,
     SeedOption,
     TemperatureOption,
@@ -169,6 +171,29 @@ def _span(text: str, kind: type) -> tuple[Any, Any]:
         return kind(first), kind(last or first)
     except ValueError:
         raise StageError(f'"{text}" is no region: write it like 5-6') from None
+
+
+def sound(
+    track: Name,
+    kit: KitOption = None,
+    instrument: InstrumentOption = None,
+    session: Where = None,
+) -> None:
+    """Play the notes of a track on another kit or instrument, as a new take. The model has no part in it.
+
+    \b
+    stage session sound drums --kit jazz
+    stage session sound bass --instrument upright
+    """
+    from stage.errors import StageError
+
+    arrangement = opened(session)
+    stem = arrangement.track(track).stem
+    named, other = (kit, instrument) if stem == "drums" else (instrument, kit)
+    if named is None or other is not None:
+        raise StageError(f"name one {'--kit' if stem == 'drums' else '--instrument'}: `stage sound --list` has them")
+    arrangement.resound(track, named)
+    show_takes(arrangement, track)
 
 
 def band(

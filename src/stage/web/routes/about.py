@@ -28,7 +28,7 @@ PRECISIONS = ("auto", "float32", "float16", "bf16", "int8", "int4")
 
 
 @router.get("/health", response_model=Health, responses=answers())
-def health(server: On):
+async def health(server: On):
     """Whether the server answers, and how many jobs wait or run."""
     counts = server.database.counts()
     queue = sum(n for state, n in counts.items() if state not in ENDED)

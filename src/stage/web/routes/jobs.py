@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from stage.errors import StageError
 from stage.generation.performance import Performance
@@ -21,6 +21,7 @@ from stage.web.server import Server, client_of, server_of
 
 router = APIRouter(prefix="/api", tags=["jobs"])
 On = Annotated[Server, Depends(server_of)]
+NAMED = "instruments are named here, not read from files: GET /api/models lists them"
 LOOK = 0.1
 """Seconds between two looks at a file that grows."""
 
@@ -35,9 +36,10 @@ def add(id: str, wish: schemas.NewJob, request: Request, server: On):
 
 
 @router.get("/jobs/{id}", response_model=schemas.Job, responses=answers(404))
-def one(id: str, server: On):
+async def one(id: str, server: On):
     """A job as it is now."""
-    return JSONResponse(server.documents.job(_row(server, id)), headers={"cache-control": "no-store"})
+    body = server.documents.written_job(_row(server, id))
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
 
 @router.delete("/jobs/{id}", response_model=schemas.Job, responses=answers(404))
@@ -106,9 +108,11 @@ def _check(server: Server, row: Row, wish: Any) -> None:
         except TypeError as error:
             raise StageError(f"the performance cannot be used: {error}") from None
         if (named := how.kit or how.instrument) and _is_path(named):
-            raise StageError("instruments are named here, not read from files: GET /api/models lists them")
+            raise StageError(NAMED)
         if stem is not None:
             how.check(stem)
+    if isinstance(wish, schemas.Sound) and _is_path(wish.instrument):
+        raise StageError(NAMED)
     if sampling := getattr(wish, "sampling", None):
         try:
             check_sampling(**sampling)
@@ -134,5 +138,7 @@ def _title(wish: Any) -> str:
         return "export"
     if isinstance(wish, schemas.Redo):
         return f"redo {wish.track}"
+    if isinstance(wish, schemas.Sound):
+        return f"{wish.track} on {wish.instrument}"
     more = {"take": "more of", "like": "like the kept take of", "other": "other takes of"}
     return f"{wish.n} {more[wish.do]} {wish.track}"

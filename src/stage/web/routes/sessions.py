@@ -70,7 +70,7 @@ def all_sessions(server: On):
     response_model=schemas.Session,
     responses=answers(404) | {304: {"description": "As it was, for If-None-Match with its ETag"}},
 )
-def one(id: str, server: On, if_none_match: Annotated[str | None, Header()] = None):
+async def one(id: str, server: On, if_none_match: Annotated[str | None, Header()] = None):
     """A whole session."""
     body, mark = server.documents.written(server.row(id))
     headers = {"etag": mark, "cache-control": "no-cache"}
@@ -135,6 +135,8 @@ def _do(session: SharedSession, wish: Any) -> None:
         session.change(wish.track, gain=wish.gain, pan=wish.pan, mute=wish.mute, lock=wish.lock)
     elif isinstance(wish, schemas.Rename):
         session.change(wish.track, name=wish.name)
+    elif isinstance(wish, schemas.Move):
+        session.move(wish.track, wish.to)
     elif isinstance(wish, schemas.Remove):
         session.remove(wish.track)
     elif isinstance(wish, schemas.Undo):

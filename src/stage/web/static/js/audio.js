@@ -79,7 +79,8 @@ export class Player {
     return made;
   }
 
-  /** A channel plays this file from now on; null: nothing. Resolves when it sounds, rejects where it cannot be read. */
+  /** A channel plays this file, or growing sound, from now on; null: nothing. Resolves when it sounds, rejects where it
+   * cannot be read; until then it plays what it did. */
   async set(key, file) {
     const channel = this.channels.get(key) ?? this.#channel(key);
     if (channel.file === file) return channel.ready;
@@ -89,7 +90,8 @@ export class Player {
       channel.buffer = null;
       return;
     }
-    channel.ready = this.decode(file).then((buffer) => {
+    const read = file.getChannelData ? Promise.resolve(file) : this.decode(file);
+    channel.ready = read.then((buffer) => {
       if (channel.file !== file || this.channels.get(key) !== channel) return;
       channel.buffer = buffer;
       if (this.playing) {
@@ -111,6 +113,15 @@ export class Player {
     this.#end(channel, this.context.currentTime);
     channel.out.disconnect();
     this.channels.delete(key);
+  }
+
+  /** Call a channel otherwise; what plays goes on. */
+  rename(key, name) {
+    const channel = this.channels.get(key);
+    if (!channel) return;
+    this.drop(name);
+    this.channels.delete(key);
+    this.channels.set(name, channel);
   }
 
   /** gain in dB, pan -1 to 1 (a balance, as in the exported mix), audible. */
@@ -157,7 +168,8 @@ export class Player {
 
   #begin(channel, when, frame) {
     if (!channel.buffer || frame >= this.frames) return;
-    const source = new AudioBufferSourceNode(this.context, { buffer: channel.buffer });
+    const { buffer } = channel;
+    const source = buffer.source ? buffer.source(this.context) : new AudioBufferSourceNode(this.context, { buffer });
     const fade = new GainNode(this.context, { gain: 0 });
     const loop = this.anchor.loop;
     if (loop) {

@@ -1,13 +1,14 @@
 // Keys of the session page. What is typed in a field, or pressed on a focused control, is that control's.
 
 import { barAt } from "./time.js";
-import { changed, sounding, player, set, state, step, toggle, view } from "./store.js";
+import { changed, sounding, player, set, state, step, stopListening, toggle, view } from "./store.js";
 
 export const KEYS = [
   ["Space", "play, pause"],
   ["← →", "a bar back, a bar on"],
   ["Shift + ← →", "mark the bar, and one bar less or more"],
   ["↑ ↓", "the track above, the track below"],
+  ["Alt + ↑ ↓", "move the selected track up, down"],
   ["Home", "to the beginning"],
   ["L", "loop the marked bars, or the song's"],
   ["Esc", "no bars are marked"],
@@ -43,6 +44,7 @@ export function mark(one, other) {
 }
 
 export function audition(track, take) {
+  if (state.listening?.track === track.name) stopListening();
   const made = { ...state.audition };
   if (take === track.kept) delete made[track.name];
   else made[track.name] = take;
@@ -56,6 +58,16 @@ export function keep(track) {
 
 export function remove(track) {
   step(`track ${track.name}`, { do: "remove", track: track.name });
+}
+
+/** Whether a track can go so many places on. */
+export function canMove(track, by) {
+  return state.session.tracks[state.session.tracks.indexOf(track) + by] !== undefined;
+}
+
+export function moveTrack(track, by) {
+  if (!canMove(track, by)) return;
+  step(`track ${track.name}`, { do: "move", track: track.name, to: state.session.tracks.indexOf(track) + by + 1 });
 }
 
 function moveBar(by, extend) {
@@ -101,6 +113,7 @@ function onKey(event) {
   };
   if (command && key.toLowerCase() === "z") return run(() => step("history", { do: event.shiftKey ? "again" : "undo" }));
   if (command && key.toLowerCase() === "y") return run(() => step("history", { do: "again" }));
+  if (event.altKey && track && (key === "ArrowUp" || key === "ArrowDown")) return run(() => moveTrack(track, key === "ArrowUp" ? -1 : 1));
   if (command || event.altKey) return;
   if (key === " ") return control ? undefined : run(togglePlay);
   if (key === "?") return run(() => set({ dialog: "help" }));

@@ -2,10 +2,11 @@
 
 import { BeatLines, ChordRow, grabBeat } from "./beats.js";
 import { drawGrid, drawNotes, drawRegion, drawWave, prepare } from "./draw.js";
-import { audition, mark } from "./keys.js";
+import { audition, mark, moveTrack } from "./keys.js";
+import { MADE, trackOf } from "./listening.js";
 import { Problem } from "./parts.js";
 import { colorName, drawLevel, onPicture, palette } from "./pictures.js";
-import { audible, bufferOf, changed, clicks, sounding, notesOf, peaksOf, player, set, state, step, toggle, toggleClicks, view } from "./store.js";
+import { audible, bufferOf, changed, clicks, listenTo, sounding, notesOf, peaksOf, player, set, state, step, stopListening, toggle, toggleClicks, view } from "./store.js";
 import { barAt, clock } from "./time.js";
 import { TrackStrip } from "./track.js";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/preact.js";
@@ -63,6 +64,7 @@ export function TimeLine() {
       ${time.chords && html`<${ChordRow} />`}
       <${SongRow} />
       ${session.tracks.map((track) => html`<${TrackRow} key=${track.name} track=${track} />`)}
+      ${making(null).map((job) => html`<${MakingRow} key=${job.id} job=${job} />`)}
       ${session.tracks.length === 0 && html`<p class="hint">Choose an instrument: it is played to what you see here.</p>`}
       <${Playhead} />
     </div>
@@ -203,14 +205,18 @@ function held(event, what) {
 
 /** Gain in dB, a double click for 0, with the level of the channel under it. */
 function Gain({ name, gain, channel, disabled, onInput, onGain }) {
-  const level = useRef();
-  useEffect(() => onPicture(() => level.current && drawLevel(level.current, player.level(channel))), [channel]);
   const text = `${gain > 0 ? "+" : ""}${gain} dB`;
   return html`<label class="gain" title=${`Gain: ${text} (double click: 0)`}>
     <input type="range" min="-36" max="12" step="0.5" value=${gain} disabled=${disabled} aria-label=${`Gain of ${name}`} aria-valuetext=${text}
       onInput=${(event) => onInput(Number(event.target.value))} onChange=${(event) => onGain(Number(event.target.value))} onDblClick=${() => onGain(0)} />
-    <span class="level" aria-hidden="true"><span ref=${level}></span></span>
+    <${ChannelLevel} channel=${channel} />
   </label>`;
+}
+
+function ChannelLevel({ channel }) {
+  const level = useRef();
+  useEffect(() => onPicture(() => level.current && drawLevel(level.current, player.level(channel))), [channel]);
+  return html`<span class="level" aria-hidden="true"><span ref=${level}></span></span>`;
 }
 
 function TrackRow({ track }) {
@@ -223,6 +229,7 @@ function TrackRow({ track }) {
   const paint = (pen, colors, height) => {
     drawRegion(pen, view, region, height, colors.region);
     drawGrid(pen, view, session.time, bars, height, colors);
+    if (state.listening?.track === track.name) return drawGrowing(pen, height, colors[color]);
     const notes = notesOf(take.notes, track.stem);
     const peaks = peaksOf(take.file, session.seconds);
     drawWave(pen, view, peaks, bufferOf(key, take.file), height, colors[color], (notes ? 0.3 : 0.9) * (on ? 1 : 0.5));
@@ -232,11 +239,12 @@ function TrackRow({ track }) {
   const mix = (values) => step(key, { do: "mix", track: track.name, ...values });
   const gainNow = (gain) => player.mix(key, gain, track.pan, on);
   const select = (event) => held(event, () => set({ selected: track.name }));
+  const drag = (event) => dragTrack(event, track);
   const kind = `row track ${selected ? "selected" : ""} ${on ? "" : "off"}`;
   return html`<section class=${kind} aria-label=${`Track ${track.name}`}>
     <div class="head">
       <div class="line">
-        <span class=${`swatch ${color}`}></span>
+        <span class=${`swatch grip ${color}`} title="Drag: another place in the list" onPointerDown=${drag}></span>
         <button type="button" class="name" aria-current=${String(selected)} title="Select: its takes, and what can be done" onClick=${select}>${track.name}</button>
         <button type="button" class="toggle" disabled=${track.lock} aria-pressed=${String(track.mute)} aria-label=${`Mute ${track.name}`} title="Mute (M): out of the mix, and of what is made next"
           onClick=${() => mix({ mute: !track.mute })}>M</button>
@@ -254,6 +262,79 @@ function TrackRow({ track }) {
   </section>`;
 }
 
+/** Drag a track by its colour to another place; where it would go is marked. */
+function dragTrack(event, track) {
+  if (event.button !== 0) return;
+  event.preventDefault();
+  const grip = event.currentTarget;
+  grip.setPointerCapture(event.pointerId);
+  const rows = [...grip.closest(".content").querySelectorAll(".row.track")].slice(0, state.session.tracks.length);
+  const from = state.session.tracks.indexOf(track);
+  let to = from;
+  const show = () => rows.forEach((row, i) => {
+    row.classList.toggle("above", i === to && to < from);
+    row.classList.toggle("below", i === to && to > from);
+  });
+  const move = ({ clientY }) => {
+    const middles = rows.map((row) => (row.getBoundingClientRect().top + row.getBoundingClientRect().bottom) / 2);
+    to = middles.filter((middle, i) => i !== from && middle < clientY).length;
+    show();
+  };
+  const end = ({ type }) => {
+    grip.removeEventListener("pointermove", move);
+    grip.removeEventListener("pointerup", end);
+    grip.removeEventListener("pointercancel", end);
+    const by = type === "pointerup" ? to - from : 0;
+    to = from;
+    show();
+    if (by) moveTrack(track, by);
+  };
+  grip.addEventListener("pointermove", move);
+  grip.addEventListener("pointerup", end);
+  grip.addEventListener("pointercancel", end);
+}
+
+/** Jobs whose take can be listened to while it is made, of a track; null: those that will be a new track. */
+function making(track) {
+  const jobs = [...state.jobs.values()].filter((job) => job.live && job.state === "running");
+  return jobs.filter((job) => trackOf(job, state.session.tracks) === track);
+}
+
+function drawGrowing(pen, height, color) {
+  const { sound } = state.listening;
+  drawWave(pen, view, sound.peaks, sound, height, color, 0.9);
+}
+
+/** A take that is being made: one click to listen to what there is of it, in the mix. */
+function MakingChip({ job, number }) {
+  const now = state.listening?.job === job.id && state.listening.number === job.live;
+  const label = `Take ${number}, being made: listen to it`;
+  return html`<button type="button" class="chip making" aria-pressed=${String(now)} aria-label=${label} title=${label}
+    onClick=${(event) => held(event, () => (now ? stopListening() : listenTo(job)))}>${number} listen</button>`;
+}
+
+/** The first take of a track, while it is made. */
+function MakingRow({ job }) {
+  const { session, bars, region } = state;
+  const name = job.stem ?? "stem";
+  const color = colorName(name);
+  const paint = (pen, colors, height) => {
+    drawRegion(pen, view, region, height, colors.region);
+    drawGrid(pen, view, session.time, bars, height, colors);
+    if (state.listening?.job === job.id && state.listening.track === null) drawGrowing(pen, height, colors[color]);
+  };
+  return html`<section class="row track" aria-label=${`Being made: ${name}`}>
+    <div class="head">
+      <div class="line"><span class=${`swatch ${color}`}></span><span class="name">${name}</span><span class="soft">being made</span></div>
+      <span class="gain"><${ChannelLevel} channel=${MADE} /></span>
+      <div class="chips"><${MakingChip} job=${job} number=${1} /></div>
+    </div>
+    <div class="lane" onPointerDown=${(event) => press(event, false)}>
+      <${Lane} height=${96} paint=${paint} label=${`Waveform of ${name}, as far as it is made`} />
+    </div>
+  </section>`;
+}
+
 /** The takes of a track: one click to listen to one in the mix. */
 function Chips({ track }) {
   const now = sounding(track);
@@ -263,9 +344,10 @@ function Chips({ track }) {
       const best = take.rank === 1 && track.takes.length > 1;
       const says = [`Take ${take.number}`, `seed ${take.seed}`, `rank ${take.rank} of ${track.takes.length}`, kept && "kept", take.regions.length && "bars redone"];
       const label = says.filter(Boolean).join(", ");
-      return html`<button type="button" key=${take.name} class=${`chip ${kept ? "kept" : ""} ${best ? "best" : ""}`} aria-pressed=${String(take === now)}
+      return html`<button type="button" key=${take.name} class=${`chip ${kept ? "kept" : ""} ${best ? "best" : ""}`} aria-pressed=${String(take === now && state.listening?.track !== track.name)}
         aria-label=${label} title=${label} onClick=${(event) => held(event, () => audition(track, take.name))}>${take.number}</button>`;
     })}
+    ${making(track).map((job) => html`<${MakingChip} key=${job.id} job=${job} number=${track.takes.length + 1} />`)}
   </div>`;
 }
 

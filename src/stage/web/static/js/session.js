@@ -13,6 +13,8 @@ import { barAt, clock, named } from "./time.js";
 import { TrackStrip } from "./track.js";
 import { html, useEffect, useRef } from "../vendor/preact.js";
 
+const SLOW = 70; // BPM below which a song has more likely been found at half of its tempo
+
 export function SessionPage() {
   const session = state.session;
   const name = session?.name;
@@ -63,6 +65,7 @@ function TopBar() {
 function Transport() {
   const { session, region, bars } = state;
   const bpm = session.time.bpm;
+  const slow = bpm && bpm < SLOW && session.source.file && !session.tracks.length;
   return html`<section class="bar transport" aria-label="Playback">
     <${IconButton} class="wide" icon="start" label="To the beginning" tip="To the beginning (Home)" onClick=${() => (player.seek(0), view.follow(0))} />
     <${IconButton} class="play" icon=${player.playing ? "pause" : "play"} label=${player.playing ? "Pause" : "Play"}
@@ -70,7 +73,8 @@ function Transport() {
     <${IconButton} icon="loop" label="Loop" tip="Loop the marked bars (L)" pressed=${state.looping} disabled=${!bars.length} onClick=${toggleLoop} />
     ${session.click && html`<${IconButton} icon="click" label="Metronome" pressed=${clicks()} onClick=${toggleClicks} />`}
     <${Clock} />
-    <span class="wide soft">${bpm ? `${Math.round(bpm * 10) / 10} BPM` : "no beats found"}</span>
+    <span class=${slow ? "soft" : "wide soft"}>${bpm ? `${Math.round(bpm * 10) / 10} BPM` : "no beats found"}</span>
+    ${slow && html`<button type="button" class="plain" title="Found at half of the song's tempo? Double the beats" onClick=${() => step("beats", { do: "beats", change: "double" })}>Double it?</button>`}
     <${Region} region=${region} bars=${bars} />
     <span class="grow"></span>
     <button type="button" class="plain" aria-pressed=${String(state.editing)} onClick=${() => set({ editing: !state.editing })}>Beats<span class="wide"> and chords</span></button>

@@ -4,6 +4,7 @@
 import * as api from "./api.js";
 import { Player } from "./audio.js";
 import { readNotes, readPeaks } from "./draw.js";
+import { begin, learn, MADE, trackOf } from "./listening.js";
 import { barsOf } from "./time.js";
 import { View } from "./view.js";
 
@@ -20,6 +21,7 @@ export const state = {
   busy: {}, // by place: what is under way
   jobs: new Map(),
   selected: null, // name of a track
+  listening: null, // to a take that is being made (listening.js)
   audition: {}, // by track: the take that is listened to in place of the kept one
   solo: new Set(),
   quiet: new Set(), // of "song" and "click": not listened to
@@ -115,6 +117,7 @@ export function shut() {
     ...{ solo: new Set(), quiet: new Set(), songGain: 0, region: null, looping: false, editing: false, dialog: null },
     ...{ exported: null, live: true },
   });
+  stopListening();
   seen.clear();
   peaks.clear();
   notes.clear();
@@ -159,6 +162,8 @@ function take(session) {
     const there = track?.takes.some((other) => other.name === take);
     if (!there || track.kept === take || (old && old.kept !== track.kept)) delete state.audition[name];
   }
+  for (const job of session.jobs) learn(state.listening, job);
+  settle();
   if (state.exported && state.exported.revision !== session.revision) state.exported = null;
   if (state.region && state.region.end > session.seconds + 0.01) state.region = null;
   changed();
@@ -167,6 +172,9 @@ function take(session) {
 const seen = new Set(); // jobs whose end was dealt with
 
 function onJob(job) {
+  learn(state.listening, job);
+  settle();
+  if (["failed", "cancelled"].includes(job.state) && state.listening?.job === job.id && !state.listening.take) stopListening();
   if (["done", "cancelled"].includes(job.state)) {
     state.jobs.delete(job.id);
     if (!seen.has(job.id)) {
@@ -226,6 +234,38 @@ export function cancel(job) {
 
 // ------------------------------------------------------------------ sound
 
+/** Listen to the take that a job makes now, from where the playhead is. */
+export function listenTo(job) {
+  stopListening();
+  const onError = (error) => {
+    stopListening();
+    fail("play", error);
+  };
+  state.listening = begin(job, trackOf(job, state.session.tracks), player.rate, player.frames, onError);
+  state.listening.sound.changed = () => view.ask();
+  changed();
+  player.play();
+}
+
+export function stopListening() {
+  state.listening?.stop();
+  state.listening = null;
+  changed();
+}
+
+/** The take that is listened to while it is made: as soon as the session has it, its file takes the place of its growing
+ * sound. */
+function settle() {
+  const { listening, session } = state;
+  if (!listening) return;
+  const track = listening.take && session.tracks.find((one) => one.takes.some((take) => take.name === listening.take));
+  if (track) {
+    if (listening.track === null) player.rename(MADE, `track ${track.name}`);
+    if (track.kept !== listening.take) state.audition[track.name] = listening.take;
+    stopListening();
+  } else if (listening.track !== null && !session.tracks.some((one) => one.name === listening.track)) stopListening();
+}
+
 /** The take of a track that is listened to. */
 export function sounding(track) {
   const name = state.audition[track.name] ?? track.kept;
@@ -243,8 +283,12 @@ function sound() {
   const wanted = new Map();
   if (session.source.file) wanted.set("song", [session.source.file, state.songGain, 0, audible("song", state.quiet.has("song"))]);
   if (session.click) wanted.set("click", [session.click, -6, 0, clicks()]);
-  for (const track of session.tracks)
-    wanted.set(`track ${track.name}`, [sounding(track).file, track.gain, track.pan, audible(track.name, track.mute)]);
+  const { listening } = state;
+  for (const track of session.tracks) {
+    const file = listening?.track === track.name ? listening.sound : sounding(track).file;
+    wanted.set(`track ${track.name}`, [file, track.gain, track.pan, audible(track.name, track.mute)]);
+  }
+  if (listening?.track === null) wanted.set(MADE, [listening.sound, 0, 0, true]);
   for (const key of [...player.channels.keys()]) if (!wanted.has(key)) player.drop(key);
   for (const [key, [file, gain, pan, on]] of wanted) {
     if (key === "click" && !on && !player.channels.has(key)) continue; // not loaded before it is wanted

@@ -1,6 +1,6 @@
 // What can be done with the selected track: its take, more takes, bars again, and its settings.
 
-import { keep, remove } from "./keys.js";
+import { canMove, keep, moveTrack, remove } from "./keys.js";
 import { Entry } from "./parts.js";
 import { colorName } from "./pictures.js";
 import { order, state, step } from "./store.js";
@@ -33,6 +33,7 @@ export function TrackStrip({ track, take }) {
             ${session.time.times.length > 1 && button("More like it", "The kept take's first bars stay, what follows is new", { do: "like", n: 1 })}
             ${take.notes && button("Something else", "The take of four that is the least like those that are there", { do: "other", n: 1 })}
             <${Redo} track=${track} job=${job} busy=${busy} />
+            <${Instrument} track=${track} job=${job} busy=${busy} />
           </div>
           <${More} track=${track} at=${at} />`}
   </div></section>`;
@@ -73,15 +74,33 @@ function Redo({ track, job, busy }) {
     onClick=${() => job({ do: "redo", candidates: CANDIDATES, ...where })}>Redo ${named(region)}</button>`;
 }
 
+/** What plays the notes of the kept take; another one makes a take of the same notes. */
+function Instrument({ track, job, busy }) {
+  const kept = track.takes.find((one) => one.name === track.kept);
+  const names = state.models.map((model) => model.instruments[track.stem]).find((list) => list?.length) ?? [];
+  if (!kept.notes || !names.length) return null;
+  const all = names.includes(kept.instrument) ? names : [kept.instrument, ...names];
+  const choose = (event) => {
+    const instrument = event.target.value;
+    event.target.value = kept.instrument; // until it is there
+    job({ do: "sound", instrument });
+  };
+  return html`<label class="line nowrap" title="The same notes on another one, as a new take">${track.stem === "drums" ? "Kit" : "Instrument"}
+    <select value=${kept.instrument} disabled=${busy} aria-label=${`${track.stem === "drums" ? "Kit" : "Instrument"} of ${track.name}`} onChange=${choose}>
+      ${all.map((name) => html`<option value=${name} selected=${name === kept.instrument}>${name}</option>`)}</select></label>`;
+}
+
 function More({ track, at }) {
   const pan = track.pan === 0 ? "middle" : `${Math.round(Math.abs(track.pan) * 100)} % ${track.pan < 0 ? "left" : "right"}`;
   const mix = (values) => step(at, { do: "mix", track: track.name, ...values });
-  return html`<details class="more"><summary>Name, pan, lock, remove</summary>
+  return html`<details class="more"><summary>Name, place, pan, lock, remove</summary>
     <div class="line">
       <label>Name <${Entry} value=${track.name} label=${`Name of the track ${track.name}`} maxlength="60"
         onValue=${(name) => name && step(at, { do: "rename", track: track.name, name })} /></label>
       <label title=${`${pan} (double click: middle)`}>Pan <input type="range" min="-1" max="1" step="0.05" value=${track.pan} aria-valuetext=${pan}
         onChange=${(event) => mix({ pan: Number(event.target.value) })} onDblClick=${() => mix({ pan: 0 })} /></label>
+      <button type="button" class="plain" disabled=${!canMove(track, -1)} title="Above the track before it (Alt + ↑)" onClick=${() => moveTrack(track, -1)}>Up</button>
+      <button type="button" class="plain" disabled=${!canMove(track, 1)} title="Below the track after it (Alt + ↓)" onClick=${() => moveTrack(track, 1)}>Down</button>
       <button type="button" class="plain" title="Nothing of it can be changed then" onClick=${() => mix({ lock: true })}>Lock</button>
       <button type="button" class="plain" title="Delete; undo brings it back" onClick=${() => remove(track)}>Remove</button>
     </div>
