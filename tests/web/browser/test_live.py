@@ -60,12 +60,12 @@ def test_a_take_is_listened_to_while_it_is_made(open_page, server):
     )
     page.evaluate("id => { location.hash = `#s/${id}` }", session.id)
     page.get_by_role("button", name="Play drums").wait_for()
-    page.locator(".add summary").click()
-    page.get_by_label("Takes", exact=True).fill("1")
     page.keyboard.press("ArrowRight")  # the playhead stands at bar 2; bars 2 to 4 are looped
     for _ in range(3):
         page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("l")
+    page.locator(".add summary").click()
+    page.get_by_label("Takes", exact=True).fill("1")
     page.evaluate(RECORD)
     page.get_by_role("button", name="Play drums").click()
     row = page.get_by_role("region", name="Being made: drums")
