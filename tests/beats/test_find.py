@@ -22,7 +22,7 @@ def tracked(monkeypatch):
         calls.update(tempi=tempi, beats_per_bar=beats_per_bar)
         return calls["result"]
 
-    calls["result"] = Tracked(BeatGrid.regular(120, 4, 10), 0.8)
+    calls["result"] = Tracked(BeatGrid.regular(120, 4, 10), 0.8, np.zeros(20))
     monkeypatch.setattr(module, "track_with_confidence", track)
     monkeypatch.setattr(module, "choose", lambda name: calls.update(name=name) or ("stage", None))
     return calls
@@ -35,16 +35,16 @@ def test_what_is_clear_needs_no_word(tracked):
 
 
 def test_doubtful_beats_are_noted(tracked):
-    tracked["result"] = Tracked(BeatGrid.regular(120, 4, 10), 0.2)
+    tracked["result"] = Tracked(BeatGrid.regular(120, 4, 10), 0.2, np.zeros(20))
     assert find(SONG, RATE).notes == (UNCLEAR,)
-    tracked["result"] = Tracked(BeatGrid.empty(), 0.0)
+    tracked["result"] = Tracked(BeatGrid.empty(), 0.0, np.zeros(0))
     found = find(SONG, RATE)
     assert found.grid is None and found.notes == (NONE,)
 
 
 @pytest.mark.parametrize("bar", [5, 7])
 def test_an_unusual_metre_is_noted_unless_asked_for(tracked, bar):
-    tracked["result"] = Tracked(BeatGrid.regular(120, bar, 10), 0.8)
+    tracked["result"] = Tracked(BeatGrid.regular(120, bar, 10), 0.8, np.zeros(20))
     assert f"{bar} beats a bar" in find(SONG, RATE).notes[0]
     assert find(SONG, RATE, Tracking(meter=f"{bar}/4")).notes == ()
     assert tracked["beats_per_bar"] == bar
@@ -59,7 +59,7 @@ def test_half_double_and_the_range(tracked):
 
 
 def test_compound_metres_divide_the_beats(tracked):
-    tracked["result"] = Tracked(BeatGrid.regular(60, 2, 10), 0.8)
+    tracked["result"] = Tracked(BeatGrid.regular(60, 2, 10), 0.8, np.zeros(10))
     found = find(SONG, RATE, Tracking(meter="6/8"))
     assert found.grid.division == 3 and tracked["beats_per_bar"] == 2
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from stage.beats.choose import choose
 from stage.beats.grid import BeatGrid, beats_per_bar, division
-from stage.beats.tracker import DOUBTFUL, UNUSUAL, track_with_confidence
+from stage.beats.tracker import DOUBTFUL, MODEL, UNUSUAL, track_with_confidence
 from stage.errors import StageError
 
 TEMPI = (20.0, 400.0)
@@ -73,13 +73,22 @@ def tempo_range(text: str) -> tuple[float, float]:
 
 
 def find(audio: np.ndarray, rate: int, asked: Tracking = Tracking()) -> Found:
-    """The beats of a recording. audio: float32 [C, N] or [N]; rate in Hz. Times count from the first sample."""
+    """The beats of a recording, in bars that fit its chords too (`stage.chords.bars`).
+
+    audio: float32 [C, N] or [N]; rate in Hz. Times count from the first sample.
+    """
+    # Here, not above: scipy takes long to import, and a request is checked without it.
+    from stage.chords.bars import counted
+
     own = asked.meter is not None or asked.tempo_range is not None
     name, track = choose("stage" if own else asked.tracker)
     if name == "stage":
         bar = None if asked.meter is None else beats_per_bar(asked.meter)
         tracked = track_with_confidence(audio, rate, asked.tempo_range, bar)
         grid, confidence = tracked.grid, tracked.confidence
+        if len(grid) > 1:
+            usual = asked.meter is None and grid.beats_per_bar in MODEL.meters
+            grid = counted(audio, rate, grid, tracked.downbeats, MODEL.meters if usual else None)
     else:
         grid, confidence = track(audio, rate), None
     if len(grid) < 2:

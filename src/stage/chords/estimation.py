@@ -56,8 +56,14 @@ def estimate(audio: np.ndarray, rate: int, grid: BeatGrid | None = None, cents: 
     grid: its beats; without it half a second is a beat. cents: its tuning from A = 440 Hz, None to estimate it. See
     docs/chords.md for what is found how often: major and minor triads and three sevenths, without their bass.
     """
-    seconds = np.shape(audio)[-1] / rate
-    edges, numbers, bar = beats_over(grid, seconds)
+    edges, numbers, bar = beats_over(grid, np.shape(audio)[-1] / rate)
+    states, scores = fits(audio, rate, edges, cents)
+    return _chart(states, scores, costs(numbers, bar), edges)
+
+
+def fits(audio: np.ndarray, rate: int, edges: np.ndarray, cents: float | None = None) -> tuple[list[Chord], np.ndarray]:
+    """(chords [S], how well each fits each beat: float64 [T, S]). edges: [T + 1] seconds of the beats' borders; else as
+    `estimate`."""
     mono = resample(to_mono(np.asarray(audio, np.float32)), rate, RATE)
     if cents is None:
         found = tuning.estimate(mono, RATE)
@@ -69,7 +75,7 @@ def estimate(audio: np.ndarray, rate: int, grid: BeatGrid | None = None, cents: 
     scores = _scores(chord, bass, states) + IN_KEY * _in_key(chord * tonal, states)
     scores *= tonal
     scores[:, states.index(NO_CHORD)] = NOTHING
-    return _chart(states, scores, _costs(numbers, bar, CHANGE), edges)
+    return states, scores
 
 
 def of_logits(logits: np.ndarray, times: np.ndarray, grid: BeatGrid | None, seconds: float) -> Chart:
@@ -88,7 +94,7 @@ def of_logits(logits: np.ndarray, times: np.ndarray, grid: BeatGrid | None, seco
     scores[:, :-1] -= RARE * np.repeat([name not in QUALITIES for name in NAMED], 12)
     middle = (np.asarray(times)[1:] + np.asarray(times)[:-1]) / 2
     scores = np.stack([scores[inside].mean(0) for inside in _inside(middle, edges)])
-    return _chart(states, scores, _costs(numbers, bar, READING), edges)
+    return _chart(states, scores, costs(numbers, bar, READING), edges)
 
 
 def beats_over(grid: BeatGrid | None, seconds: float) -> tuple[np.ndarray, np.ndarray, int]:
@@ -120,8 +126,8 @@ def beats_over(grid: BeatGrid | None, seconds: float) -> tuple[np.ndarray, np.nd
     return np.append(times[kept].clip(0), seconds), numbers[kept], bar
 
 
-def _costs(numbers: np.ndarray, bar: int, change: tuple[float, float, float]) -> np.ndarray:
-    """What a change costs at each beat."""
+def costs(numbers: np.ndarray, bar: int, change: tuple[float, float, float] = CHANGE) -> np.ndarray:
+    """What a change of the chord costs at each beat, by its number in the bar: float64 [T]."""
     downbeat, middle, elsewhere = change
     if not bar:
         return np.full(len(numbers), middle)

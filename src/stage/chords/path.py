@@ -43,3 +43,9 @@ def best(scores: np.ndarray, change: np.ndarray) -> np.ndarray:
     for t in range(steps - 1, 0, -1):
         path[t - 1] = came[t, path[t]]
     return path
+
+
+def worth(scores: np.ndarray, change: np.ndarray) -> float:
+    """The sum of the `best` path."""
+    path = best(scores, change)
+    return float(scores[np.arange(len(path)), path].sum() - change[1:][path[1:] != path[:-1]].sum())
