@@ -39,6 +39,7 @@ def test_tables_are_the_rules(stem, delays, branches, presence):
     pattern, frames = DELAYS[delays], COLUMNS - max(DELAYS[delays])
     shifts = dict(lift=torch.randn(frames, 17), lean=torch.randn(frames))
     shifts["lift"][3, 1::4] = -torch.inf
+    shifts["scale"] = torch.linspace(0.5, 2, 17)
     weights = torch.tensor([3.0, -2.0, 0.5])[:branches]
     plain = EventRules.of(codecs()[stem], presence=presence)
     for rules in (plain, replace(plain, following=None), replace(plain, **shifts).laid(pattern, frames)):

@@ -7,12 +7,13 @@ that of the branch with all conditions (or guided weakly), and the guidance choo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
+from stage.errors import StageError
 from stage.models.events import Events
 
 
@@ -69,7 +70,8 @@ class EventRules:
     following: which codes can follow which, or None: any.
     lift: [T, K] float32, nats by which it is likelier in each frame that something begins in a codebook (-inf: nothing
     can). lean: [T] float32, nats by which each step of velocity is likelier than the one below. least: [T, K] float32,
-    the chance that something begins where the model's is lower. None: as the model has it.
+    the chance that something begins where the model's is lower. scale: [K] float32, what each codebook's temperature is
+    multiplied by. None: as the model has it.
     """
 
     allowed: Tensor
@@ -79,6 +81,7 @@ class EventRules:
     lift: Tensor | None = None
     lean: Tensor | None = None
     least: Tensor | None = None
+    scale: Tensor | None = None
 
     @classmethod
     def of(cls, events: Events, instrument: str | None = None, presence: float = 1.0) -> EventRules:
@@ -93,7 +96,10 @@ class EventRules:
         if following is not None:
             following = Following(*(getattr(following, field.name).to(device) for field in fields(Following)))
         moves = {name: None if each is None else each.to(device) for name, each in self.moves.items()}
-        return EventRules(self.allowed.to(device), self.still.to(device), self.presence, following, **moves)
+        scale = None if self.scale is None else self.scale.to(device)
+        return EventRules(
+            self.allowed.to(device), self.still.to(device), self.presence, following, **moves, scale=scale
+        )
 
     @property
     def moves(self) -> dict[str, Tensor | None]:
@@ -105,6 +111,19 @@ class EventRules:
         lift = torch.zeros(frames, len(self.allowed)) if self.lift is None else self.lift.clone()
         lift[:, 1::2] += nats
         return replace(self, lift=lift)
+
+    def scaled(self, factors: Mapping[str, float], lanes: Sequence[str] = ()) -> EventRules:
+        """The same at other temperatures: what a codebook's is multiplied by, for what happens in lanes by their names,
+        and for "how" it happens. Raises StageError for another name."""
+        if unknown := set(factors) - {"how", *lanes}:
+            raise StageError(
+                f'the model has a temperature for "{min(unknown)}": it can be for {", ".join([*lanes, "how"])}'
+            )
+        scale = torch.ones(len(self.allowed))
+        scale[2::2] = factors.get("how", 1.0)
+        for lane, name in enumerate(lanes):
+            scale[1 + 2 * lane] = factors.get(name, 1.0)
+        return replace(self, scale=scale)
 
     def cut(self, start: int, stop: int) -> EventRules:
         """Those of frames start..stop alone, as a window of a longer piece has them."""
@@ -169,7 +188,7 @@ class EventRules:
         return allowed
 
     def moved(self, chances: Tensor, at: int) -> Tensor:
-        """Chances [V, K, size] with `moves`."""
+        """Chances [V, K, size] with `moves` and `scale`."""
         if self.lift is not None:
             # only what happens: how it does follows from it
             lifted = chances[:, 1::2] + self.lift[at, 1::2, None]
@@ -182,4 +201,4 @@ class EventRules:
             chances[:, 1::2] = torch.where(still, whats, whats + lacks)
         if self.lean is not None and self.following is not None:
             chances[:, 2::2] += self.lean[at, 2::2, None] * self.following.loudness
-        return chances
+        return chances if self.scale is None else chances / self.scale[:, None]
