@@ -12,7 +12,7 @@ from stage.corpus.read import songs
 from stage.errors import StageError
 from stage.evaluation import results
 from stage.evaluation.acceptance.player import jobs, takes
-from stage.evaluation.acceptance.player.baselines import Library
+from stage.evaluation.acceptance.player.baselines import Beats, Library
 from stage.evaluation.acceptance.player.clips import PlayerMaterial, Settings
 from stage.evaluation.acceptance.player.report import WIDTH, print_report, report, to_json, to_markdown
 from stage.evaluation.acceptance.player.run import run, valid
@@ -92,6 +92,22 @@ def test_the_true_part_is_as_good_as_itself_and_wrong_contexts_are_not(good, mat
     conditions = result.conditions["mix drums"]
     assert conditions["made"]["onset_f"] == 1 > conditions["wrong"]["onset_f"] + 0.25
     assert set(conditions) == {"true", "made", "wrong", "none", "fixed", "nearest"}
+
+
+def test_the_pattern_lies_on_the_grid_that_the_model_is_given(good, material):
+    """The tracked one with a recording (here always 110 BPM from its beginning), the true one with a click."""
+
+    def off(key: str, beats: Beats) -> float:
+        starts = np.array([note[0] for note in good[2][key]["fixed"]["notes"]])
+        twelfths = 12 * beats.places(starts)
+        return float(np.abs(twelfths - twelfths.round()).mean())
+
+    tracked = Beats(BeatGrid.regular(110, 4, 8.0))
+    for task, grid in (("mix drums", tracked), ("click", None)):
+        for clip in material.of(task):
+            true = Beats(clip.truth.grid)
+            assert off(f"baselines {task}/{clip.key}", grid or true) < 0.01
+            assert off(f"baselines {task}/{clip.key}", true if grid else tracked) > 0.1
 
 
 def test_the_true_part_is_near_the_true_parts_and_the_fixed_pattern_is_not(good, material):
