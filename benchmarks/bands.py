@@ -93,6 +93,13 @@ def true(folder: Path, song: dict, start: float, seconds: float) -> Band:
     return sounds, notes, rate
 
 
+def chart_of(song: dict, start: float, seconds: float) -> Chart:
+    """The chords of a stretch of a song."""
+    rows = [row for row in song["chords"] if row["start"] < start + seconds]
+    spans = (Span(row["start"], row["end"], parse(row["name"])) for row in rows)
+    return Chart(tuple(spans)).crop(start, start + seconds)
+
+
 def songs(corpus: Path) -> list[Path]:
     """The songs that have all three stems."""
     there = sorted(corpus.rglob("song.json"))
@@ -105,10 +112,7 @@ def measured(
     """The figures of the bands of a stretch of a song, by name."""
     song = json.loads(path.read_text(encoding="utf-8"))
     grid = BeatGrid(np.array(song["beats"]), np.array(song["downbeat_numbers"])).crop(start, start + seconds)
-    rows = [row for row in song["chords"] if row["start"] < start + seconds]
-    chart = Chart(tuple(Span(row["start"], row["end"], parse(row["name"])) for row in rows)).crop(
-        start, start + seconds
-    )
+    chart = chart_of(song, start, seconds)
     bands = {
         "stacked, chords given": made(model, grid, chart, True, seed),
         "alone, chords given": made(model, grid, chart, False, seed),

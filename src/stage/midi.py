@@ -46,10 +46,11 @@ class Part:
 @dataclass(frozen=True)
 class Score:
     """A MIDI file: its parts that have notes, in the file's order, and the end of its last note in seconds, without
-    any the file's."""
+    any the file's. markers: seconds and words, in order."""
 
     parts: tuple[Part, ...]
     seconds: float
+    markers: tuple[tuple[float, str], ...] = ()
     _clock: _Clock | None = field(default=None, repr=False, compare=False)
 
     def beats(self, until: float | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +94,8 @@ def parse(path: Path, data: bytes, notes: bool = True) -> Score:
     end = max((note.end for part in parts for note in part.notes), default=seconds(last))
     if end > MOST_SECONDS:
         raise StageError(f"{path} lasts {end / 3600:.1f} hours: at most {MOST_SECONDS / 3600:g} can be played")
-    return Score(tuple(parts), end, seconds)
+    markers = sorted((seconds(tick), m.text) for track in tracks for tick, m in track if m.type == "marker")
+    return Score(tuple(parts), end, tuple(markers), seconds)
 
 
 def _check_header(path: Path, data: bytes) -> None:

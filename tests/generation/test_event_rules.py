@@ -170,17 +170,18 @@ def test_a_lean_makes_it_louder_or_softer(stem):
 def test_a_window_has_the_rules_of_its_frames():
     lift, lean = torch.arange(5 * 17.0).reshape(5, 17), torch.arange(5.0)
     rules = replace(EventRules.of(codecs()["drums"]), lift=lift, lean=lean, least=lift)
-    cut = rules.cut(1, 4)
-    assert torch.equal(cut.lift, lift[1:4]) and torch.equal(cut.lean, lean[1:4]) and torch.equal(cut.least, lift[1:4])
+    cut = rules.cut(torch.tensor([1, 2, 4]))
+    assert torch.equal(cut.lift, lift[[1, 2, 4]]) and torch.equal(cut.lean, lean[[1, 2, 4]])
+    assert torch.equal(cut.least, cut.lift)
     laid = cut.laid(DELAYS, 3)
     assert laid.lift.shape == laid.lean.shape == (3 + 8, 17)
     assert torch.equal(laid.least, laid.lift)
-    assert laid.lift[3, 3] == lift[1 + 3 - 1, 3] and laid.lean[6, 8] == lean[1 + 6 - 4]
-    assert laid.lift[0, 16] == lift[1, 16] and laid.lift[10, 0] == lift[3, 0]  # beyond: nothing is chosen there
+    assert laid.lift[3, 3] == lift[4, 3] and laid.lean[6, 8] == lean[4]  # the third frame, by the delays
+    assert laid.lift[0, 16] == lift[1, 16] and laid.lift[10, 0] == lift[4, 0]  # beyond: nothing is chosen there
     with pytest.raises(ValueError, match="lift has 3 frames, the target 4"):
         cut.laid(DELAYS, 4)
     plain = EventRules.of(codecs()["drums"])
-    assert plain.cut(0, 2).lift is None and plain.laid(DELAYS, 9).lean is None
+    assert plain.cut(torch.arange(2)).lift is None and plain.laid(DELAYS, 9).lean is None
 
 
 @pytest.mark.parametrize("pieces", [(), (5,)])

@@ -15,6 +15,7 @@ from stage.generation.performance import Performance
 from stage.models.events import TimeLine
 from stage.session import Session, form
 from stage.session import time as timing
+from stage.session.making import request
 from stage.session.state import Section, Time
 
 BAR = 1.0
@@ -89,6 +90,17 @@ def test_a_session_finds_the_form_of_its_song(tmp_path, player, capsys):
     other = Session.new(tmp_path / "t", bpm=120, bars=2, model=player)
     with pytest.raises(StageError, match="without a song no form"):
         other.mend(form="song")
+
+
+def test_what_a_recipe_asks_of_the_model_has_the_form_of_its_time(session):
+    recipe = session.book.takes[session.track("drums").kept].recipe
+    assert request(session.stage, recipe, session.scene(), [0]).form == (("intro", 1), ("verse", 2))
+    session.mend(form="a 1 0.2, b 1, a 1")
+    assert request(session.stage, recipe, session.scene(), [0]).form == (("intro", 1), ("verse", 2))
+    now = session._renewed(recipe, "drums")
+    assert request(session.stage, now, session.scene(), [0]).form == (("a", 1), ("b", 2), ("a", 3))
+    with pytest.raises(StageError, match="the form cannot have"):
+        session.mend(form="a\x07 1")
 
 
 def test_drums_have_a_fill_before_each_section_unless_others_are_asked_for():

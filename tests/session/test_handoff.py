@@ -15,6 +15,7 @@ from helpers.sessions import RATE
 from stage import BeatGrid, StageError, audio
 from stage.audio import wave
 from stage.chords.reading import read
+from stage.cli.app import run
 from stage.midi import Part
 from stage.midi_writing import TempoMap, save
 from stage.midi_writing import build as build_midi
@@ -259,6 +260,29 @@ def test_results_in_files_are_an_arrangement(tmp_path):
     audio.write(tmp_path / "short.wav", sound[:, :rate], rate)
     with pytest.raises(StageError, match="stems of one export are of one stretch"):
         files.arrangement([stems[0], tmp_path / "short.wav"])
+
+
+def test_the_form_of_results_in_files_is_given_or_that_of_their_notes(tmp_path):
+    grid, rate, sound = BeatGrid.regular(120, 4, 8.0), 8000, np.full((1, 8 * 8000), 0.25, np.float32)
+    part = Part("x", 9, 0, notes=[Note(0.5, 0.6, 36, 90)])  # the last bars have no notes
+    stem = tmp_path / "song.drums.0.wav"
+    audio.write(stem, sound, rate)
+    plain = build_midi([part], grid.times, grid.numbers)
+    save(stem.with_suffix(".mid"), plain)
+    assert files.arrangement([stem]).markers == ()
+    assert files.arrangement([stem], form="intro 1, verse 3").markers == ((0.0, "intro"), (2.0, "verse"))
+    with pytest.raises(StageError, match="the form has 5 bars, the music 4"):
+        files.arrangement([stem], form="intro 4, verse 1")
+    with pytest.raises(StageError, match="without a song no form"):
+        files.arrangement([stem], form="song")
+    save(stem.with_suffix(".mid"), build_midi([part], grid.times, grid.numbers, markers=[(4.0, "coda")]), force=True)
+    assert files.arrangement([stem]).markers == ((pytest.approx(4.0, abs=1e-3), "coda"),)
+    assert files.arrangement([stem], form="all 4").markers == ((0.0, "all"),)
+    assert run(["export", str(stem), "--form", "a 2, b 2", "--as", "rpp", "-o", str(tmp_path / "out")]) == 0
+    assert [name for _, name in read_reaper(tmp_path / "out" / "song.rpp").markers] == ["a", "b"]
+    audio.write(tmp_path / "song.wav", sound, rate)
+    found = files.arrangement([stem], tmp_path / "song.wav", form="song")
+    assert found.markers == ((0.0, "A"),)
 
 
 def test_a_count_in_is_whole_bars_before_everything(band):

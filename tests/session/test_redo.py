@@ -136,7 +136,7 @@ def test_given_cells_stay_and_the_rest_is_made(filler, player):
     codes = plan.events.encode([Note(1.0, 1.5, 40, 90)], plan.line, "finger")[:, :96]
     given = torch.full_like(codes, -1)
     given[:, :24], given[1:3] = codes[:, :24], 0  # nothing happens in the first voice
-    rest = dict(stem=1, contexts=[None], features=plan.known[:96], rules=plan.rules.cut(0, 96), frames=96)
+    rest = dict(stem=1, contexts=[None], features=plan.known[:96], rules=plan.rules.cut(torch.arange(96)), frames=96)
     made = generate(player.decoder, **rest, prompt=codes[:, :24], seeds=(1, 2))
     *_, last = decoding.steps(player.decoder, **rest, prompt=codes[:, :24], seeds=(1, 2), given=given)
     filled = decoding.made(last, 0, 96)
@@ -153,6 +153,9 @@ def test_candidates_are_ranked_by_what_follows(filler, player):
     fixed[1:, 24:48] = -1
     found, likely = filler._candidates(codes, fixed, 24, 48, 24, [1, 2, 3], lambda share: True)
     assert found.shape == (3, 17, 24) and not torch.equal(found[0], found[1])
+    steps = []
+    alone, _ = filler._candidates(codes, fixed, 24, 48, 24, [2], steps.append)
+    assert torch.equal(alone[0], found[1]) and len(steps) < 48  # what follows is not computed where there is no choice
     config = player.decoder.config
     for candidate, nats in zip(found, likely):
         whole = torch.cat([codes[:, :24], candidate, codes[:, 48:72]], 1)

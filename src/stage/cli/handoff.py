@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stage.cli.groups import Beginning, Handoff, Model
-from stage.cli.options import ForceOption, PromptOption, SeedOption, StartOption
+from stage.cli.options import ForceOption, FormOption, PromptOption, SeedOption, StartOption
 
 
 def band(
@@ -59,6 +59,7 @@ def export(
     stems: Annotated[list[Path], typer.Argument(help="Stems of one stretch; their MIDI files lie beside them.")],
     song: Annotated[Path | None, typer.Option(help="The song that they were made for.", rich_help_panel="Song")] = None,
     start: StartOption = 0.0,
+    form: FormOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder; NAME-export by default.", rich_help_panel="Output")
     ] = None,
@@ -69,11 +70,12 @@ def export(
     \b
     stage export song-stage/song.drums.0.wav --song song.wav
     stage export song-stage/song.drums.0.wav song-stage/song.bass.0.wav --as rpp -o project
+    stage export song-stage/song.drums.0.wav --form "intro 1, verse 1" -o formed
     """
     from stage.session.handoff.export import export as write
     from stage.session.handoff.files import arrangement
 
-    found = arrangement(stems, song, start)
+    found = arrangement(stems, song, start, form)
     for path in write(
         found, out or Path(f"{found.name}-export"), handoff.words, handoff.format, force, handoff.count_in
     ):

@@ -70,7 +70,8 @@ class EventRules:
     following: which codes can follow which, or None: any.
     lift: [T, K] float32, nats by which it is likelier in each frame that something begins in a codebook (-inf: nothing
     can). lean: [T] float32, nats by which each step of velocity is likelier than the one below. least: [T, K] float32,
-    the chance that something begins where the model's is lower. scale: [K] float32, what each codebook's temperature is
+    the chance that something begins where the model's is lower. echo: [T, K] int64, what happened when this was played
+    before (-1: it was not), which is likelier by `pull` nats. scale: [K] float32, what each codebook's temperature is
     multiplied by. None: as the model has it.
     """
 
@@ -82,6 +83,8 @@ class EventRules:
     lean: Tensor | None = None
     least: Tensor | None = None
     scale: Tensor | None = None
+    echo: Tensor | None = None
+    pull: float = 0.0
 
     @classmethod
     def of(cls, events: Events, instrument: str | None = None, presence: float = 1.0) -> EventRules:
@@ -97,14 +100,13 @@ class EventRules:
             following = Following(*(getattr(following, field.name).to(device) for field in fields(Following)))
         moves = {name: None if each is None else each.to(device) for name, each in self.moves.items()}
         scale = None if self.scale is None else self.scale.to(device)
-        return EventRules(
-            self.allowed.to(device), self.still.to(device), self.presence, following, **moves, scale=scale
-        )
+        both = dict(allowed=self.allowed.to(device), still=self.still.to(device))
+        return replace(self, **both, following=following, scale=scale, **moves)
 
     @property
     def moves(self) -> dict[str, Tensor | None]:
         """What differs from frame to frame."""
-        return {"lift": self.lift, "lean": self.lean, "least": self.least}
+        return {"lift": self.lift, "lean": self.lean, "least": self.least, "echo": self.echo}
 
     def lifted(self, nats: float, frames: int) -> EventRules:
         """The same, something begins likelier by so many nats in every one of the frames."""
@@ -125,9 +127,9 @@ class EventRules:
             scale[1 + 2 * lane] = factors.get(name, 1.0)
         return replace(self, scale=scale)
 
-    def cut(self, start: int, stop: int) -> EventRules:
-        """Those of frames start..stop alone, as a window of a longer piece has them."""
-        return replace(self, **{n: None if each is None else each[start:stop] for n, each in self.moves.items()})
+    def cut(self, frames: Tensor) -> EventRules:
+        """Those of some frames [T] int64 alone, as a window of a longer piece has them."""
+        return replace(self, **{n: None if each is None else each[frames] for n, each in self.moves.items()})
 
     def laid(self, pattern: Sequence[int], frames: int) -> EventRules:
         """`moves` in the columns in which the codebooks stand: [frames + D, K] each, D the longest delay.
@@ -189,6 +191,10 @@ class EventRules:
 
     def moved(self, chances: Tensor, at: int) -> Tensor:
         """Chances [V, K, size] with `moves` and `scale`."""
+        if self.echo is not None:
+            before, whats = self.echo[at, 1::2], chances[:, 1::2]
+            more = (self.pull * (before >= 0)).to(chances.dtype).expand(len(chances), -1)[..., None]
+            chances[:, 1::2] = whats.scatter_add(-1, before.clamp(min=0).expand(len(chances), -1)[..., None], more)
         if self.lift is not None:
             # only what happens: how it does follows from it
             lifted = chances[:, 1::2] + self.lift[at, 1::2, None]

@@ -249,7 +249,7 @@ class Maker:
         notes: Sequence[Note],
         instrument: str,
         regions: Sequence[tuple[float, float]],
-        candidates: int = 4,
+        candidates: int = 2,
         on_progress: Progress | None = None,
     ) -> tuple[list[Note], Prepared]:
         """Notes of a part of which some regions, (start, end) in seconds, are played anew, between what stays before
@@ -307,7 +307,9 @@ class Maker:
         if self.chord_head is not None:
             hear = partial(chord_logits, self.decoder, self.chord_head)
         performance = request.performance.worded(request.prompt, request.stem)
-        return Plan.of(request.stem, seconds, prepared, self.events, self.codec, device, performance, hear)
+        return Plan.of(
+            request.stem, seconds, prepared, self.events, self.codec, device, performance, hear, request.form
+        )
 
     def _played(self, plan: Plan, request: Request, on_progress: Progress | None) -> dict:
         """What is played, as `stage.generation.windows` takes it."""

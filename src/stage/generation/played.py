@@ -22,6 +22,8 @@ from stage.generation import steering
 from stage.generation.event_rules import EventRules
 from stage.generation.performance import NEUTRAL, Performance
 from stage.generation.prepare import Prepared
+from stage.generation.request import Form
+from stage.generation.sections import earlier
 from stage.generation.windows import of_codes, windows
 from stage.models import heard
 from stage.models.chord_head import CLASSES, ROOTS, ChordHead
@@ -39,7 +41,7 @@ class Plan:
 
     stem: its name. line: frames of the target, in seconds of the song. known: [T, F] features. mix: codes [K, T] or
     None. events: the codec of the stem. rules: what it may play. performance: how. chart: the chords, given
-    or read. grid: the beats.
+    or read. grid: the beats. form: the sections.
     """
 
     stem: str
@@ -51,6 +53,7 @@ class Plan:
     performance: Performance
     chart: Chart | None = None
     grid: BeatGrid | None = None
+    form: Form = ()
 
     @classmethod
     def of(
@@ -63,6 +66,7 @@ class Plan:
         device: torch.device,
         performance: Performance = NEUTRAL,
         hear: Hearing | None = None,
+        form: Form = (),
     ) -> Plan:
         """The plan of a stem for a stretch of so many seconds, and for what was prepared for it.
 
@@ -96,15 +100,20 @@ class Plan:
             rules = rules.scaled(factors, tuple(GROUPS) if stem == "drums" else ())
         if performance.from_bar is None:
             rules = entering(rules, line, stem)
-        return cls(stem, line, known, codes, codecs()[stem], rules, performance, chart, prepared.grid)
+        return cls(stem, line, known, codes, codecs()[stem], rules, performance, chart, prepared.grid, form)
 
     def piece(self) -> dict:
-        """What `stage.generation.windows.stream` takes beside what any model gives."""
+        """What `stage.generation.windows.stream` takes beside what any model gives.
+
+        Where there is a mix and no form is known, the mix alone says what comes when.
+        """
+        again = self.form or self.mix is None
         return dict(
             contexts=of_codes([self.mix]),
             frames=self.line.frames,
             features=self.known,
             rules=self.rules,
+            earlier=earlier(self.line, self.grid, self.form, self.stem) if again else None,
         )
 
 

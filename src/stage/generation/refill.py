@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stage.generation.decoding import Sampling, Stopped, made, steps
+from stage.generation.decoding import Sampling, Stopped, finished, made, steps
 from stage.generation.played import Plan
 from stage.generation.sounding import within
 from stage.models.decoder import Decoder
@@ -55,7 +55,7 @@ class Filler:
         regions: Sequence[Region],
         seconds: float,
         seed: int = 0,
-        candidates: int = 4,
+        candidates: int = 2,
         pauses: tuple[tuple[float, float], ...] = (),
         on_progress: Callable[[float], bool | None] | None = None,
     ) -> list[Note]:
@@ -71,8 +71,10 @@ class Filler:
                 return on_progress((number + share) / len(regions)) if on_progress else None
 
             stays = [note for note in now if self.stays(note, region)]
-            codes = self._filled(stays, instrument, region, [seed, number], candidates, on_share)
-            now = sorted(stays + self._new(codes, stays, instrument, region, seconds, seed, pauses))
+            codes, likely = self.candidates(stays, instrument, region, [seed, number], candidates, on_share)
+            now = sorted(
+                stays + self.new(codes[int(likely.argmax())], stays, instrument, region, seconds, seed, pauses)
+            )
         return now
 
     def frames(self, region: Region) -> tuple[int, int]:
@@ -97,16 +99,17 @@ class Filler:
         known = instrument if instrument in events.instruments else events.instruments[0]
         return events.encode(notes, self.plan.line, known)
 
-    def _filled(
+    def candidates(
         self,
         stays: Sequence[Note],
         instrument: str,
         region: Region,
         seed: Sequence[int],
-        candidates: int,
-        on_share: Callable[[float], bool | None],
-    ) -> Tensor:
-        """Codes [K, T] of the part with a region that is made, half a window at a time."""
+        count: int = 2,
+        on_share: Callable[[float], bool | None] = lambda share: None,
+    ) -> tuple[Tensor, Tensor]:
+        """Codes [V, K, T] of the part with a region that is made, half a window at a time, and how likely the music
+        behind it is after each, [V] in nats. Where nothing stands behind the region there is one candidate."""
         codes = self._encoded(stays, instrument)
         first, end = self.frames(region)
         fixed = codes.clone()
@@ -116,18 +119,19 @@ class Filler:
         inside[1::2][~happens] = -1
         half = self.size // 2
         parts = [(at, min(at + half, end)) for at in range(first, end, half)]
+        made, likely = codes[None], torch.zeros(1, dtype=torch.float64)
         for number, (at, stop) in enumerate(parts):
             last = stop == end
             after = min(AFTER * max(1, self.plan.line.division), self.size - half) if last else 0
-            count = candidates if last and stop < codes.shape[1] else 1
-            seeds = [_seed([*seed, number, i]) for i in range(count)]
+            seeds = [_seed([*seed, number, i]) for i in range(count if last and stop < codes.shape[1] else 1)]
 
             def on_step(share: float, number: int = number) -> bool | None:
                 return on_share((number + share) / len(parts))
 
-            found, likely = self._candidates(codes, fixed, at, stop, after, seeds, on_step)
-            codes[:, at:stop] = found[int(likely.argmax())]
-        return codes
+            found, likely = self._candidates(made[0], fixed, at, stop, after, seeds, on_step)
+            made = made[:1].repeat(len(seeds), 1, 1)
+            made[:, :, at:stop] = found
+        return made, likely
 
     @torch.inference_mode()
     def _candidates(
@@ -162,12 +166,14 @@ class Filler:
             prompt=codes[:, first:start] if start > first else None,
             sampling=self.sampling,
             features=self.plan.known[first:last],
-            rules=self.plan.rules.cut(first, last),
+            rules=self.plan.rules.cut(torch.arange(first, last)),
             given=given,
             hurry=False,
         ):
             if on_step(state.done / state.steps) is False:
                 raise Stopped
+            if len(seeds) == 1 and finished(state) >= stop - first:  # nothing is to be chosen
+                break
             frame = state.at - 1 - pattern
             behind = (frame >= stop - first) & (frame < last - first)
             if behind.any():
@@ -178,7 +184,7 @@ class Filler:
         assert state is not None
         return made(state, start - first, stop - first).cpu(), total
 
-    def _new(
+    def new(
         self,
         codes: Tensor,
         stays: Sequence[Note],

@@ -38,6 +38,10 @@ Grid = Union[Literal["on", "off", "half", "double"], Tracking, BeatGrid, None]
 for what suits the model."""
 
 
+Form = tuple[tuple[str, int], ...]
+"""Names of sections, and the bars in which they begin, from 1 on, rising. Without any no form is known."""
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """A stretch of music to play to. audio: float32 [C, N] at `rate` Hz. start: where it begins in the whole recording,
@@ -105,8 +109,8 @@ class Request:
     tuning: of the source, in cents from A = 440 Hz, None: estimated. rest: let the stem rest where the source is
         silent for a bar or more.
     chords: what sounds, as text, as a file or as a chart whose times count from the recording's beginning
-        (`stage.chords.reading.read`); None: what the model hears. performance: how the part is played. Both are for
-        models of events.
+        (`stage.chords.reading.read`); None: what the model hears. performance: how the part is played. form: sections,
+        of which those of one name are played alike (`stage.generation.sections`). These are for models of events.
     """
 
     stem: str
@@ -120,8 +124,12 @@ class Request:
     rest: bool = True
     chords: str | Path | Chart | None = None
     performance: Performance = NEUTRAL
+    form: Form = ()
 
     def __post_init__(self) -> None:
+        firsts = [bar for _, bar in self.form]
+        if firsts and (firsts[0] < 1 or firsts != sorted(set(firsts))):
+            raise StageError("the sections of a form begin in bars that rise, from 1 on")
         if isinstance(self.chords, (str, Path)):
             chords.check(self.chords)
         if isinstance(self.sampling, Mapping):

@@ -92,6 +92,7 @@ def request(stage: Stage, recipe: Recipe, scene: Scene, seeds: Sequence[int]) ->
         rest=scene.rests,
         chords=None if stage.events is None else time.chart,
         performance=Performance(**recipe.performance),
+        form=() if stage.events is None else tuple((section.name, section.bar) for section in time.sections),
     )
 
 

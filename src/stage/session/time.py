@@ -203,7 +203,7 @@ def sections(form: str, time: Time) -> tuple[Section, ...]:
     made, bar = [], 1
     for part in filter(None, (part.strip() for part in form.split(","))):
         found = re.fullmatch(r"(.*?\S)\s+(\d+)(?:\s+(\d?\.\d+))?", part)
-        if not found or int(found[2]) < 1 or float(found[3] or 0) > 1:
+        if not found or not part.isprintable() or int(found[2]) < 1 or float(found[3] or 0) > 1:
             raise StageError(
                 f'the form cannot have "{part}": write a name and bars, like "intro 4, verse 8", and an energy from 0.0'
                 ' to 1.0 if you like, as in "chorus 8 0.9"'

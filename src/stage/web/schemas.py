@@ -137,7 +137,7 @@ class Redo(Model):
     track: Name
     bars: list[Bars] | None = Field(None, max_length=50)
     seconds: list[Pair] | None = Field(None, max_length=50)
-    candidates: Annotated[int, Field(ge=1, le=16)] = 4
+    candidates: Annotated[int, Field(ge=1, le=16)] = 2
     seed: Seed | None = None
     performance: dict[str, Any] | None = Field(None, max_length=30)
     sampling: dict[str, float] = Field({}, max_length=10)

@@ -126,7 +126,7 @@ def redo(
             help="How many to make of each region; the one is taken that what follows fits best.",
             rich_help_panel="Music",
         ),
-    ] = 4,
+    ] = 2,
     seed: Annotated[int | None, typer.Option(help="Another seed, for another result.", rich_help_panel="Music")] = None,
     complexity: ComplexityOption = None,
     dynamics: DynamicsOption = None,

@@ -7,7 +7,7 @@ import { order, state, step } from "./store.js";
 import { barAt, named } from "./time.js";
 import { html } from "../vendor/preact.js";
 
-const CANDIDATES = 4;
+const CANDIDATES = 2;
 
 export function TrackStrip({ track, take }) {
   const at = `track ${track.name}`;
