@@ -114,14 +114,14 @@ function columns(view, peaks, buffer) {
   return made;
 }
 
-export function drawWave(pen, view, peaks, buffer, height, color, alpha) {
+export function drawWave(pen, view, peaks, buffer, height, color, alpha, until = view.seconds) {
   const made = columns(view, peaks, buffer);
   if (!made) return;
   const middle = height / 2;
   const scale = middle - 4;
   pen.globalAlpha = alpha;
   pen.fillStyle = color;
-  const end = Math.min(view.width, view.x(view.seconds));
+  const end = Math.min(view.width, view.x(until));
   for (let x = 0; x < end; x++) {
     const top = middle - Math.min(1, made[2 * x + 1]) * scale;
     const bottom = middle - Math.max(-1, made[2 * x]) * scale;

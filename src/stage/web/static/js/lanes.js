@@ -65,7 +65,7 @@ export function TimeLine() {
       <${SongRow} />
       ${session.tracks.map((track) => html`<${TrackRow} key=${track.name} track=${track} />`)}
       ${making(null).map((job) => html`<${MakingRow} key=${job.id} job=${job} />`)}
-      ${session.tracks.length === 0 && html`<p class="hint">Choose an instrument: it is played to what you see here.</p>`}
+      ${session.tracks.length === 0 && !making(null).length && html`<p class="hint">Choose an instrument: it is played to what you see here.</p>`}
       <${Playhead} />
     </div>
   </section>`;
@@ -302,7 +302,7 @@ function making(track) {
 
 function drawGrowing(pen, height, color) {
   const { sound } = state.listening;
-  drawWave(pen, view, sound.peaks, sound, height, color, 0.9);
+  drawWave(pen, view, sound.peaks, sound, height, color, 0.9, sound.filled / sound.sampleRate);
 }
 
 /** A take that is being made: one click to listen to what there is of it, in the mix. */
