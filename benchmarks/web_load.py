@@ -80,11 +80,19 @@ def made(session: Session, seed: int) -> float:
     return took
 
 
+def request_ms(process: psutil.Process, client: Client, path: str, count: int = 400) -> float:
+    """Milliseconds of the server's processor time that a request takes."""
+    before = sum(process.cpu_times()[:2])
+    for _ in range(count):
+        client.ask("GET", path)
+    return 1000 * (sum(process.cpu_times()[:2]) - before) / count
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--bars", type=int, default=24)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0: only what a request costs the server")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
@@ -96,9 +104,15 @@ def main() -> int:
             session = Client(address, token="").begin(bpm=96, bars=options.bars)
             session.add("bass")
             file = session.track("bass")["takes"][0]["file"]
+            job = session.play("take", track="bass")
+            process = psutil.Process(server.pid)
+            paths = f"/api/sessions/{session.id}", f"/api/jobs/{job['id']}"
+            costs = [round(request_ms(process, session.client, path), 2) for path in paths]
+            if not options.rounds:
+                print(json.dumps({"session_request_cpu_ms": costs[0], "job_request_cpu_ms": costs[1]}))
+                return 0
             made(session, 0)
             alone, among, waits, busy = [], [], [], []
-            process = psutil.Process(server.pid)
             for seed in range(1, options.rounds + 1):
                 alone.append(made(session, seed))
                 out = f"{folder}/times"
@@ -125,6 +139,8 @@ def main() -> int:
         "request_median_ms": round(1000 * statistics.median(waits), 1),
         "request_95_ms": round(1000 * sorted(waits)[int(0.95 * len(waits))], 1),
         "requests": len(waits),
+        "session_request_cpu_ms": costs[0],
+        "job_request_cpu_ms": costs[1],
         "cores": os.cpu_count(),
         "load_before": round(os.getloadavg()[2], 1),
     }

@@ -417,6 +417,16 @@ def test_a_bare_stream_of_aac_is_read_to_its_end(tmp_path):
     assert whole.shape[1] >= 8 * RATE and probe(path).samples == whole.shape[1]
     part, _ = audio.read(path, start=6.0, seconds=1.0)
     assert np.abs(part - whole[:, 6 * RATE : 7 * RATE]).max() < 1e-5
+    np.testing.assert_array_equal(audio.read(path, seconds=600.0)[0], whole)
+
+
+def test_a_recording_of_a_browser_has_no_length_and_is_read_to_its_end(tmp_path):
+    path = encode(tmp_path / "a.webm", clicks(4.0, 48000), 48000, "libopus", format="webm", live="1")
+    with av.open(str(path)) as held:
+        assert held.duration is None and held.streams.audio[0].duration is None
+    whole, _ = audio.read(path)
+    assert abs(whole.shape[1] - 4 * 48000) < 1000
+    np.testing.assert_array_equal(audio.read(path, seconds=601.0)[0], whole)
 
 
 @pytest.mark.parametrize(

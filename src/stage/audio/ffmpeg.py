@@ -123,9 +123,9 @@ class Ffmpeg:
         return position
 
     def _check_end(self, position: int, wanted: float) -> None:
-        """Raise StageError where decoding came to `position` only, by an error or by the end of the file."""
-        wanted = min(wanted, self.expected * self.rate)
-        if self.broken or wanted < math.inf and position < wanted - self.rate / 2:
+        """Raise StageError where decoding came to `position` only, by an error or before the announced end."""
+        announced = self.expected * self.rate
+        if self.broken or announced < math.inf and position < min(wanted, announced) - self.rate / 2:
             raise truncated(self.name, position / self.rate)
 
     def _blocks(self, first: int) -> Iterator[tuple[int, np.ndarray]]:
