@@ -153,8 +153,6 @@ class EventsConfig:
     given: "sound" (estimated from the mix), "model" (read by the model itself) or "none". lift: of each stem, nats by
     which it is likelier that something begins than the model has it, so that parts are as dense as true ones. sampling:
     of each stem, values in place of the model's guidance, text_guidance, top_p and temperature (`StageConfig`).
-    temperatures: of each stem, what its temperature is multiplied by for what happens in a group of drum pieces
-    (`stage.models.playable.GROUPS`), or for "how" it happens.
     """
 
     division: int = 12
@@ -165,7 +163,6 @@ class EventsConfig:
     lift: dict[str, float] = field(default_factory=dict)
     instruments: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sampling: dict[str, dict[str, float]] = field(default_factory=dict)
-    temperatures: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         named = {stem: tuple(names) for stem, names in self.instruments.items()}
@@ -175,9 +172,6 @@ class EventsConfig:
             if unknown := set(values) - {"guidance", "text_guidance", "top_p", "temperature"}:
                 raise ValueError(f"sampling of {stem} has {', '.join(sorted(unknown))}, which is not known")
             replace(StageConfig(), **cast(dict[str, Any], values))
-        for stem, factors in self.temperatures.items():
-            if not all(0.01 <= factor <= 100 for factor in factors.values()):
-                raise ValueError(f"temperatures of {stem} are factors of 0.01 to 100")
         if self.reading not in ("sound", "model", "none"):
             raise ValueError(f"reading is 'sound', 'model' or 'none', not '{self.reading}'")
         if self.window_beats % 2:

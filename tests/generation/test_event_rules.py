@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from stage.config import DecoderConfig, EventsConfig
-from stage.errors import StageError
+from stage.config import DecoderConfig
 from stage.generation.decoding import Sampling, generate
 from stage.generation.event_rules import EventRules, Past
 from stage.generation.windows import of_codes, play
 from stage.models.decoder import Decoder
 from stage.models.events import HOLD, LOWEST, MANNERS, ONSET, REACH, REST, TimeLine, codecs, manner_of
-from stage.models.playable import GROUPS
 from stage.notes import Note
 from stage.prefix import interleave
 
@@ -212,25 +210,3 @@ def test_a_lift_of_every_frame_adds_to_one_of_some():
     some = torch.zeros(4, 17)
     some[2] = -torch.inf
     assert torch.isinf(replace(rules, lift=some).lifted(0.5, 4).lift[2, 1]) and (rules.lift is None)
-
-
-def test_temperatures_of_lanes_and_of_how():
-    plain = replace(EventRules.of(codecs()["drums"]), lift=torch.zeros(FRAMES, 17))
-    cold = plain.scaled({"kick": 1e-2, "snare": 1e-2, "how": 1e-2}, tuple(GROUPS))
-    assert cold.scale[[0, 1, 2, 3, 4, 5, 6]].tolist() == pytest.approx([1, 0.01, 0.01, 0.01, 0.01, 1, 0.01])
-    chances = torch.randn(2, 17, MANNERS)
-    assert torch.equal(plain.moved(chances.clone(), 0), chances)
-    assert torch.allclose(cold.moved(chances.clone(), 0)[:, 5:8:2], chances[:, 5:8:2])
-    assert torch.allclose(cold.moved(chances.clone(), 0)[:, 1], 100 * chances[:, 1])
-    # what is likelier than the rest, that a kick begins, is now certain
-    plain, cold = (draw(rules, range(12), guidance=1.0)[:, 1, 0] for rules in (plain, cold))
-    assert (plain == 0).any() and (plain > 0).any() and (cold > 0).all()
-
-
-def test_a_temperature_of_nothing_that_there_is():
-    with pytest.raises(StageError, match='"tom": it can be for kick'):
-        EventRules.of(codecs()["drums"]).scaled({"tom": 0.5, "how": 1.0}, tuple(GROUPS))
-    with pytest.raises(StageError, match='"kick": it can be for how'):
-        EventRules.of(codecs()["bass"]).scaled({"kick": 0.5})
-    with pytest.raises(ValueError, match="factors of 0.01 to 100"):
-        EventsConfig(temperatures={"drums": {"kick": 0.0}})

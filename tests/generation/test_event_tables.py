@@ -39,7 +39,6 @@ def test_tables_are_the_rules(stem, delays, branches, presence):
     pattern, frames = DELAYS[delays], COLUMNS - max(DELAYS[delays])
     shifts = dict(lift=torch.randn(frames, 17), lean=torch.randn(frames))
     shifts["lift"][3, 1::4] = -torch.inf
-    shifts["scale"] = torch.linspace(0.5, 2, 17)
     shifts |= dict(echo=torch.randint(-1, 60, (frames, 17)), pull=1.5)
     weights = torch.tensor([3.0, -2.0, 0.5])[:branches]
     plain = EventRules.of(codecs()[stem], presence=presence)

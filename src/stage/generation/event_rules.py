@@ -7,13 +7,12 @@ that of the branch with all conditions (or guided weakly), and the guidance choo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from stage.errors import StageError
 from stage.models.events import Events
 
 
@@ -71,8 +70,7 @@ class EventRules:
     lift: [T, K] float32, nats by which it is likelier in each frame that something begins in a codebook (-inf: nothing
     can). lean: [T] float32, nats by which each step of velocity is likelier than the one below. least: [T, K] float32,
     the chance that something begins where the model's is lower. echo: [T, K] int64, what happened when this was played
-    before (-1: it was not), which is likelier by `pull` nats. scale: [K] float32, what each codebook's temperature is
-    multiplied by. None: as the model has it.
+    before (-1: it was not), which is likelier by `pull` nats. None: as the model has it.
     """
 
     allowed: Tensor
@@ -82,7 +80,6 @@ class EventRules:
     lift: Tensor | None = None
     lean: Tensor | None = None
     least: Tensor | None = None
-    scale: Tensor | None = None
     echo: Tensor | None = None
     pull: float = 0.0
 
@@ -99,9 +96,8 @@ class EventRules:
         if following is not None:
             following = Following(*(getattr(following, field.name).to(device) for field in fields(Following)))
         moves = {name: None if each is None else each.to(device) for name, each in self.moves.items()}
-        scale = None if self.scale is None else self.scale.to(device)
         both = dict(allowed=self.allowed.to(device), still=self.still.to(device))
-        return replace(self, **both, following=following, scale=scale, **moves)
+        return replace(self, **both, following=following, **moves)
 
     @property
     def moves(self) -> dict[str, Tensor | None]:
@@ -113,19 +109,6 @@ class EventRules:
         lift = torch.zeros(frames, len(self.allowed)) if self.lift is None else self.lift.clone()
         lift[:, 1::2] += nats
         return replace(self, lift=lift)
-
-    def scaled(self, factors: Mapping[str, float], lanes: Sequence[str] = ()) -> EventRules:
-        """The same at other temperatures: what a codebook's is multiplied by, for what happens in lanes by their names,
-        and for "how" it happens. Raises StageError for another name."""
-        if unknown := set(factors) - {"how", *lanes}:
-            raise StageError(
-                f'the model has a temperature for "{min(unknown)}": it can be for {", ".join([*lanes, "how"])}'
-            )
-        scale = torch.ones(len(self.allowed))
-        scale[2::2] = factors.get("how", 1.0)
-        for lane, name in enumerate(lanes):
-            scale[1 + 2 * lane] = factors.get(name, 1.0)
-        return replace(self, scale=scale)
 
     def cut(self, frames: Tensor) -> EventRules:
         """Those of some frames [T] int64 alone, as a window of a longer piece has them."""
@@ -190,7 +173,7 @@ class EventRules:
         return allowed
 
     def moved(self, chances: Tensor, at: int) -> Tensor:
-        """Chances [V, K, size] with `moves` and `scale`."""
+        """Chances [V, K, size] with `moves`."""
         if self.echo is not None:
             before, whats = self.echo[at, 1::2], chances[:, 1::2]
             more = (self.pull * (before >= 0)).to(chances.dtype).expand(len(chances), -1)[..., None]
@@ -207,4 +190,4 @@ class EventRules:
             chances[:, 1::2] = torch.where(still, whats, whats + lacks)
         if self.lean is not None and self.following is not None:
             chances[:, 2::2] += self.lean[at, 2::2, None] * self.following.loudness
-        return chances if self.scale is None else chances / self.scale[:, None]
+        return chances

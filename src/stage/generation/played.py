@@ -31,7 +31,6 @@ from stage.models.codec import Codec, encode_long, frame_rate
 from stage.models.decoder import Decoder
 from stage.models.events import Events, TimeLine, codecs
 from stage.models.features import BEAT, features
-from stage.models.playable import GROUPS
 from stage.prefix import row, trim
 
 
@@ -96,8 +95,6 @@ class Plan:
         rules = steering.rules(performance, line, stem, config.presence, prepared.grid)
         if shift := config.lift.get(stem):
             rules = rules.lifted(shift, line.frames)
-        if factors := config.temperatures.get(stem):
-            rules = rules.scaled(factors, tuple(GROUPS) if stem == "drums" else ())
         if performance.from_bar is None:
             rules = entering(rules, line, stem)
         return cls(stem, line, known, codes, codecs()[stem], rules, performance, chart, prepared.grid, form)

@@ -91,7 +91,7 @@ class PlayerRecipe:
     workers: processes that make batches, 0: the training itself; a batch does not depend on them. dropout: of
     what each layer adds, in training.
     division: frames of a beat, or 0 for frames of equal length, ``frame_rate`` a second. stage, window_beats, presence,
-    reading, lift, sampling, temperatures: settings of the exported model.
+    reading, lift, sampling: settings of the exported model.
     """
 
     seed: int
@@ -118,7 +118,6 @@ class PlayerRecipe:
     reading: str = "sound"
     lift: dict[str, float] = field(default_factory=dict)
     sampling: dict[str, dict[str, float]] = field(default_factory=dict)
-    temperatures: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         among("precision", self.precision, PRECISIONS)
@@ -145,5 +144,4 @@ class PlayerRecipe:
             self.lift,
             instruments,
             self.sampling,
-            self.temperatures,
         )
