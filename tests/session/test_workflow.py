@@ -37,7 +37,7 @@ def test_the_page_from_top_to_bottom(folder, capsys):
         assert code == 0, f"{command.line}: {printed.err}"
     session = Session.open("song-session")
     assert [track.name for track in session.tracks] == ["drums", "bass", "keys"]
-    assert len(session.takes("drums")) == 8 and session.track("keys").gain == -3
+    assert len(session.takes("drums")) == 9 and session.track("keys").gain == -3
     assert {"song.dawproject", "song.rpp", "mix.wav", "arrangement.mid"} <= {
         path.name for path in (folder / "song-session" / "export").iterdir()
     }
