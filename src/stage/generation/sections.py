@@ -1,8 +1,9 @@
 """Sections that come again: which frames of a piece were played before, at the same place of the same section.
 
-A window of the model is shorter than a piece, and what it does not hold is forgotten: parts wander. So where a section
-comes again, frames of the first one of its name stand in the model's past beside the last ones, and what drums did in
-them is likelier to happen again, but for the strokes of fills. Other stems do not wander: chords hold them.
+A window of the model is shorter than a piece, and what it does not hold is forgotten: drums wander. So where a section
+comes again, frames of the first one of its name stand in the model's past beside the last ones, and what happened in
+them is likelier to happen again, but for the strokes of fills. Other stems do not wander, chords hold them; with the
+first section in their past keys did.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from stage.models.events import TimeLine
 
 PULL = {"drums": 2.0}
 """Nats by which what a stem did in the first section of a name is likelier in the later ones: such that these are about
-as far apart as those of true drums (benchmarks/sections.py)."""
+as far apart as those of true drums (benchmarks/sections.py). Other stems recall nothing."""
 PHRASE = 8
 """Bars after which a piece without a form is taken to begin again."""
 
@@ -57,13 +58,13 @@ class Earlier:
 
 
 def earlier(line: TimeLine, grid: BeatGrid | None, form: Form, stem: str) -> Earlier | None:
-    """What of a piece was played before, by its form; None where no bars are known.
+    """What of a piece was played before, by its form; None where no bars are known, and for stems that recall nothing.
 
     Places are counted in bars and within them; a section that is longer than the first of its name has none behind that
     one's end. Names are the same whatever their case, and the number behind a space ("verse 1", "verse 2"). Without a
     form phrases come again, of which nothing is likelier.
     """
-    if not line.division or grid is None or len(grid.downbeats) < 2:
+    if stem not in PULL or not line.division or grid is None or len(grid.downbeats) < 2:
         return None
     bar = bars(line, grid)
     last = int(bar[-1])
@@ -77,4 +78,4 @@ def earlier(line: TimeLine, grid: BeatGrid | None, form: Form, stem: str) -> Ear
             (a, b), (c, d) = (edges[at + place : at + place + 2] for at in (first, start))
             many = min(b - a, d - c)
             made[a : a + many] = np.arange(c, c + many)
-    return Earlier(torch.from_numpy(made), PULL.get(stem, 0.0) if form else 0.0)
+    return Earlier(torch.from_numpy(made), PULL[stem] if form else 0.0)
