@@ -96,6 +96,21 @@ def test_the_measurements_themselves(monkeypatch, kind, bf16, positions):
     assert torch.equal(torch.get_rng_state(), drawn)  # the caller's randomness is not touched
 
 
+def test_a_kernel_that_fails_is_the_slowest(monkeypatch):
+    monkeypatch.setattr(tune, "SHAPE", (64, 128))
+    monkeypatch.setattr(tune, "MATRICES", 2)
+    packed = tune.precision.pack
+
+    def pack_one(weight, kind, kernel):
+        if kernel == "rows":
+            raise RuntimeError("no such instruction")
+        return packed(weight, kind, kernel="bf16")
+
+    monkeypatch.setattr(tune.precision, "pack", pack_one)
+    figures = tune.products("int8", ["rows", "bf16"])
+    assert figures["rows"] == float("inf") > figures["bf16"] > 0
+
+
 def test_an_engine_that_fails_is_not_taken(monkeypatch, tmp_path):
     monkeypatch.delenv("STAGE_TUNE", raising=False)
     monkeypatch.setattr(engine, "installed", lambda: True)

@@ -11,8 +11,9 @@ import importlib.metadata
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,12 @@ def products(kind: str, names: Sequence[str]) -> Figures:
     draw = torch.Generator().manual_seed(0)  # the caller's randomness is not touched
     weight = torch.randn(SHAPE, generator=draw)
     rows = torch.randn(BRANCHES, SHAPE[1], generator=draw)
-    layers = {name: [precision.pack(weight, kind, kernel=name) for _ in range(MATRICES)] for name in names}
-    return _least({name: lambda each=each: [layer(rows) for layer in each] for name, each in layers.items()}, ROUNDS)
+
+    def multiplying(name: str) -> Callable[[], object]:
+        layers = [precision.pack(weight, kind, kernel=name) for _ in range(MATRICES)]
+        return lambda: [layer(rows) for layer in layers]
+
+    return _least({name: partial(multiplying, name) for name in names}, ROUNDS)
 
 
 @torch.inference_mode()
@@ -118,20 +123,21 @@ def steps(config: DecoderConfig, kind: str, kernel: str) -> Figures:
     with torch.random.fork_rng(devices=[]):  # the caller's randomness is not touched
         torch.manual_seed(0)
         drawn = Decoder(config).eval()
-        runs: dict[str, Callable[[], object]] = {}
-        for name, make in {"torch": _by_torch, "openvino": _by_engine}.items():
-            with contextlib.suppress(Exception):
-                runs[name] = _stepping(make(config, drawn, kind, kernel))
-        return dict.fromkeys(("torch", "openvino"), float("inf")) | _least(runs, STEPS)
+        engines = {"torch": _by_torch, "openvino": _by_engine}
+        makers = {
+            name: lambda make=make: _stepping(make(config, drawn, kind, kernel)) for name, make in engines.items()
+        }
+        return _least(makers, STEPS)
 
 
-def _least(runs: dict[str, Callable[[], object]], rounds: int) -> Figures:
-    best = dict.fromkeys(runs, float("inf"))
-    for name in list(runs):  # the first is not like the others
-        try:
-            runs[name]()
-        except Exception:
-            del runs[name]
+def _least(makers: Mapping[str, Callable[[], Callable[[], object]]], rounds: int) -> Figures:
+    """Milliseconds of the fastest of some rounds of each, which take turns; infinite where it cannot be made or run."""
+    best, runs = dict.fromkeys(makers, float("inf")), {}
+    for name, make in makers.items():
+        with contextlib.suppress(Exception):
+            run = make()
+            run()  # the first is not like the others
+            runs[name] = run
     for _ in range(rounds):
         for name, run in runs.items():
             began = time.perf_counter()
