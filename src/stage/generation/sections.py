@@ -2,8 +2,8 @@
 
 A window of the model is shorter than a piece, and what it does not hold is forgotten: drums wander. So where a section
 comes again, frames of the first one of its name stand in the model's past beside the last ones, and what happened in
-them is likelier to happen again, but for the strokes of fills. Other stems do not wander, chords hold them; with the
-first section in their past keys did.
+them is likelier to happen again, but for the strokes of fills. Other stems recall nothing: a bass was no nearer to its
+beginning for it, and keys were farther away.
 """
 
 from __future__ import annotations
