@@ -1,6 +1,7 @@
 """Regions that are played anew: outside every note and sample stays; what follows has a say in what is chosen."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
@@ -202,3 +203,10 @@ def test_a_model_of_sound_goes_on_from_what_stands_before(tmp_path):
     assert session.notes("drums") == () and session.verify() == []
     with pytest.raises(StageError, match="made as sound cannot be compared"):
         session.other("drums")
+
+
+def test_the_command_makes_as_many_candidates_as_python_does():
+    from stage.cli.session.takes import redo
+    from stage.generation.request import CANDIDATES
+
+    assert inspect.signature(redo).parameters["candidates"].default == CANDIDATES

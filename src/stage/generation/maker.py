@@ -18,7 +18,7 @@ from stage.generation.decoding import Sampling
 from stage.generation.played import Plan, chord_logits
 from stage.generation.prepare import Prepared, prepare
 from stage.generation.refill import Filler
-from stage.generation.request import Metronome, Recording, Request, check_many, check_sampling
+from stage.generation.request import CANDIDATES, Metronome, Recording, Request, check_many, check_sampling
 from stage.generation.result import Accompaniment, finish
 from stage.generation.sounding import Sounding
 from stage.generation.streaming import (
@@ -249,7 +249,7 @@ class Maker:
         notes: Sequence[Note],
         instrument: str,
         regions: Sequence[tuple[float, float]],
-        candidates: int = 2,
+        candidates: int = CANDIDATES,
         on_progress: Progress | None = None,
     ) -> tuple[list[Note], Prepared]:
         """Notes of a part of which some regions, (start, end) in seconds, are played anew, between what stays before

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stage.generation.decoding import Sampling, Stopped, finished, made, steps
 from stage.generation.played import Plan
+from stage.generation.request import CANDIDATES
 from stage.generation.sounding import within
 from stage.models.decoder import Decoder
 from stage.models.events import STEPS
@@ -55,7 +56,7 @@ class Filler:
         regions: Sequence[Region],
         seconds: float,
         seed: int = 0,
-        candidates: int = 2,
+        candidates: int = CANDIDATES,
         pauses: tuple[tuple[float, float], ...] = (),
         on_progress: Callable[[float], bool | None] | None = None,
     ) -> list[Note]:
@@ -105,7 +106,7 @@ class Filler:
         instrument: str,
         region: Region,
         seed: Sequence[int],
-        count: int = 2,
+        count: int = CANDIDATES,
         on_share: Callable[[float], bool | None] = lambda share: None,
     ) -> tuple[Tensor, Tensor]:
         """Codes [V, K, T] of the part with a region that is made, half a window at a time, and how likely the music

@@ -38,6 +38,10 @@ Grid = Union[Literal["on", "off", "half", "double"], Tracking, BeatGrid, None]
 for what suits the model."""
 
 
+CANDIDATES = 2
+"""Of a region that is played anew. Four made what follows little likelier, and nothing else better
+(benchmarks/following.py)."""
+
 Form = tuple[tuple[str, int], ...]
 """Names of sections, and the bars in which they begin, from 1 on, rising. Without any no form is known."""
 

@@ -14,7 +14,7 @@ from stage import files, fingerprint
 from stage.chords.chart import Chart
 from stage.errors import StageError
 from stage.generation.performance import Performance
-from stage.generation.request import Grid, check_many, check_sampling, performance_of
+from stage.generation.request import CANDIDATES, Grid, check_many, check_sampling, performance_of
 from stage.notes import Note
 from stage.session import check, sounds, state
 from stage.session import time as timing
@@ -33,9 +33,6 @@ DEFAULT = "player"
 """The model of a session without takes."""
 BAND = ("drums", "bass", "keys")
 """Stems of a band where none are chosen."""
-CANDIDATES = 2
-"""Of a region that is played anew. Four made what follows little likelier, and nothing else better
-(benchmarks/following.py)."""
 SAFER, WILDER = 0.85, 1.1
 """By which the temperature is multiplied for a take like the kept one, and for another."""
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stage.generation.request import CANDIDATES
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=2000)]
 Seed = Annotated[int, Field(ge=0, le=2**53)]
@@ -137,7 +139,7 @@ class Redo(Model):
     track: Name
     bars: list[Bars] | None = Field(None, max_length=50)
     seconds: list[Pair] | None = Field(None, max_length=50)
-    candidates: Annotated[int, Field(ge=1, le=16)] = 2
+    candidates: Annotated[int, Field(ge=1, le=16)] = CANDIDATES
     seed: Seed | None = None
     performance: dict[str, Any] | None = Field(None, max_length=30)
     sampling: dict[str, float] = Field({}, max_length=10)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from helpers.pages import order
 from helpers.servers import Running
 
 RATE = 48000
@@ -20,14 +21,6 @@ def session_of(server, bars=2):
     from stage.client import Client
 
     return Client(server, token="").begin(bpm=150, bars=bars)
-
-
-def order(page, stem, takes):
-    page.get_by_role("radio", name=stem).check()
-    if not page.get_by_label("Takes", exact=True).is_visible():
-        page.locator(".add summary").click()
-    page.get_by_label("Takes", exact=True).fill(str(takes))
-    page.get_by_role("button", name=f"Play {stem}").click()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import mido
 import numpy as np
 import pytest
 
+from helpers.pages import order
 from stage import audio
 
 
@@ -13,11 +14,7 @@ def play(page, stem, takes):
     """Choose a stem, and wait for its takes."""
     from playwright.sync_api import expect
 
-    page.get_by_role("radio", name=stem).check()
-    if not page.get_by_label("Takes", exact=True).is_visible():
-        page.locator(".add summary").click()
-    page.get_by_label("Takes", exact=True).fill(str(takes))
-    page.get_by_role("button", name=f"Play {stem}").click()
+    order(page, stem, takes)
     track = page.get_by_role("region", name=f"Track {stem}")
     expect(track.locator(".chip:not(.making)")).to_have_count(takes)
     expect(page.locator(".job")).to_have_count(0)

@@ -12,8 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from stage.errors import StageError
 from stage.generation.performance import Performance
-from stage.generation.request import check_sampling
-from stage.session.session import CANDIDATES
+from stage.generation.request import CANDIDATES, check_sampling
 from stage.web import schemas
 from stage.web.database import ENDED, Row
 from stage.web.errors import answers, missing

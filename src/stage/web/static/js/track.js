@@ -7,8 +7,6 @@ import { order, state, step } from "./store.js";
 import { barAt, named } from "./time.js";
 import { html } from "../vendor/preact.js";
 
-const CANDIDATES = 2;
-
 export function TrackStrip({ track, take }) {
   const at = `track ${track.name}`;
   const job = (body) => order(at, { track: track.name, ...body });
@@ -71,7 +69,7 @@ function Redo({ track, job, busy }) {
   const where = region.first !== undefined && region.first > 0 ? { bars: [[region.first, region.last]] } : { seconds: [[region.start, region.end]] };
   const kept = track.takes.find((one) => one.name === track.kept).number;
   return html`<button type="button" class="plain accent" disabled=${busy} title=${`Play them anew in take ${kept}; all else of it stays, to the sample`}
-    onClick=${() => job({ do: "redo", candidates: CANDIDATES, ...where })}>Redo ${named(region)}</button>`;
+    onClick=${() => job({ do: "redo", ...where })}>Redo ${named(region)}</button>`;
 }
 
 /** What plays the notes of the kept take; another one makes a take of the same notes. */
