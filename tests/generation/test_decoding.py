@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from stage.config import DecoderConfig
-from stage.generation.decoding import Sampling, Stopped, choose, generate
+from stage.generation.decoding import Sampling, Stopped, choose, generate, steps
+from stage.models import fast_step
 from stage.models.decoder import Decoder
 from stage.prefix import row, training_row
 
@@ -63,7 +64,8 @@ def test_cached_steps_agree_with_whole_rows(kind):
 
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("text_guidance", [None, 1.5])
-def test_a_variation_depends_on_its_own_seed_alone(kind, text_guidance):
+def test_a_variation_depends_on_its_own_seed_alone(kind, text_guidance, monkeypatch):
+    monkeypatch.setattr(fast_step, "SMALL", 0)  # as a decoder that takes all threads
     decoder, threads = make(kind), torch.get_num_threads()
     sampling = Sampling(guidance=2.0, text_guidance=text_guidance, top_k=20)
     arguments = dict(stem=0, contexts=contexts(decoder), text=TEXT, frames=12, sampling=sampling)
@@ -76,6 +78,23 @@ def test_a_variation_depends_on_its_own_seed_alone(kind, text_guidance):
     finally:
         torch.set_num_threads(threads)
     assert not torch.equal(together[0], together[1])
+
+
+def test_a_small_decoder_takes_one_thread_and_leaves_the_others_as_they_were(monkeypatch):
+    """With several, each kernel ends with threads that wait for each other, spinning: tens of seconds on a busy
+    machine."""
+    decoder, threads, taken = make("sketch"), torch.get_num_threads(), []
+    decoder.norm.register_forward_pre_hook(lambda *_: taken.append(torch.get_num_threads()))
+    torch.set_num_threads(2)
+    try:
+        for small, expected in ((fast_step.SMALL, {1}), (decoder.config.dim - 1, {2})):
+            monkeypatch.setattr(fast_step, "SMALL", small)
+            for _ in steps(decoder, stem=0, contexts=contexts(decoder), frames=4):
+                assert torch.get_num_threads() == 2
+            assert set(taken) == expected and len(taken) > 4
+            taken.clear()
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("kind", SHAPES)

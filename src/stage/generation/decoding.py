@@ -19,7 +19,7 @@ from stage.generation.event_tables import EventTables
 from stage.models.cache import Cache
 from stage.models.decoder import Decoder
 from stage.models.engine import Branch
-from stage.models.fast_step import Step, start
+from stage.models.fast_step import Step, start, threads
 from stage.models.features import beat_alone
 from stage.prefix import Contexts, deinterleave, row, trim
 
@@ -178,7 +178,8 @@ def begin(
         ready.append(Branch(before, projected if with_text else None, features if with_context else bare))
         known_cells.append(full.columns[0, :, full.first :])
         offsets.append(int(before.positions[0, -1]) - known)
-    logits, caches, step = start(decoder, ready, len(seeds), steps, hurry)
+    with threads(decoder):
+        logits, caches, step = start(decoder, ready, len(seeds), steps, hurry)
     frame = torch.arange(frames + config.trail + 1) - 1 - torch.tensor(config.pattern)[:, None]
     unknown = (frame >= known) & (frame < frames)
     if given is not None:
@@ -214,12 +215,13 @@ def begin(
 def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
     """Run the last column through the decoder, unless its prediction is there already, and fill the next. Nothing waits
     for a GPU."""
-    if state.done:
-        state.logits = state.step(state.column, state.offsets + state.at, state.stem, state.caches)
-    logits = guide(state.logits, state.weights)
-    if state.rules is not None:
-        logits = state.rules.guide(state.logits, logits, state.columns, state.at)
-    chosen = choose(logits, state.draws[:, state.done], sampling) + state.target_start
+    with threads(decoder):
+        if state.done:
+            state.logits = state.step(state.column, state.offsets + state.at, state.stem, state.caches)
+        logits = guide(state.logits, state.weights)
+        if state.rules is not None:
+            logits = state.rules.guide(state.logits, logits, state.columns, state.at)
+        chosen = choose(logits, state.draws[:, state.done], sampling) + state.target_start
     state.at += 1
     state.done += 1
     # [branches, V, K]

@@ -12,8 +12,7 @@ rows are computed together, and last bits may depend on V.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -51,21 +50,6 @@ def together(linear: nn.Module | Callable[[Tensor], Tensor], x: Tensor, variatio
     if not separately(x, variations):
         return linear(x)
     return _blocks(linear, x, variations, _plan(linear, x, variations, kind))
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """What is computed inside on a CPU does not depend on the number of threads, to the last bit.
-
-    With several, a sum may be divided otherwise, and a function of each value may take other instructions for those at
-    the end of a thread's part. Only the calling thread's number is changed.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def kind_of(linear: nn.Module) -> Kind:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 from weakref import WeakKeyDictionary
 
@@ -19,6 +20,7 @@ from stage.models.cache import Cache
 from stage.models.decoder import Decoder
 from stage.models.engine import Branch
 from stage.prefix import Row
+from stage.threads import one_thread
 
 Step = Callable[[Tensor, Tensor, Tensor, Sequence[Cache]], Tensor]
 WARM_UP = 3
@@ -26,6 +28,9 @@ LATER = 30
 """Steps of a generation after which it is traced: the first sound of a stream does not wait for that."""
 PAYS = 60
 """Steps that must be left: tracing takes as long as some twenty plain ones."""
+SMALL = 512
+"""Width of a decoder up to which one thread makes its steps: kernels that are so short gain nothing from two. Where
+other programs had the cores, two took forty times as long: at each kernel's end one spins until the other is done."""
 
 
 def on(switch: str) -> bool:
@@ -173,6 +178,12 @@ def start(
         caches.append(cache.expand(rows, steps))
         del cache
     return torch.stack(logits), caches, fast_step(decoder, caches, steps, hurry)
+
+
+def threads(decoder: Decoder) -> AbstractContextManager[None]:
+    """What is computed inside for a decoder takes one thread where that is small (``SMALL``), else as many as there
+    are."""
+    return one_thread() if decoder.device.type == "cpu" and decoder.config.dim <= SMALL else nullcontext()
 
 
 def row_logits(decoder: Decoder, sequence: Row) -> Tensor:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stage.audio import filters
-from stage.models.alike import one_thread
 from stage.models.codec import SlidingDecode
+from stage.threads import one_thread
 from stage.typed import check_range
 
 
@@ -247,7 +247,8 @@ class SpectralCodec(nn.Module):
     @torch.inference_mode()
     def encode(self, audio: Tensor) -> Tensor:
         """audio [B, N] float32 -> codes [B, K, ceil(N / hop)] int64."""
-        return self.quantizer.encode(self.latent(audio)).transpose(0, 1)
+        with one_thread():  # 10 s of sound take it .1 s
+            return self.quantizer.encode(self.latent(audio)).transpose(0, 1)
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, start: int = 0) -> Tensor:
