@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from stage import __version__, deterministic
+from stage import __version__, deterministic, threads
 from stage.cli.lazy import PLAIN, Entry, lazy_group
 from stage.errors import Interrupted, ReaderGone, StageError
 from stage.models import malloc
@@ -106,10 +106,11 @@ def run(args: list[str] | None = None) -> int:
 
 def _settle() -> None:
     """Settings of this process that a library must not make for its host: the same sums whatever the threads, quiet
-    threads of numpy, and freed memory that is kept (not before numpy and torch are asked for)."""
+    threads of numpy's and torch's, and freed memory that is kept (not before numpy and torch are asked for)."""
     deterministic()
     # numpy's threads sleep at once when a product is done: their usual busy waiting takes the cores from torch's
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
+    threads.wait_shortly()
     malloc.keep()
 
 
