@@ -39,6 +39,15 @@ def test_strays_from_the_grid():
     assert looseness(stroke, LINE) == pytest.approx(40 / 3) and looseness(stroke, LINE, strums=True) == pytest.approx(0)
 
 
+def test_what_lies_on_the_grid_cannot_be_tightened():
+    tight = Performance(tight=1.0)
+    assert effect("tight", hits(0.51, 1.01), hits(0.5, 1.0), GRID, "drums", tight) == pytest.approx(10)
+    assert np.isnan(effect("tight", hits(0.5, 1.0), hits(0.5, 1.0), GRID, "drums", tight))
+    # where the recording begins 20 ms after a beat, that beat's strokes are moved to its beginning
+    late = GRID.shift(-0.02)
+    assert effect("tight", hits(0.0, 0.49, 0.99), hits(0.0, 0.48, 0.98), late, "drums", tight) == pytest.approx(10)
+
+
 def test_swing_is_how_much_later_off_beats_come():
     before = hits(0, 0.25, 0.5, 0.75)
     after = hits(0, 0.29, 0.5, 0.8)

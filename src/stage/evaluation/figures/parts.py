@@ -20,6 +20,8 @@ GESTURE = 0.05
 """Seconds within which notes count as one onset: those of a strum."""
 APART = 0.2
 """Seconds within which a note is looked for that was moved."""
+EXACT = 0.05
+"""Milliseconds up to which onsets lie on a subdivision."""
 PATTERN = PIECES["kick"] | PIECES["snare"] | PIECES["toms"]
 STROKES = PIECES["snare"] | PIECES["toms"]
 
@@ -66,17 +68,24 @@ def swung(before: Sequence[Note], after: Sequence[Note], line: TimeLine) -> floa
 def looseness(notes: Sequence[Note], line: TimeLine, strums: bool = False) -> float:
     """Mean milliseconds between onsets and the nearest subdivision, 0 or more; nan without notes.
 
-    strums: the notes of a stroke count as one, at their mean.
+    strums: the notes of a stroke count as one, at their mean. Notes that begin with the recording are left out: what
+    would begin before it is moved there.
     """
-    if not notes:
+    starts = np.array([note.start for note in notes if note.start > 0])
+    if not len(starts):
         return float("nan")
-    starts = np.array([note.start for note in notes])
     if strums:
         strokes = np.cumsum(np.diff(starts, prepend=starts[0]) > STRUM)
         starts = np.bincount(strokes, starts) / np.bincount(strokes)
     places = line.place(starts)
     parts = subdivisions(places)
     return 1000 * float(np.abs(starts - line.seconds(np.round(places * parts) / parts)).mean())
+
+
+def tightened(before: Sequence[Note], after: Sequence[Note], line: TimeLine, strums: bool = False) -> float:
+    """By how many milliseconds onsets came closer to the subdivisions; nan where they lay on them before."""
+    loose = looseness(before, line, strums)
+    return loose - looseness(after, line, strums) if loose > EXACT else float("nan")
 
 
 def fill_strokes(notes: Sequence[Note], line: TimeLine, downbeats: np.ndarray, every: int) -> float:
@@ -134,7 +143,7 @@ def effect(
         "fills": lambda: difference(fill_strokes, line, counted, performance.fills or 4),
         "swing": lambda: swung(before, after, line),
         "push": lambda: float(np.mean([1000 * (a - b) for a, b in shifts])) if shifts else float("nan"),
-        "tight": lambda: -difference(looseness, line, stem == "guitar"),
+        "tight": lambda: tightened(before, after, line, stem == "guitar"),
         "humanize": lambda: float(np.mean([1000 * abs(a - b) for a, b in shifts])) if shifts else float("nan"),
         "without": lambda: fewer(lambda note: note.pitch in performance.unwanted),
         "register": lambda: fewer(lambda note: not span[0] <= note.pitch <= span[1]),
