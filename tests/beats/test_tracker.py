@@ -1,8 +1,11 @@
+import importlib.util
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stage.audio.files import read
 from stage.beats.bar_pointer import BarPointer
 from stage.beats.grid import BeatGrid, click_track
 from stage.beats.tracker import (
@@ -53,6 +56,19 @@ def test_follows_a_metronome():
     truth = BeatGrid.regular(128, 4, 10, 0.2)
     found = track(click_track(truth, 10, RATE), RATE)
     assert within(found.times, truth.times, 0.03) > 0.9
+
+
+def test_a_recording_without_its_drums_has_the_beats_that_it_has_with_them():
+    package = importlib.util.find_spec("stempeg")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("stempeg, which carries the recording, is not installed")
+    path = next(Path(package.submodule_search_locations[0]).glob("data/*.stem.mp4"))
+    whole, rate = read(path)
+    bass, rest = (read(path, 0.0, whole.shape[1] / rate, stream)[0] for stream in (2, 3))
+    truth, found = track(whole, rate), track(bass + rest, rate)
+    assert truth.bpm == pytest.approx(117.5, rel=0.01)
+    assert found.bpm == pytest.approx(117.5, rel=0.03)
+    assert within(truth.times, found.times, 0.07) > 0.7
 
 
 def test_channels_and_level_do_not_matter():

@@ -188,8 +188,9 @@ def tracker(
     threads: Threads = 0,
     device: Device = "cpu",
     changes: Changes = None,
+    base: Annotated[Path | None, typer.Option(help="beattcn.safetensors of an earlier run to start from.")] = None,
 ) -> None:
-    """Train the beat network for music without drums; its features are computed first."""
+    """Train the beat network for music without drums; the spectra of the songs are computed first."""
     from stage.cli.finetune import resumable
     from stage.training.embedded.recipe import TrackerRecipe
     from stage.training.embedded.tracker import train
@@ -197,7 +198,7 @@ def tracker(
 
     _threads(threads)
     with resumable():
-        typer.echo(f"weights: {train(read(TrackerRecipe, recipe, changes), corpus, out, minutes, device)}")
+        typer.echo(f"weights: {train(read(TrackerRecipe, recipe, changes), corpus, out, minutes, device, base)}")
 
 
 def decoder(

@@ -122,12 +122,10 @@ def test_the_beat_network_learns_and_goes_on(corpus, tmp_path):
         "model.layers=4",
         "frames=200",
         "batch=4",
-        "data.views=2",
         "log_every=1",
         "save_every=10",
         "dropout=0.0",
-        "data.drums=1",
-        "data.keep=1",
+        "data={clicks: 0.5, drums: 1, keep: 1, gain_db: 0, eq_db: 0, room: 0, noise: 0}",
         "schedule.warmup=2",
         "optimizer.lr=0.005",
     ]
@@ -135,23 +133,21 @@ def test_the_beat_network_learns_and_goes_on(corpus, tmp_path):
     train(recipe, corpus, tmp_path)
     losses = [line["loss"] for line in lines(tmp_path) if "loss" in line]
     assert len(losses) == 40 and np.mean(losses[-5:]) < 0.5 * losses[0]
-    made = sorted((tmp_path / "features").rglob("*.safetensors"))
+    made = sorted((tmp_path / "spectra").rglob("*.safetensors"))
     stamps = [path.stat().st_mtime_ns for path in made]
     recipe = read(TrackerRecipe, RECIPES / "tracker.yaml", [*changes, "schedule.steps=45"])
     weights = load_file(train(recipe, corpus, tmp_path))
     assert [line["step"] for line in lines(tmp_path) if "loss" in line] == list(range(1, 46))
     assert [path.stat().st_mtime_ns for path in made] == stamps  # what was computed is kept
     assert all(tensor.isfinite().all() for tensor in weights.values())
-
-
-def test_beat_labels_are_soft_and_add_up():
-    from stage.beats.grid import BeatGrid
-    from stage.training.embedded.tracker import BEAT, DOWNBEAT, NEITHER, labels
-
-    found = labels(BeatGrid(np.array([0.0, 0.5, 1.0]), np.array([1, 2, 1])), 60)
-    assert torch.allclose(found.sum(1), torch.ones(60))
-    assert found[0, DOWNBEAT] == 1 and found[25, BEAT] == 1 and found[24, BEAT] == found[26, BEAT] == 0.5
-    assert found[10, NEITHER] == 1 and found[50, DOWNBEAT] == 1
+    recipe = read(TrackerRecipe, RECIPES / "tracker.yaml", [*changes, "schedule.steps=1", "optimizer.lr=1e-9"])
+    again = load_file(train(recipe, corpus, tmp_path / "next", base=tmp_path / "beattcn.safetensors"))
+    assert all(torch.equal(again[name], tensor) for name, tensor in weights.items())
+    with pytest.raises(StageError, match="no weights at"):
+        train(recipe, corpus, tmp_path / "none", base=tmp_path / "absent")
+    other = read(TrackerRecipe, RECIPES / "tracker.yaml", [*changes, "model.width=8"])
+    with pytest.raises(StageError, match="another shape"):
+        train(other, corpus, tmp_path / "other", base=tmp_path / "beattcn.safetensors")
 
 
 def test_the_decoder_learns(corpus, recipes, tmp_path):

@@ -272,25 +272,29 @@ class TcnShape:
 
 @dataclass(frozen=True)
 class TrackerData:
-    """views: versions of each song. clicks, drums, room, noise: chances; keep: of each stem to be in a version."""
+    """How mixes are drawn (`stage.training.embedded.beat_examples`). clicks: metronomes for each song. drums, room,
+    noise, mask: chances; keep: of each stem to be in a mix. gain_db: of each stem; eq_db: of the mix. stretch: up to so
+    many octaves faster or slower. bend: up to this change of the exponent of the magnitudes."""
 
-    views: int
     clicks: float
     drums: float
     keep: float
     eq_db: float
     room: float
     noise: float
+    gain_db: float = 6.0
+    stretch: float = 0.0
+    bend: float = 0.0
+    mask: float = 0.0
 
     def __post_init__(self) -> None:
-        positive(views=self.views)
         shares(clicks=self.clicks, drums=self.drums, keep=self.keep, room=self.room, noise=self.noise)
+        shares(stretch=self.stretch, bend=self.bend, mask=self.mask)
 
 
 @dataclass(frozen=True)
 class TrackerRecipe:
-    """Training of the beat network. batch: rows of ``frames`` frames (1/50 s). stretch: up to this share faster or
-    slower."""
+    """Training of the beat network. batch: rows of ``frames`` frames (1/50 s), or as many in shorter rows."""
 
     seed: int
     model: TcnShape
@@ -301,12 +305,11 @@ class TrackerRecipe:
     schedule: LinearSchedule
     log_every: int
     save_every: int
-    stretch: float = 0.0
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         positive(batch=self.batch, frames=self.frames, log_every=self.log_every, save_every=self.save_every)
-        shares(stretch=self.stretch, dropout=self.dropout)
+        shares(dropout=self.dropout)
 
 
 @dataclass(frozen=True)
