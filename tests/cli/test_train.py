@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 
 from stage.cli import app as cli
-from stage.training.embedded import codec, tracker
+from stage.training.embedded import chords, codec, tracker
 from stage.training.embedded.loop import Stopped
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
-@pytest.mark.parametrize("name, module, recipe", [("codec", codec, "embedded-codec"), ("tracker", tracker, "tracker")])
+@pytest.mark.parametrize(
+    "name, module, recipe",
+    [("codec", codec, "embedded-codec"), ("tracker", tracker, "tracker"), ("chords", chords, "chords")],
+)
 def test_a_stopped_training_prints_the_command(tmp_path, capsys, monkeypatch, name, module, recipe):
     def stopped(*_):
         raise Stopped(7)

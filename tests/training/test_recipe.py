@@ -8,7 +8,7 @@ import yaml
 from stage.cli import app as cli
 from stage.errors import StageError
 from stage.training.embedded.player_recipe import PlayerRecipe
-from stage.training.embedded.recipe import CodecRecipe, DecoderRecipe, ScorerRecipe, TrackerRecipe
+from stage.training.embedded.recipe import ChordRecipe, CodecRecipe, DecoderRecipe, ScorerRecipe, TrackerRecipe
 from stage.training.finetune.recipe import Recipe
 from stage.training.recipe import plain, read
 from stage.typed import build
@@ -20,6 +20,7 @@ KINDS = {
     "ablation-embedded": DecoderRecipe,
     "player": PlayerRecipe,
     "tracker": TrackerRecipe,
+    "chords": ChordRecipe,
     "scorer": ScorerRecipe,
 }
 
@@ -100,7 +101,7 @@ def test_a_byte_order_mark_and_a_change_of_an_included_section(tmp_path):
     assert (found.seed, found.batch.rows, found.optimizer.lr) == (2, 3, 1e-5)
 
 
-@pytest.mark.parametrize("command", ["codec", "tracker"])
+@pytest.mark.parametrize("command", ["codec", "tracker", "chords"])
 @pytest.mark.parametrize("text", ["", "steps: 3\n", "seed: 1\n"])
 def test_the_commands_print_the_line(tmp_path, capsys, command, text):
     (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")

@@ -78,7 +78,7 @@ def packaged(path: Path) -> dict[str, Tensor]:
     try:
         return {name: tensor.float() for name, tensor in load_file(path).items()}
     except FileNotFoundError:
-        raise StageError(f"the weights of the beat tracker are missing ({path}): install the package again") from None
+        raise StageError(f"weights of the package are missing ({path}): install the package again") from None
 
 
 @lru_cache(maxsize=1)

@@ -24,6 +24,7 @@ COMMANDS = {
     "tracker": Entry(
         "stage.cli.train:tracker", "The beat network for songs without drums.", "The shipped models", "train"
     ),
+    "chords": Entry("stage.cli.train:chords", "The network for the chords of songs.", "The shipped models", "train"),
     "scorer": Entry("stage.cli.coherence:scorer", "The offline coherence scorer.", "The shipped models", "train"),
 }
 app = typer.Typer(
@@ -199,6 +200,26 @@ def tracker(
     _threads(threads)
     with resumable():
         typer.echo(f"weights: {train(read(TrackerRecipe, recipe, changes), corpus, out, minutes, device, base)}")
+
+
+def chords(
+    recipe: Recipe,
+    corpus: CorpusPath,
+    out: Out,
+    minutes: Minutes = None,
+    threads: Threads = 0,
+    device: Device = "cpu",
+    changes: Changes = None,
+) -> None:
+    """Train the network for the chords of songs; its features are computed first."""
+    from stage.cli.finetune import resumable
+    from stage.training.embedded.recipe import ChordRecipe
+    from stage.training.embedded.chords import train
+    from stage.training.recipe import read
+
+    _threads(threads)
+    with resumable():
+        typer.echo(f"weights: {train(read(ChordRecipe, recipe, changes), corpus, out, minutes, device)}")
 
 
 def decoder(

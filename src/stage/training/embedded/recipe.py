@@ -340,3 +340,53 @@ class ScorerRecipe:
 
     def __post_init__(self) -> None:
         positive(log_every=self.log_every, save_every=self.save_every)
+
+
+@dataclass(frozen=True)
+class ChordData:
+    """views: versions of each song. keep: of each stem to be in a version; drums_alone, voice, room, noise, drive: chances
+    of drums without the others, of a drawn voice over them, and of what is done to the sound; cents: by how much the
+    tuning may be mistaken. exact, jitter: chances of the song's beats as they are, and in seconds how far the beats of a
+    version are moved at most."""
+
+    views: int
+    keep: float
+    drums_alone: float
+    voice: float
+    eq_db: float
+    room: float
+    noise: float
+    drive: float
+    cents: float
+    exact: float
+    jitter: float
+
+    def __post_init__(self) -> None:
+        positive(views=self.views)
+        not_negative(eq_db=self.eq_db, cents=self.cents, jitter=self.jitter)
+        shares(keep=self.keep, drums_alone=self.drums_alone, voice=self.voice, room=self.room, noise=self.noise)
+        shares(drive=self.drive, exact=self.exact)
+
+
+@dataclass(frozen=True)
+class ChordRecipe:
+    """Training of the chord network. batch: rows of ``beats`` beats, from..to. tilt: octaves are up to this factor (log
+    2) stronger or weaker."""
+
+    seed: int
+    width: int
+    data: ChordData
+    batch: int
+    beats: tuple[int, int]
+    optimizer: Optimizer
+    schedule: LinearSchedule
+    log_every: int
+    save_every: int
+    dropout: float = 0.0
+    tilt: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive(batch=self.batch, width=self.width, log_every=self.log_every, save_every=self.save_every)
+        shares(dropout=self.dropout)
+        if not 2 <= self.beats[0] <= self.beats[1]:
+            raise ValueError(f"beats are from..to, at least 2, not {list(self.beats)}")
