@@ -1,8 +1,8 @@
 """Chords of a recording on its beats: `estimate` by the sound alone, `of_logits` from what a model reads.
 
-The sound: the notes in each beat (`stage.chords.salience`) are compared with templates (`stage.chords.templates`) and read
-by a small network (`stage.chords.network`). The best path through the beats is taken: chords change on downbeats more
-easily than elsewhere.
+The sound: the notes in each beat (`stage.chords.salience`) are compared with templates (`stage.chords.templates`) and
+read by a small network (`stage.chords.network`). The best path through the beats is taken: chords change on downbeats
+more easily than elsewhere.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from stage.chords import path as paths
 from stage.chords.chart import Chart, Span
 from stage.chords.played import NAMED
 from stage.chords.salience import Beats
-from stage.chords.symbols import NO_CHORD, Chord
+from stage.chords.symbols import Chord
 
 QUALITIES = ("", "m", "7", "maj7", "m7")
 """Those that are looked for. With diminished and suspended ones, which are rare, more is mistaken than is found."""
 CHANGE = (0.31, 0.47, 0.94)
-"""What a new chord costs on a downbeat, in the middle of a bar, and elsewhere: tuned with `NETWORK` on 100 composed songs
-that are in no figure."""
+"""What a new chord costs on a downbeat, in the middle of a bar, and elsewhere: tuned with `NETWORK` on 100 composed
+songs that are in no figure, and on music that the corpus' instruments did not play."""
 READING = (1.0, 1.5, 3.0)
 RARE = 1.5
 """The same in nats, for what a model reads; and what the qualities beside `QUALITIES` cost, among which it is
@@ -65,8 +65,8 @@ def scored(beats: Beats) -> tuple[list[Chord], np.ndarray]:
 
 
 def by_network(read: np.ndarray) -> np.ndarray:
-    """The scores of `QUALITIES` and "no chord" from the log-probabilities of `network.KINDS` [T, S], those of others added
-    to the quality of which they are a kind: float64 [T, S]."""
+    """The scores of `QUALITIES` and "no chord" from the log-probabilities of `network.STATES` [T, S], those of other
+    kinds added as `KIND_OF` says: float64 [T, 61]."""
     kinds = read[:, :-1].reshape(len(read), len(network.KINDS), 12)
     made = []
     for quality in QUALITIES:

@@ -117,8 +117,8 @@ def halves(edges: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Beats:
-    """What sounds in each beat. chord [T, 52] and bass [T, 36]: how strong each note is played; chord_halves, bass_halves
-    [2 T, ...]: the same of each half of a beat; tonal [T]: `tonal`."""
+    """What sounds in each beat. chord [T, 52] and bass [T, 36]: how strong each note is played; chord_halves and
+    bass_halves [2 T, ...]: the same of each half of a beat; tonal [T]: `tonal`."""
 
     chord: np.ndarray
     bass: np.ndarray

@@ -213,8 +213,8 @@ def chords(
 ) -> None:
     """Train the network for the chords of songs; its features are computed first."""
     from stage.cli.finetune import resumable
-    from stage.training.embedded.recipe import ChordRecipe
     from stage.training.embedded.chords import train
+    from stage.training.embedded.recipe import ChordRecipe
     from stage.training.recipe import read
 
     _threads(threads)

@@ -3,8 +3,6 @@ beats as they are and as a tracker mistakes them."""
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import torch
 from torch import Tensor

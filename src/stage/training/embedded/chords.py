@@ -1,7 +1,7 @@
 """Training of the chord network (`stage.chords.network`), on songs whose chords are known.
 
-Each song gives several versions (`stage.training.embedded.chord_views`). Their features are computed once and kept; what
-is drawn anew in each batch is the key, the stretch of the song and the balance of the octaves.
+Each song gives several versions (`stage.training.embedded.chord_views`). Their features are computed once and kept;
+what is drawn anew in each batch is the key, the stretch of the song and the balance of the octaves.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Views:
         self.longest = max(len(notes) for notes, *_ in self.views)
 
     def batch(self, number: int, size: int, beats: tuple[int, int]) -> list[Tensor]:
-        """notes [size, T, 3, 88], levels [size, T, 2], fits [size, T, S] float32; classes [size, T, 2] int64, shares."""
+        """notes [size, T, 3, 88], levels [size, T, 2] and fits [size, T, S] float32; classes [size, T, 2] int64 and
+        their shares float32. Songs with fewer beats than are drawn are left out."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         length = min(self.longest, int(torch.randint(beats[0], beats[1] + 1, (1,), generator=generator)))
         views = [view for view in self.views if len(view[0]) >= length]

@@ -1,4 +1,4 @@
-"""Recipes of the trainings from scratch: codec, decoder, beat network and coherence scorer.
+"""Recipes of the trainings from scratch: codec, decoder, networks for beats and chords, and coherence scorer.
 
 Times are in seconds, levels in dB, chances and shares from 0 to 1.
 """
@@ -344,10 +344,9 @@ class ScorerRecipe:
 
 @dataclass(frozen=True)
 class ChordData:
-    """views: versions of each song. keep: of each stem to be in a version; drums_alone, voice, room, noise, drive: chances
-    of drums without the others, of a drawn voice over them, and of what is done to the sound; cents: by how much the
-    tuning may be mistaken. exact, jitter: chances of the song's beats as they are, and in seconds how far the beats of a
-    version are moved at most."""
+    """views: versions of each song. Chances: keep, of each stem to be in a version; drums_alone, of drums without the
+    others; voice, of a drawn voice over them; room, noise, drive, of what is done to the sound; exact, of the song's
+    beats as they are. cents: deviation of the mistaken tuning. jitter: seconds by which other beats are moved."""
 
     views: int
     keep: float

@@ -15,8 +15,8 @@ PARTIALS = 10
 
 
 def voice(chords: Chart, samples: int, rate: int, generator: torch.Generator) -> np.ndarray:
-    """A line of mostly tones of the chords, with glides, vibrato and rests: float32 [samples], root mean square of about
-    1 while it sounds."""
+    """A line of mostly tones of the chords, with glides, vibrato and rests: float32 [samples], root mean square about 1
+    while it sounds. Silence where there are no chords."""
     spans = [span for span in chords if span.chord.classes]
     pitch, level = np.full(samples, 60.0), np.zeros(samples)
     at, last = float(uniform(generator, 0, 2, 1)), int(uniform(generator, LOW + 5, HIGH - 5, 1))
