@@ -17,8 +17,7 @@ def heard(shift: int = 0, rows: slice = slice(None)) -> list[torch.Tensor]:
     """Features of eight chords, higher by `shift` semitones."""
     chart = read("| Am | F | C G | Em7 |", GRID, 9.6).transpose(shift)
     mono = resample(band(chart, 9.6)[0], RATE, salience.RATE)
-    frames = (salience.spectra(mono, 0.0, salience.CHORD), salience.spectra(mono, 0.0, salience.BASS))
-    found = features(salience.beats(frames, np.append(GRID.times, 9.6)))
+    found = features(salience.beats(mono, 0.0, np.append(GRID.times, 9.6)))
     return [torch.from_numpy(x)[None, rows] for x in found.values()]
 
 

@@ -54,8 +54,7 @@ def fits(audio: np.ndarray, rate: int, edges: np.ndarray, cents: float | None = 
     if cents is None:
         found = tuning.estimate(mono, salience.RATE)
         cents = found.cents if found.confidence >= tuning.SURE else 0.0
-    frames = tuple(salience.spectra(mono, cents, register) for register in salience.REGISTERS)
-    return scored(salience.beats(frames, edges))
+    return scored(salience.beats(mono, cents, edges))
 
 
 def scored(beats: Beats) -> tuple[list[Chord], np.ndarray]:

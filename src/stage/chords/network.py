@@ -64,6 +64,8 @@ def folded(notes: Tensor, levels: Tensor, fits: Tensor) -> Tensor:
 class Around(nn.Module):
     """A convolution around the circle of the twelve pitch classes: [B, C, T, 12] to [B, C', T, 12]."""
 
+    turns: Tensor
+
     def __init__(self, width: int, out: int):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out, width, 12) / (12 * width) ** 0.5)

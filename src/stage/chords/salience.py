@@ -39,7 +39,6 @@ class Register:
 CHORD = Register(48, 100, 4096, 66, 12)
 BASS = Register(24, 60, 8192, 40, 7)
 """In the bass fine enough for semitones at 40 Hz."""
-REGISTERS = (CHORD, BASS)
 
 
 def spectra(mono: np.ndarray, cents: float, register: Register) -> np.ndarray:
@@ -127,7 +126,10 @@ class Beats:
     tonal: np.ndarray
 
 
-def beats(frames: tuple[np.ndarray, np.ndarray], edges: np.ndarray) -> Beats:
-    """What sounds between edges [T + 1], from the `spectra` of both `REGISTERS`."""
-    whole, fine = ([over(found, cut) for found in frames] for cut in (edges, halves(edges)))
-    return Beats(*map(notes, whole), *map(notes, fine), tonal(whole[0]))
+def beats(mono: np.ndarray, cents: float, edges: np.ndarray) -> Beats:
+    """What sounds between edges [T + 1], in seconds. mono, cents: as of `spectra`."""
+    chord, bass = (spectra(mono, cents, register) for register in (CHORD, BASS))
+    fine, whole = halves(edges), over(chord, edges)
+    return Beats(
+        notes(whole), notes(over(bass, edges)), notes(over(chord, fine)), notes(over(bass, fine)), tonal(whole)
+    )

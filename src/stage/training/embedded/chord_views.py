@@ -109,8 +109,7 @@ def view(song: CorpusSong, options: ChordData, generator: torch.Generator) -> di
     grid = mistaken(BeatGrid(song.beats, song.numbers), song.seconds, options, generator)
     edges, _, _ = beats_over(grid, song.seconds)
     cents = float(torch.randn(1, generator=generator)) * options.cents
-    frames = tuple(salience.spectra(mono, cents, register) for register in salience.REGISTERS)
-    read = {name: torch.from_numpy(x).half() for name, x in features(salience.beats(frames, edges)).items()}
+    read = {name: torch.from_numpy(x).half() for name, x in features(salience.beats(mono, cents, edges)).items()}
     classes, shares = shares_of(chart(song) if sounds else Chart(()), edges)
     return read | {"classes": classes, "shares": shares}
 
