@@ -81,7 +81,7 @@ def test_the_past_of_a_section_that_comes_again_begins_with_its_first(piece, mon
     assert len(parts) > 15 and torch.equal(torch.cat(parts, -1)[0], codes[1])
 
 
-def test_what_drums_did_before_is_likelier_but_in_a_fill():
+def test_what_was_played_before_is_likelier_but_in_a_fill():
     known = Earlier(torch.tensor([-1, -1, -1, 0, 1, 2]), 1.5)
     codes = torch.arange(34).reshape(17, 2)
     rules = EventRules.of(codecs()["drums"])
@@ -100,7 +100,10 @@ def test_what_drums_did_before_is_likelier_but_in_a_fill():
     line, form = TimeLine.musical(grid, 3.0, 1), (("a", 1), ("a", 4))
     assert torch.equal(earlier(line, grid, form, "drums").frames, known.frames)
     assert earlier(line, grid, form, "drums").pull > 0 == earlier(line, grid, (), "drums").pull
-    assert earlier(line, grid, form, "bass") is None
+    bass = earlier(line, grid, form, "bass")  # likelier too, but not in its past
+    assert torch.equal(bass.frames, known.frames) and bass.pull > 0
+    assert known.recalled(3, 6, 6, 2).tolist() == [0, 1] and not len(bass.recalled(3, 6, 6, 2))
+    assert earlier(line, grid, (), "bass") is None
 
 
 def test_a_recording_without_a_form_has_none():

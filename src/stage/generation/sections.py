@@ -1,9 +1,9 @@
 """Sections that come again: which frames of a piece were played before, at the same place of the same section.
 
-A window of the model is shorter than a piece, and what it does not hold is forgotten: drums wander. So where a section
-comes again, frames of the first one of its name stand in the model's past beside the last ones, and what happened in
-them is likelier to happen again, but for the strokes of fills. Other stems recall nothing: a bass was no nearer to its
-beginning for it, and keys were farther away.
+A window of the model is shorter than a piece, and what it does not hold is forgotten: parts wander. So where a section
+comes again, what happened in the first one of its name is likelier to happen again, but for the strokes of fills; and
+drums have frames of that first one in the model's past, beside the last ones. Other stems do not: a bass was no nearer
+to its beginning for it, and keys were farther away.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from stage.generation.request import Form
 from stage.generation.steering import bars
 from stage.models.events import TimeLine
 
-PULL = {"drums": 2.0}
-"""Nats by which what a stem did in the first section of a name is likelier in the later ones: such that these are about
-as far apart as those of true drums (benchmarks/sections.py). Other stems recall nothing."""
+PULL = {"drums": 2.0, "bass": 0.5, "keys": 2.0}
+PULL_OF_OTHERS = 1.0
+"""Nats by which what a stem did in the first section of a name is likelier in the later ones: such that the last is
+about as near to the first as to the one before it (benchmarks/sections.py)."""
+RECALLING = ("drums",)
+"""Stems that have frames of the first section in their past."""
 PHRASE = 8
 """Bars after which a piece without a form is taken to begin again."""
 
@@ -33,16 +36,17 @@ class Earlier:
     """What of a piece was played before.
 
     frames: int64 [T], for each frame the one at the same place of the first section of its name, -1 where none was.
-    pull: nats by which what happened there is likelier.
+    pull: nats by which what happened there is likelier. recalling: whether some of these frames are put into the past.
     """
 
     frames: Tensor
     pull: float = 0.0
+    recalling: bool = True
 
     def recalled(self, first: int, stop: int, before: int, most: int) -> Tensor:
         """Frames before `before` in which frames first..stop were played: int64 [M], `most` of them at most."""
         found = self.frames[first:stop]
-        return found[(found >= 0) & (found < before)][:most]
+        return found[(found >= 0) & (found < before)][: most * self.recalling]
 
     def echo(self, rules: EventRules, frames: Tensor, codes: Tensor) -> EventRules:
         """Rules of some frames [T] int64 in which what happened before is likelier. codes: [K, n] of those made so far,
@@ -58,13 +62,13 @@ class Earlier:
 
 
 def earlier(line: TimeLine, grid: BeatGrid | None, form: Form, stem: str) -> Earlier | None:
-    """What of a piece was played before, by its form; None where no bars are known, and for stems that recall nothing.
+    """What of a piece was played before, by its form; None where no bars are known.
 
     Places are counted in bars and within them; a section that is longer than the first of its name has none behind that
     one's end. Names are the same whatever their case, and the number behind a space ("verse 1", "verse 2"). Without a
     form phrases come again, of which nothing is likelier.
     """
-    if stem not in PULL or not line.division or grid is None or len(grid.downbeats) < 2:
+    if not line.division or grid is None or len(grid.downbeats) < 2 or not (form or stem in RECALLING):
         return None
     bar = bars(line, grid)
     last = int(bar[-1])
@@ -78,4 +82,4 @@ def earlier(line: TimeLine, grid: BeatGrid | None, form: Form, stem: str) -> Ear
             (a, b), (c, d) = (edges[at + place : at + place + 2] for at in (first, start))
             many = min(b - a, d - c)
             made[a : a + many] = np.arange(c, c + many)
-    return Earlier(torch.from_numpy(made), PULL[stem] if form else 0.0)
+    return Earlier(torch.from_numpy(made), PULL.get(stem, PULL_OF_OTHERS) if form else 0.0, stem in RECALLING)
