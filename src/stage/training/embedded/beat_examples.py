@@ -11,17 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from scipy.signal import lfilter
 from torch import Tensor
 from torch.nn import functional as F
 
 from stage.beats.beatnet import BANDS
 from stage.beats.tracker import PEAK
-from stage.errors import StageError
 from stage.training.embedded.augment import uniform
 from stage.training.embedded.beat_views import CLASSES
+from stage.training.embedded.prepared import read_all
 from stage.training.embedded.recipe import TrackerData
 
 WHITE = 21.0
@@ -37,14 +35,7 @@ class Examples:
 
     def __init__(self, folder: Path, options: TrackerData, seed: int):
         """Raises StageError where there is nothing, or a file is damaged."""
-        self.files: list[dict[str, Tensor]] = []
-        for path in sorted(folder.glob("*.safetensors")):
-            try:
-                self.files.append(load_file(path))
-            except (OSError, SafetensorError):
-                raise StageError(f"{path} is damaged: delete it, and the next start makes it again") from None
-        if not self.files:
-            raise StageError(f"no spectra in {folder}: stage train tracker computes them from the corpus")
+        self.files = read_all(folder)
         self.options, self.seed = options, seed
 
     def batch(self, number: int, size: int, frames: int) -> tuple[Tensor, Tensor]:

@@ -52,7 +52,7 @@ def read_all(place: Path) -> list[dict[str, Tensor]]:
         except (OSError, SafetensorError):
             raise StageError(f"{path} is damaged: delete it, and the next start makes it again") from None
     if not files:
-        raise StageError(f"no features in {place}: the training computes them from the corpus")
+        raise StageError(f"nothing in {place}: the training computes it from the corpus")
     return files
 
 

@@ -20,6 +20,7 @@ from stage.training.embedded import loop
 from stage.training.embedded.beat_examples import Examples
 from stage.training.embedded.beat_views import prepare
 from stage.training.embedded.loop import Training, started
+from stage.training.embedded.prepared import adamw
 from stage.training.embedded.recipe import TrackerRecipe
 from stage.training.state import save_weights
 
@@ -86,19 +87,14 @@ class TrackerTraining(Training):
         self.network = BeatTcn(recipe.model.width, recipe.model.layers).to(device)
         if base is not None:
             start_from(self.network, base)
-        matrices, rest = [], []
-        for p in self.network.parameters():
-            (matrices if p.ndim > 1 else rest).append(p)
-        options = recipe.optimizer
-        groups = [{"params": matrices, "weight_decay": options.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         self.examples = Examples(out / "spectra" / "train", recipe.data, recipe.seed)
         self.held = Examples(out / "spectra" / "heldout", recipe.data, 7)
         super().__init__(
             out,
             recipe.schedule.within(minutes),
             {"network": self.network},
-            [torch.optim.AdamW(groups, lr=options.lr, betas=options.betas)],
-            options.clip,
+            [adamw(self.network, recipe.optimizer)],
+            recipe.optimizer.clip,
             recipe.log_every,
             recipe.save_every,
         )
