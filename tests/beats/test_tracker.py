@@ -10,6 +10,8 @@ from stage.beats.bar_pointer import BarPointer
 from stage.beats.grid import BeatGrid, click_track
 from stage.beats.tracker import (
     DOUBTFUL,
+    SONGS,
+    at_half_tempo,
     confidence,
     decode,
     in_unusual_metre,
@@ -166,6 +168,19 @@ def test_the_metre_that_fits_is_found(bar, bpm):
     assert (model is None) == (bar in (3, 4))
     grid = decode(found, model or BarPointer())
     assert grid.beats_per_bar == bar and within(grid.downbeats, truth.downbeats, 0.05) > 0.95
+
+
+@pytest.mark.parametrize("weaker, expected", [(0.9, 180), (0.4, 90)])
+def test_what_is_faster_than_songs_is_taken_at_half_tempo_unless_that_is_clearly_less_likely(weaker, expected):
+    """Beats at 180, of which every second is as probable as the others, or rather an eighth."""
+    probabilities = np.full((500, 2), 0.01)
+    for index, at in enumerate(np.arange(0.2, 10, 1 / 3)):
+        probabilities[round(50 * at), int(index % 4 == 0)] = weaker if index % 2 else 0.9
+    found = decode(probabilities, SONGS)
+    if slower := at_half_tempo(probabilities, found):
+        found = decode(probabilities, slower)
+    assert found.bpm == pytest.approx(expected, rel=0.02)
+    assert decode(probabilities, SONGS).bpm == pytest.approx(180, rel=0.02)
 
 
 def test_six_is_counted_in_three():

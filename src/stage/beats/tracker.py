@@ -31,6 +31,13 @@ whole song must be higher for it. In 310 clips of 10 s, most without drums, five
 two and seven never; of 10 bands in 5/4 and 7/4 (24 s) all are counted as they are. Six is left out: it cannot be
 distinguished from two bars of three."""
 
+FAST, UNLIKELY = 170.0, 2.0
+"""Beats a minute above which a song is taken at half the tempo, unless the log probability of its best path is higher
+by so much a second. Of 415 clips of 10 s, of our composer and of Freedoom, it mends seven and spoils one; at 140 to 170
+as many are right as doubled, whatever the difference."""
+HALVED = 0.93, 1.07
+"""Around half a tempo, where it is looked for."""
+
 SILENCE = 1e-4
 """Peak (-80 dBFS) below which a recording has no beats to track."""
 SHORTEST_SECONDS = 1.0
@@ -86,11 +93,26 @@ def track_with_confidence(
         model = replace(model, meters=(beats_per_bar,))
     probabilities = listen(audio, rate)
     grid = decode(probabilities, model)
+    if tempi is None and (slower := at_half_tempo(probabilities, grid, model)):
+        grid, model = decode(probabilities, slower), slower
     if beats_per_bar is None and (other := in_unusual_metre(probabilities, grid, model)):
         grid = decode(probabilities, other)
     grid = grid.crop(0.0, audio.shape[-1] / rate)
     near = np.log(np.maximum(highest(probabilities, grid), FAINT))
     return Tracked(grid, confidence(probabilities, grid), near[:, 1] - near[:, 0])
+
+
+def at_half_tempo(probabilities: np.ndarray, grid: BeatGrid, model: BarPointer = SONGS) -> BarPointer | None:
+    """The model around half the tempo, for a song that is faster than songs are (`FAST`); None where it stays.
+
+    probabilities: what `listen` returned. grid: what the model found.
+    """
+    if len(grid) < 2 or grid.bpm <= FAST:
+        return None
+    low, high = (factor * grid.bpm / 2 for factor in HALVED)
+    half = replace(model, min_bpm=low, max_bpm=high)
+    best, other = (max(one.log_probabilities(probabilities).values()) for one in (model, half))
+    return half if best - other < UNLIKELY * len(probabilities) / model.frame_rate else None
 
 
 def in_unusual_metre(probabilities: np.ndarray, grid: BeatGrid, model: BarPointer = SONGS) -> BarPointer | None:
