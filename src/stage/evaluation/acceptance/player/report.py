@@ -193,6 +193,14 @@ def _likeness(found: dict) -> list[Line]:
     return lines
 
 
+def fill_ratio(before: np.ndarray, other: np.ndarray) -> float:
+    """How much commoner fills are in the bars before a border than in other bars. before, other: bool, a bar each.
+
+    The other bars get a fill and a bar more, so that none divides by zero; none before borders is 0.
+    """
+    return float(before.mean() / ((other.sum() + 1) / (len(other) + 1)))
+
+
 def _fills(made: dict, material: PlayerMaterial) -> Line:
     values: dict[str, Value] = {}
     note = ""
@@ -202,9 +210,7 @@ def _fills(made: dict, material: PlayerMaterial) -> Line:
         for name in ("made", "true"):
             before, other = scoring.fill_shares(clips, made["mix drums"][name])
             if len(before) and len(other):
-                # one fill more in each kind of bar, so that none divides by zero
-                ratio = (before.sum() + 1) / (len(before) + 1) / ((other.sum() + 1) / (len(other) + 1))
-                shares[name] = float(ratio), before, other
+                shares[name] = fill_ratio(before, other), before, other
         if "made" in shares:
             ratio, before, other = shares["made"]
             values[""] = _plain(ratio)
