@@ -26,11 +26,13 @@ function giveToken(token) {
 }
 
 export function Dialogs() {
-  const close = () => set({ dialog: null });
-  if (state.dialog === "export" && state.session) return html`<${Export} close=${close} />`;
-  if (state.dialog === "model") return html`<${Models} close=${close} />`;
-  if (state.dialog === "help") return html`<${Help} close=${close} />`;
-  if (state.dialog === "token") return html`<${Token} />`;
+  // a dialog reports that it was closed some time later, when another one may be open
+  const name = state.dialog;
+  const close = () => state.dialog === name && set({ dialog: null });
+  if (name === "export" && state.session) return html`<${Export} close=${close} />`;
+  if (name === "model") return html`<${Models} close=${close} />`;
+  if (name === "help") return html`<${Help} close=${close} />`;
+  if (name === "token") return html`<${Token} />`;
   return null;
 }
 
