@@ -16,10 +16,9 @@ from stage.chords.network import NOTES, ChordNetwork
 from stage.training.embedded import loop
 from stage.training.embedded.augment import uniform
 from stage.training.embedded.chord_views import SILENT, views
-from stage.training.embedded.loop import Training, started
-from stage.training.embedded.prepared import adamw, folder, prepare, read_all
+from stage.training.embedded.loop import started
+from stage.training.embedded.prepared import NetworkTraining, folder, prepare, read_all
 from stage.training.embedded.recipe import ChordRecipe
-from stage.training.state import save_weights
 
 WEIGHTS = "chords.safetensors"
 HELD_ROWS, HELD_BEATS = 128, 20
@@ -96,24 +95,16 @@ def entropy(logits: Tensor, classes: Tensor, shares: Tensor) -> Tensor:
     return -(picked * shares).sum(-1).mean()
 
 
-class ChordTraining(Training):
+class ChordTraining(NetworkTraining):
     """Steps of the chord network's training, on features that were computed before."""
 
     def __init__(self, recipe: ChordRecipe, out: Path, minutes: float | None, device: torch.device):
         torch.manual_seed(recipe.seed)
-        self.recipe, self.device = recipe, device
+        self.recipe = recipe
         self.network = ChordNetwork(recipe.width).to(device)
         self.views = Views(folder(out, "train"), recipe.seed, recipe.tilt)
         self.held = Views(folder(out, "heldout"), 7)
-        super().__init__(
-            out,
-            recipe.schedule.within(minutes),
-            {"network": self.network},
-            [adamw(self.network, recipe.optimizer)],
-            recipe.optimizer.clip,
-            recipe.log_every,
-            recipe.save_every,
-        )
+        super().__init__(recipe, out, minutes, device, self.network, WEIGHTS)
 
     def loss(self) -> tuple[Tensor, dict[str, Any]]:
         """Cross-entropy on a batch."""
@@ -135,7 +126,3 @@ class ChordTraining(Training):
             "valid/root": float(root.float().mean()),
             "valid/chord": float((found == true).float().mean()),
         }
-
-    def write_weights(self) -> None:
-        """chords.safetensors, in float16."""
-        save_weights(self.out / WEIGHTS, {name: value.half() for name, value in self.network.state_dict().items()})

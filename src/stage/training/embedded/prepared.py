@@ -1,4 +1,8 @@
-"""Features of a corpus' songs, computed once and kept: `prepare` writes them, `read_all` reads them."""
+"""What the trainings of small networks share.
+
+Features of a corpus' songs, computed once and kept (`prepare` writes them, `read_all` reads them), and the training of
+one network (`NetworkTraining`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ from stage import fingerprint
 from stage.corpus.read import CorpusSong, songs
 from stage.errors import StageError
 from stage.training import song_fingerprints
-from stage.training.embedded.recipe import Optimizer
+from stage.training.embedded.loop import Training
+from stage.training.embedded.recipe import ChordRecipe, Optimizer, TrackerRecipe
 from stage.training.state import save_weights
 
 Make = Callable[[CorpusSong, Any, torch.Generator], dict[str, Tensor]]
@@ -63,3 +68,35 @@ def adamw(network: nn.Module, options: Optimizer) -> torch.optim.AdamW:
         (matrices if p.ndim > 1 else rest).append(p)
     groups = [{"params": matrices, "weight_decay": options.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas)
+
+
+class NetworkTraining(Training):
+    """A training of one network by AdamW, whose weights are written in float16.
+
+    weights: name of their file in `out`. Else as `Training`.
+    """
+
+    def __init__(
+        self,
+        recipe: ChordRecipe | TrackerRecipe,
+        out: Path,
+        minutes: float | None,
+        device: torch.device,
+        network: nn.Module,
+        weights: str,
+    ):
+        self.device, self.weights = device, weights
+        super().__init__(
+            out,
+            recipe.schedule.within(minutes),
+            {"network": network},
+            [adamw(network, recipe.optimizer)],
+            recipe.optimizer.clip,
+            recipe.log_every,
+            recipe.save_every,
+        )
+
+    def write_weights(self) -> None:
+        """The network's, in float16."""
+        network = self.modules["network"]
+        save_weights(self.out / self.weights, {name: value.half() for name, value in network.state_dict().items()})

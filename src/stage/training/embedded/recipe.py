@@ -288,6 +288,7 @@ class TrackerData:
     mask: float = 0.0
 
     def __post_init__(self) -> None:
+        not_negative(eq_db=self.eq_db, gain_db=self.gain_db)
         shares(clicks=self.clicks, drums=self.drums, keep=self.keep, room=self.room, noise=self.noise)
         shares(stretch=self.stretch, bend=self.bend, mask=self.mask)
 
@@ -386,6 +387,7 @@ class ChordRecipe:
 
     def __post_init__(self) -> None:
         positive(batch=self.batch, width=self.width, log_every=self.log_every, save_every=self.save_every)
+        not_negative(tilt=self.tilt)
         shares(dropout=self.dropout)
         if not 2 <= self.beats[0] <= self.beats[1]:
             raise ValueError(f"beats are from..to, at least 2, not {list(self.beats)}")

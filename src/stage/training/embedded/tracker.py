@@ -19,10 +19,9 @@ from stage.errors import StageError
 from stage.training.embedded import loop
 from stage.training.embedded.beat_examples import Examples
 from stage.training.embedded.beat_views import prepare
-from stage.training.embedded.loop import Training, started
-from stage.training.embedded.prepared import adamw
+from stage.training.embedded.loop import started
+from stage.training.embedded.prepared import NetworkTraining
 from stage.training.embedded.recipe import TrackerRecipe
-from stage.training.state import save_weights
 
 WEIGHTS = "beattcn.safetensors"
 VALIDATED = 8
@@ -76,28 +75,20 @@ def start_from(network: BeatTcn, base: Path) -> None:
         raise StageError(f"{base} does not fit the recipe: it holds a network of another shape") from None
 
 
-class TrackerTraining(Training):
+class TrackerTraining(NetworkTraining):
     """Steps of the beat network's training, on features that were computed before."""
 
     def __init__(
         self, recipe: TrackerRecipe, out: Path, minutes: float | None, device: torch.device, base: Path | None = None
     ):
         torch.manual_seed(recipe.seed)
-        self.recipe, self.device = recipe, device
+        self.recipe = recipe
         self.network = BeatTcn(recipe.model.width, recipe.model.layers).to(device)
         if base is not None:
             start_from(self.network, base)
         self.examples = Examples(out / "spectra" / "train", recipe.data, recipe.seed)
         self.held = Examples(out / "spectra" / "heldout", recipe.data, 7)
-        super().__init__(
-            out,
-            recipe.schedule.within(minutes),
-            {"network": self.network},
-            [adamw(self.network, recipe.optimizer)],
-            recipe.optimizer.clip,
-            recipe.log_every,
-            recipe.save_every,
-        )
+        super().__init__(recipe, out, minutes, device, self.network, WEIGHTS)
 
     def loss(self) -> tuple[Tensor, dict[str, Any]]:
         """Cross-entropy on a batch."""
@@ -109,10 +100,6 @@ class TrackerTraining(Training):
     def validate(self) -> dict[str, float]:
         """Loss on held-out songs."""
         return {"valid/loss": validate(self.network, self.held, self.recipe)}
-
-    def write_weights(self) -> None:
-        """beattcn.safetensors, in float16."""
-        save_weights(self.out / WEIGHTS, {name: value.half() for name, value in self.network.state_dict().items()})
 
 
 @torch.inference_mode()
