@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stage.benchmark.peak import peak_bytes
+from stage.models.described import described
 
 if TYPE_CHECKING:
     from stage.generation.decoding import State
@@ -127,7 +128,7 @@ def steps(
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
         read += sum(cache.bytes for cache in state.caches)
-    with torch.device("meta"):
+    with described():
         whole = Decoder(config)
     # every matrix but that of the text's keys and values, which the prefill has read
     weight = (

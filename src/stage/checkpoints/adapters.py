@@ -17,6 +17,7 @@ from stage.checkpoints import paths
 from stage.checkpoints.tensors import Files
 from stage.errors import StageError
 from stage.files import whole_folder
+from stage.models.described import described
 from stage.models.lora import Adapter, AdapterConfig
 from stage.typed import build, read_json
 
@@ -70,7 +71,7 @@ def load(name_or_path: str | Path) -> Adapter:
     """Load an adapter on the CPU, in the precision in which it was stored. Raises StageError with what does not fit."""
     folder = find(name_or_path)
     path = folder / WEIGHTS
-    with torch.device("meta"):  # nothing is allocated for sizes that the file does not have
+    with described():  # nothing is allocated for sizes that the file does not have
         adapter = Adapter(describe(folder))
     own = {name: tuple(tensor.shape) for name, tensor in adapter.state_dict().items()}
     file = Files([path])

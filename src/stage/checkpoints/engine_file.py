@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from stage.checkpoints.paths import engine_files
 from stage.checkpoints.tensors import Files, finite
@@ -23,6 +22,7 @@ from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.files import whole_file
 from stage.models.decoder import Decoder
+from stage.models.described import described
 from stage.models.engine import Engine
 from stage.models.precision import matrices
 
@@ -63,7 +63,7 @@ def _places(config: DecoderConfig, precision: str) -> dict[str, tuple[tuple[int,
     """Of each matrix its shape [N, K], and where its bytes begin in the file and how many they are."""
     from stage.models.engine_weights import size
 
-    with torch.device("meta"):
+    with described():
         decoder = Decoder(config)
     shapes, places, start = dict(decoder.named_parameters()), {}, 0
     for parameter, path in matrices(decoder).items():

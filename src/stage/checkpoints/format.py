@@ -30,6 +30,7 @@ from stage.models import features
 from stage.models.chord_head import ChordHead
 from stage.models.codec import Codec
 from stage.models.decoder import Decoder
+from stage.models.described import described
 from stage.models.engine import choose_engine
 from stage.models.events import MANNERS, codecs
 from stage.models.playable import INSTRUMENTS
@@ -55,7 +56,7 @@ def load(
     folder = find(name_or_path)
     read = settings.read(folder)
     shape, weights = read.decoder, folder / "decoder.safetensors"
-    with torch.device("meta"):
+    with described():
         check(Decoder(shape), weights)
     count = parameters(shape)
     precision = choose(precision, device, count, is_half(weights) and engine != "openvino")
@@ -101,7 +102,7 @@ def _codec(read: settings.Settings, folder: Path) -> Codec:
     if config is None:
         return codec_of(folder / "codec")
     file = folder / "codec.safetensors"
-    with torch.device("meta"):
+    with described():
         check(SpectralCodec(config), file)  # before anything is allocated
     return fill(SpectralCodec(config), file)
 
@@ -111,7 +112,7 @@ def _text(read: settings.Settings, folder: Path) -> TextEncoder:
     if config is None:
         return text_of(folder / "text")
     file = folder / "text.safetensors"
-    with torch.device("meta"):
+    with described():
         check(HashedText(config), file)
     return fill(HashedText(config), file)
 

@@ -10,6 +10,7 @@ import torch
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models.decoder import Decoder
+from stage.models.described import described
 from stage.models.precision import BYTES, compute_dtype, matrices
 
 WORK = 350e6
@@ -37,7 +38,7 @@ def available(device: torch.device | str) -> float:
 
 def parameters(config: DecoderConfig) -> int:
     """How many numbers a decoder of this shape has."""
-    with torch.device("meta"):
+    with described():
         return sum(parameter.numel() for parameter in Decoder(config).parameters())
 
 
@@ -50,7 +51,7 @@ def needed(
     rate: float = 50.0,
 ) -> float:
     """Bytes that a model takes at work on one window: weights, caches of both branches, codec and text encoder."""
-    with torch.device("meta"):
+    with described():
         decoder = Decoder(config)
     packed = {} if precision == "float32" else matrices(decoder)
     size = compute_dtype(precision, device).itemsize

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from stage.checkpoints import header
 from stage.errors import StageError
+from stage.models.described import described
 from stage.models.encodec import EncodecCodec
 from stage.models.text import T5Text, errors_only
 from stage.typed import read_json
@@ -109,7 +108,7 @@ def _check(folder: Path, kind: str, config: Any, model: Any) -> None:
     if values.get("model_type") != kind:
         raise StageError(f"{where} is not that of a model of the kind {kind}")
     check_sizes(values, where)
-    with plainly(f"{where} does not describe a model"), errors_only(), torch.device("meta"):
+    with plainly(f"{where} does not describe a model"), errors_only(), described():
         own = _renamed({name: tuple(t.shape) for name, t in model(config.from_dict(values)).state_dict().items()})
     theirs = _renamed({n: entry.shape for file in header.files_of(folder) for n, entry in header.read(file).items()})
     wrong = [f"{name} is missing" for name in own if name not in theirs]

@@ -21,6 +21,7 @@ from stage.checkpoints import header
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models.decoder import Decoder
+from stage.models.described import described
 from stage.models.engine import Engine
 from stage.models.malloc import trim
 from stage.models.precision import compute_dtype, matrices, replace
@@ -131,7 +132,7 @@ def fill_decoder(
     on_share: gets the share that is read, 0..1. kernel: of `stage.models.precision.pack`. engine: holds the matrices in
     place of the decoder. Raises StageError for a file that does not fit.
     """
-    with torch.device("meta"):
+    with described():
         made = Decoder(config)
     check(made, path)
     packed = {} if precision == "float32" and engine is None else matrices(made)

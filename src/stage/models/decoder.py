@@ -21,6 +21,7 @@ from stage.config import DecoderConfig
 from stage.models.alike import apart, kind_of, separately, together
 from stage.models.cache import Cache, Memory
 from stage.models.context_encoder import ContextEncoder
+from stage.models.described import drawn
 from stage.prefix import Row, target_states
 
 
@@ -171,20 +172,20 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         known = config.context_codebooks or config.codebooks
-        self.embed = nn.Parameter(0.02 * torch.randn(known, config.rows, config.dim))
+        self.embed = drawn(0.02, known, config.rows, config.dim)
         if config.target_size:  # tables of the target's own, with a row of zeros for cells of others
-            self.target_embed = nn.Parameter(0.1 * torch.randn(config.codebooks, config.target_size + 1, config.dim))
+            self.target_embed = drawn(0.1, config.codebooks, config.target_size + 1, config.dim)
         if config.features:
             self.features = nn.Linear(config.features, config.dim, bias=False)
         self.text_projection = nn.Linear(config.text_dim, config.dim)
         if config.restart:
-            self.segment = nn.Parameter(0.3 * torch.randn(config.segments, config.dim))
+            self.segment = drawn(0.3, config.segments, config.dim)
         if config.context_layers:
             self.context = ContextEncoder(config.dim, config.context_width, config.context_layers)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
         size = config.target_size or config.codebook_size
-        self.head = nn.Parameter(0.02 * torch.randn(config.codebooks, size, config.dim))
+        self.head = drawn(0.02, config.codebooks, size, config.dim)
         self.predict: nn.Module | None = None  # stands for the head where weights are packed (models/precision.py)
         self.engine: Any = None  # computes prefill and steps in place of the layers (models/engine.py)
         for layer in self.layers:

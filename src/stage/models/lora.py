@@ -23,6 +23,7 @@ from stage.errors import StageError
 from stage.fingerprint import of_bytes
 from stage.models.alike import apart, kind_of, together
 from stage.models.decoder import Decoder, sinusoids
+from stage.models.described import described
 from stage.models.precision import MATRICES, plain_weights
 
 ATTENTION = ("qkv", "self_out")
@@ -204,7 +205,7 @@ class Voice(Decoder):
     """
 
     def __init__(self, base: Decoder, adapter: Adapter) -> None:
-        with torch.device("meta"):  # everything is replaced below
+        with described():  # everything is replaced below
             super().__init__(adapter.config.shape)
         _borrow(self, base, {"layers"})
         for own, layer, deltas in zip(self.layers, base.layers, adapter.layers):
@@ -272,7 +273,7 @@ def merge(base: Decoder, adapter: Adapter) -> Decoder:
             weights[f"layers.{i}.{name}.weight"] = (
                 old.float() + scale * (delta.b.float() @ delta.a.float()).to(old.device)
             ).to(old.dtype)
-    with torch.device("meta"):
+    with described():
         merged = Decoder(config)
     merged.load_state_dict(weights, assign=True)
     return merged.eval().requires_grad_(False)

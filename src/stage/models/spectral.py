@@ -64,12 +64,9 @@ QUIET = 3e-4
 
 def mel_bands(bands: int, window: int, rate: int, low: float = 30.0) -> Tensor:
     """Triangular mel filters (HTK scale) of peak 1 from ``low`` Hz to half the rate: [window/2 + 1, bands]."""
-    # on the CPU, also where a module is only described (device "meta"): transformers replaces torch.linspace while it
-    # loads a model, and if torch first looks then, linspace is never sent to "meta" in this process
-    with torch.device("cpu"):
-        edges, bins = filters.mel_edges(bands, low, rate / 2, torch), filters.bin_hz(window, rate, torch)
-        # at the low end a band must not fall between two bins
-        return filters.triangles(edges, bins, rate / window, torch)
+    edges, bins = filters.mel_edges(bands, low, rate / 2, torch), filters.bin_hz(window, rate, torch)
+    # at the low end a band must not fall between two bins
+    return filters.triangles(edges, bins, rate / window, torch)
 
 
 def _stft(audio: Tensor, window: Tensor, hop: int, frames: int) -> Tensor:
@@ -153,6 +150,8 @@ class SpectralCodec(nn.Module):
         self.norm = nn.LayerNorm(c.width)
         size = 2 * c.output_hop  # output windows overlap by half
         self.head = nn.Linear(c.width, self.per_frame * (c.keys + c.output_hop + 1))
+        if self.head.weight.is_meta:  # only described: names and shapes of what is stored, as far as here
+            return
         with torch.no_grad():
             # everything else starts in the directions that the keys leave free
             straight = self.keys_in.weight @ self.keys_in.weight.T

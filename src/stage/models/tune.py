@@ -26,6 +26,7 @@ from stage.files import write_json
 from stage.machine import processor
 from stage.models import engine, precision
 from stage.models.decoder import Decoder
+from stage.models.described import described
 from stage.models.engine import Branch, Engine
 from stage.models.fast_step import start
 from stage.prefix import Row
@@ -181,7 +182,7 @@ def _by_engine(config: DecoderConfig, drawn: Decoder, kind: str, kernel: str) ->
 def _empty(config: DecoderConfig, drawn: Decoder) -> tuple[Decoder, dict[str, Tensor]]:
     """A decoder that shares the drawn one's weights, but for its matrices, which are given beside it."""
     weights = {name: weight.detach() for name, weight in drawn.state_dict().items()}
-    with torch.device("meta"):
+    with described():
         decoder = Decoder(config)
     decoder.load_state_dict(weights, assign=True)
     return decoder.eval().requires_grad_(False), weights

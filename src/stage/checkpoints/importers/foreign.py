@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from stage.checkpoints.importers.names import load, made_of, make_base, require, short
@@ -14,6 +13,7 @@ from stage.checkpoints.pretrained import tokenizer_at
 from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.models.decoder import Decoder
+from stage.models.described import described
 from stage.models.encodec import EncodecCodec
 from stage.models.text import T5Text
 
@@ -37,7 +37,7 @@ class Foreign:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Our parameters and their shapes."""
-        with torch.device("meta"):
+        with described():
             return {name: tuple(t.shape) for name, t in Decoder(self.decoder).state_dict().items()}
 
     def parameter(self, name: str) -> Tensor:

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from stage.checkpoints import header
 from stage.checkpoints.importers import T5
 from stage.checkpoints.importers.foreign import Foreign, base_config, t5_from
@@ -17,6 +15,7 @@ from stage.checkpoints.pretrained import check_sizes, has_tokenizer, plainly
 from stage.checkpoints.tensors import Files
 from stage.config import DecoderConfig
 from stage.errors import StageError
+from stage.models.described import described
 from stage.models.encodec import EncodecCodec
 from stage.models.text import errors_only
 from stage.typed import read_json
@@ -71,7 +70,7 @@ def read(source: Path, stems: Sequence[str] = (), t5: str = T5) -> Foreign:
                 f"{source} is a stereo MusicGen, whose codebooks alternate between left and right: give the mono one of"
                 " its size"
             )
-        with torch.device("meta"):
+        with described():
             wanted = {name: tuple(t.shape) for name, t in EncodecModel(codec).state_dict().items()}
     weights = _weights(source)
     with plainly(f"{where} is not that of a MusicGen"):

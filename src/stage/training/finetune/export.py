@@ -20,6 +20,7 @@ from stage.checkpoints import adapters
 from stage.checkpoints import format as native
 from stage.files import whole_folder, write_json, write_text
 from stage.models.decoder import Decoder
+from stage.models.described import described
 from stage.models.lora import Adapter
 from stage.pipeline import Stage
 from stage.training.finetune.recipe import Recipe
@@ -139,7 +140,7 @@ def export(
     place = run / ("model" if adapter is None else "adapter")
     licence = stage.config.licence if recipe.licence is None else recipe.licence
     name, use = recipe.name or run.name, f"stage accompany song.wav --stem {recipe.stems[0]} --model"
-    with torch.device("meta"):
+    with described():
         made = Decoder(stage.decoder.config) if adapter is None else Adapter(adapter.config)
     made.load_state_dict(weights, assign=True)
     with whole_folder(place, force=True) as partial:

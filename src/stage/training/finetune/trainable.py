@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from stage.checkpoints.importers.names import make_base
 from stage.errors import StageError
 from stage.models.decoder import Decoder, blank_text
+from stage.models.described import described
 from stage.models.lora import Adapter, Voice, new_adapter
 from stage.pipeline import Stage
 from stage.prefix import Row, loss
@@ -57,7 +58,7 @@ def prepare(base: Stage, stems: tuple[str, ...], seed: int) -> Stage:
         weights["embed"] = own_rows(weights["embed"], old.separator(0))
         if old.restart:
             weights["segment"] = own_rows(weights["segment"], 0)
-    with torch.device("meta"):
+    with described():
         grown = Decoder(config)
     grown.load_state_dict(weights, assign=True)
     return Stage(grown.eval(), base.codec, base.text, base.config)
