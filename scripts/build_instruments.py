@@ -63,6 +63,8 @@ LONGEST = {"kits": 6.0, "bass": 6.0, "keys": 8.0, "guitar": 8.0, "pads": 8.0}
 """Seconds of a sample without a loop."""
 QUALITY = 0.8
 """Of the OGG files, 0..1."""
+LARGE, LARGE_QUALITY = 60_000, 0.6
+"""Bytes above which a file is encoded again, and how."""
 TAIL = 10 ** (-70 / 20)
 LUFS = -20.0
 """Loudness of a phrase (`phrase`) at velocity 100."""
@@ -107,12 +109,19 @@ class Folder:
         header = self.font.headers[int(region.sample.split("+")[0])]
         word = "".join(c if c.isalnum() else "-" for c in header.name.lower()).strip("-")
         place = f"samples/{word}-{region.sample.replace('+', '-')}{'-loop' if looped else ''}.ogg"
-        options = {"format": "OGG", "subtype": "VORBIS", "compression_level": 1 - QUALITY}
-        with soundfile.SoundFile(self.out / place, "w", found.rate, audio.shape[1], **options) as file:
-            for first in range(0, len(audio), 4096):  # libsndfile's encoder overflows its stack on long blocks
-                file.write(np.clip(audio[first : first + 4096], -1, 1))
+        encode(self.out / place, audio, found.rate, QUALITY)
+        if (self.out / place).stat().st_size > LARGE:
+            encode(self.out / place, audio, found.rate, LARGE_QUALITY)
         self.names[key] = place
         return place
+
+
+def encode(path: Path, audio: np.ndarray, rate: int, quality: float) -> None:
+    """Write audio [N, C] as Ogg Vorbis."""
+    options = {"format": "OGG", "subtype": "VORBIS", "compression_level": 1 - quality}
+    with soundfile.SoundFile(path, "w", rate, audio.shape[1], **options) as file:
+        for first in range(0, len(audio), 4096):  # libsndfile's encoder overflows its stack on long blocks
+            file.write(np.clip(audio[first : first + 4096], -1, 1))
 
 
 def text(name: str, kind: str, regions: list[Region], gain: float) -> str:
