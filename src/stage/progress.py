@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+T = TypeVar("T")
 WIDTH = 36
 """Characters of the description at the most."""
 
@@ -23,8 +25,8 @@ class Bar:
         """Start a part of the work: its name, and how much there is of it (None: unknown as yet)."""
         self._progress.reset(self._task, description=what, total=total)
 
-    def update(self, done: float, total: float | None = None, what: str | None = None) -> None:
-        """So much is done; ``total`` and ``what`` stay as they were where they are not given."""
+    def update(self, done: float | None = None, total: float | None = None, what: str | None = None) -> None:
+        """So much is done; what is not given stays as it was."""
         self._progress.update(self._task, completed=done, total=total, description=what)
 
     def print(self, text: str) -> None:
@@ -51,3 +53,11 @@ def bar(what: str = "", total: float | None = None, *, count: bool = True, keep:
         made = Bar(progress)
         made.begin(what, total)
         yield made
+
+
+def shown(many: Sequence[T], what: str) -> Iterator[tuple[int, T]]:
+    """`enumerate`, with a progress bar."""
+    with bar(what, len(many)) as progress:
+        for index, one in enumerate(many):
+            progress.update(index)
+            yield index, one

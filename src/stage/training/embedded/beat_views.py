@@ -16,6 +16,7 @@ from stage.audio.files import resample
 from stage.beats.beatnet import BANDS, FRAME_RATE, RATE, features
 from stage.beats.grid import BeatGrid, click_track
 from stage.corpus.read import CorpusSong, songs
+from stage.progress import shown
 from stage.training import song_fingerprints
 from stage.training.embedded.augment import uniform
 from stage.training.state import save_weights
@@ -51,7 +52,7 @@ def prepare(corpus: Path, split: str, out: Path, clicks: float, seed: int, worke
     """
     place = out / "spectra" / split
     found = songs(corpus, split)
-    for index, song in enumerate(found):
+    for index, song in shown(found, f"spectra of the songs in {split}"):
         if index % workers != worker:
             continue
         target = place / f"{song.folder.name}.safetensors"

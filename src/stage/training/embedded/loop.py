@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from stage import files
 from stage.errors import Interrupted, MissingExtra, StageError
+from stage.progress import bar
 from stage.training import state
 from stage.training.embedded.muon import Muon
 from stage.training.embedded.recipe import CHANGEABLE, Optimizer
@@ -177,8 +178,9 @@ class Training:
         self.restore()
         self.log = Log(self.out / self.log_folder / "log.jsonl", self.step)
         try:
-            with Signals() as signals:
-                while self.schedule.progress(self.step, self.spent) < 1:
+            with Signals() as signals, bar(f"step {self.step}", 1, count=False) as self.bar:
+                while (share := self.schedule.progress(self.step, self.spent)) < 1:
+                    self.bar.update(share)
                     if signals.asked:
                         self.save()
                         raise Stopped(self.step)
@@ -218,6 +220,7 @@ class Training:
 
     def _report(self, figures: dict[str, Any]) -> None:
         self.log.write(self.step, figures)
+        self.bar.update(what=f"step {self.step}, loss {float(torch.as_tensor(figures['total']).detach()):.3f}")
         if self.on_step is not None:
             self.on_step(self.step, {name: float(torch.as_tensor(value).detach()) for name, value in figures.items()})
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from stage import fingerprint
 from stage.corpus.read import CorpusSong, songs
 from stage.errors import StageError
+from stage.progress import shown
 from stage.training import song_fingerprints
 from stage.training.embedded.loop import Training
 from stage.training.embedded.recipe import ChordRecipe, Optimizer, TrackerRecipe
@@ -37,7 +38,7 @@ def prepare(recipe: Any, corpus: Path, split: str, out: Path, make: Make) -> Non
 
     recipe: its `data` and `seed` count.
     """
-    for index, song in enumerate(songs(corpus, split)):
+    for index, song in shown(songs(corpus, split), f"features of the songs in {split}"):
         target = folder(out, split) / f"{song.folder.name}.safetensors"
         key = fingerprint.of_values([recipe.data, recipe.seed, song_fingerprints.folder(song.folder)])
         if song_fingerprints.is_made(target, key):
