@@ -1,4 +1,4 @@
-"""The file tree in CONTRIBUTING is the one that is there."""
+"""The file tree in CONTRIBUTING is the one that is there, and the weights in it are not too large."""
 
 import re
 from pathlib import Path
@@ -25,3 +25,11 @@ def test_files_that_are_named_exist():
         assert (ROOT / target).exists(), target
     for target in re.findall(r"`((?:src|docs|tests|recipes)/[\w./-]+)`", TEXT):
         assert (ROOT / target).exists(), target
+
+
+def test_shipped_weights_stay_small():
+    """90 MB in all, a file below 40 MB."""
+    weights = ROOT / "src/stage/weights"
+    sizes = {file.relative_to(weights): file.stat().st_size for file in weights.rglob("*") if file.is_file()}
+    assert sum(sizes.values()) <= 90e6, sum(sizes.values())
+    assert max(sizes.values()) < 40e6, max(sizes, key=sizes.__getitem__)
