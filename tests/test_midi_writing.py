@@ -4,9 +4,10 @@ import mido
 import numpy as np
 import pytest
 
+from stage.beats.grid import BeatGrid
 from stage.errors import StageError
 from stage.midi import Part, read
-from stage.midi_writing import TICKS, TempoMap, build, write
+from stage.midi_writing import KEPT, TICKS, TempoMap, build, write
 from stage.notes import Note
 
 BEATS = np.array([0.73, 1.21, 1.75, 2.22, 2.71, 3.2, 3.71, 4.19, 4.7])
@@ -54,7 +55,7 @@ def test_beats_fall_on_whole_beats_and_downbeats_on_bars(tmp_path, first):
 def test_rounding_of_tempi_does_not_add_up():
     times = 0.25 + np.arange(4000) * (60 / 137.123456)
     clock = TempoMap(times, np.arange(4000) % 4 + 1)
-    assert np.abs(clock.beats[-4000:] - times).max() < 1e-6
+    assert np.abs(clock.beats[-4000:] - times).max() < KEPT + 1e-6
 
 
 def test_beats_before_the_first_sample_are_left_out():
@@ -116,3 +117,12 @@ def test_a_file_that_is_there_is_kept(tmp_path):
     assert (tmp_path / "a.mid").read_text(encoding="utf-8") == "mine"
     write(tmp_path / "a.mid", parts(), BEATS, NUMBERS, force=True)
     assert len(read(tmp_path / "a.mid").parts) == 2
+
+
+def test_beats_of_one_tempo_have_one_event_of_it():
+    """Ten minutes at a tempo that is no whole number of microseconds, from a beat that is not at 0."""
+    grid = BeatGrid.regular(135.37, 4, 600, 0.2)
+    map = TempoMap(grid.times, grid.numbers)
+    paces = [values["tempo"] for _, kind, values in map.events() if kind == "set_tempo"]
+    assert len(paces) < 10  # of 1354; the first is the beat's that fills what lies before
+    assert np.abs(map.beats - map.seconds).max() < KEPT + 1e-6

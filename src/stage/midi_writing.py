@@ -4,6 +4,7 @@ sample."""
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ TICKS = 960
 """Of a quarter note."""
 SLOWEST, FASTEST = 0xFFFFFF, 1
 """Microseconds of a quarter that a file can hold, at most and at least."""
+KEPT = 1e-4
+"""Seconds by which a beat may be off before another tempo is written: below a tick, and steady beats keep one."""
 
 
 class TempoMap:
@@ -48,13 +51,29 @@ class TempoMap:
         """Ticks of a beat."""
         self.seconds = np.concatenate([lead, times])
         """Of each beat, from 0 on, not rounded."""
-        paces, now = [], 0.0
-        for end in self.seconds[1:]:  # rounding to microseconds is made good by the next beat
-            paces.append(int(np.clip(round((end - now) * 1e6 * TICKS / self.beat), FASTEST, SLOWEST)))
-            now += self._of_pace(paces[-1])
+        paces: list[int] = []
+        now = 0.0
+        while len(paces) < len(self.seconds) - 1:
+            pace, count = self._longest(now, self.seconds[len(paces) + 1 :])
+            paces += [pace] * count
+            now += count * self._of_pace(pace)
         self.paces = paces
         """Of each beat, microseconds of a quarter."""
         self.beats = np.concatenate([[0.0], np.cumsum([self._of_pace(pace) for pace in paces])])
+
+    def _longest(self, now: float, ends: np.ndarray) -> tuple[int, int]:
+        """The pace that serves most beats from `now` on, all of which end within KEPT of `ends`, and how many."""
+        low, high = FASTEST, SLOWEST
+        pace, quarter = 0, self.beat / TICKS / 1e6
+        for count, end in enumerate(ends, 1):
+            exact, off = (end - now) / quarter / count, KEPT / quarter / count
+            low, high = max(low, math.ceil(exact - off)), min(high, math.floor(exact + off))
+            if low > high:
+                break
+            pace = min(max(round(exact), low), high)
+        else:
+            return pace, len(ends)
+        return (pace, count - 1) if pace else (int(np.clip(round(exact), FASTEST, SLOWEST)), 1)
 
     def _of_pace(self, pace: int) -> float:
         return pace / 1e6 * self.beat / TICKS

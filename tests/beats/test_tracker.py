@@ -1,5 +1,6 @@
 import importlib.util
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from stage.beats.tracker import (
     DOUBTFUL,
     SONGS,
     at_half_tempo,
+    at_one_tempo,
     confidence,
     decode,
+    decoded,
     in_unusual_metre,
     jumps,
     smooth,
@@ -176,11 +179,54 @@ def test_what_is_faster_than_songs_is_taken_at_half_tempo_unless_that_is_clearly
     probabilities = np.full((500, 2), 0.01)
     for index, at in enumerate(np.arange(0.2, 10, 1 / 3)):
         probabilities[round(50 * at), int(index % 4 == 0)] = weaker if index % 2 else 0.9
-    found = decode(probabilities, SONGS)
-    if slower := at_half_tempo(probabilities, found):
-        found = decode(probabilities, slower)
-    assert found.bpm == pytest.approx(expected, rel=0.02)
+    found = decoded(probabilities, SONGS)
+    assert (at_half_tempo(probabilities, found) or found).grid.bpm == pytest.approx(expected, rel=0.02)
     assert decode(probabilities, SONGS).bpm == pytest.approx(180, rel=0.02)
+
+
+def unsteady(bpm: float, wander: float) -> tuple[np.ndarray, BeatGrid]:
+    """Probabilities of two minutes whose tempo goes up and down by a share `wander` each 16 s, and their beats."""
+    at = np.arange(0, 120, 0.001)
+    beats = np.cumsum(bpm / 60 * (1 + wander * np.sin(2 * np.pi * at / 16)) * 0.001)
+    times = np.interp(np.arange(1, int(beats[-1])), beats, at)
+    grid = BeatGrid(times, np.arange(len(times)) % 4 + 1)
+    return probabilities(grid, 120.5), grid
+
+
+@pytest.mark.parametrize("bpm", [61.3, 97.7, 135.37, 168.9])
+def test_music_that_keeps_one_tempo_has_one_also_where_its_accents_lie_between_the_beats(bpm):
+    """Three minutes; from the second on the networks hear forty seconds off the beat, and then nothing for twenty."""
+    truth = BeatGrid.regular(bpm, 4, 180, 0.4)
+    heard = truth.times + np.where((truth.times > 60) & (truth.times < 100), 30 / bpm, 0)
+    silent = (heard > 100) & (heard < 120)
+    given = probabilities(BeatGrid(heard[~silent], truth.numbers[~silent]), 180.5)
+    path = decoded(given, SONGS)
+    found = at_one_tempo(given, path)
+    assert within(truth.times, path.grid.times, 0.05) < 0.9, "too easy"
+    first = int(np.searchsorted(found.grid.times, truth.times[0] - 0.1))  # others may lie before, and after
+    same = slice(first, first + len(truth))
+    assert np.abs(found.grid.times[same] - truth.times).max() < 0.01
+    assert (found.grid.numbers[same] == truth.numbers).all()
+    assert found.grid.bpm == pytest.approx(bpm, abs=0.01)
+
+
+def test_a_tempo_that_moves_is_followed():
+    for wander in (0.0, 0.01, 0.03, 0.05):  # beats are up to 25, 75 and 125 ms from where one tempo has them
+        given, truth = unsteady(110, wander)
+        path = decoded(given, SONGS)
+        steady = at_one_tempo(given, path)
+        assert (steady is None) == (wander > 0.01)
+        assert within(truth.times, (steady or path).grid.times, 0.05) > 0.97
+
+
+def test_a_path_that_is_wrong_does_not_keep_the_tempo():
+    """Where all beats of two minutes agree on another tempo."""
+    truth = BeatGrid.regular(124, 4, 120, 0.2)
+    given = probabilities(truth, 120.5)
+    wrong = decoded(given, replace(SONGS, min_bpm=78, max_bpm=86))
+    assert wrong.grid.bpm < 90
+    found = at_one_tempo(given, replace(wrong, model=SONGS))
+    assert found.grid.bpm == pytest.approx(124, abs=0.01)
 
 
 def test_six_is_counted_in_three():

@@ -44,7 +44,9 @@ def test_values_are_drawn_where_a_module_is_made():
 def test_nothing_else_describes_modules():
     """Who writes torch.device("meta") draws there, which loads torch's compiler."""
     folder = Path(stage.__file__).parent
-    used = {file.relative_to(folder).as_posix() for file in folder.rglob("*.py") if 'device("meta")' in file.read_text()}
+    used = {
+        file.relative_to(folder).as_posix() for file in folder.rglob("*.py") if 'device("meta")' in file.read_text()
+    }
     assert used == {"models/described.py"}
 
 

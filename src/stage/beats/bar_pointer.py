@@ -36,11 +36,13 @@ class BarPointer:
         probabilities: float [T, 2], for each frame that of a beat that is not a downbeat and of a downbeat.
         Returns frames int64 [n] (the frame at which each beat begins) and numbers int64 [n] (1 = downbeat).
         """
+        return self.best(probabilities)[1:]
+
+    def best(self, probabilities: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """As `decode`; the log probability of the path comes first."""
         if len(probabilities) == 0:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        paths = self._paths(probabilities)
-        _, frames, numbers = max(paths, key=lambda path: path[0])
-        return frames, numbers
+            return 0.0, np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return max(self._paths(probabilities), key=lambda path: path[0])
 
     def log_probabilities(self, probabilities: np.ndarray) -> dict[int, float]:
         """For each number of beats a bar the log probability of its best path. probabilities: as `decode`; T > 0."""
@@ -62,7 +64,7 @@ class BarPointer:
         is_down = np.repeat(np.isin(np.arange(beats), bars), lengths.sum())
         kind = np.where(in_beat, np.where(is_down, 2, 1), 0)
 
-        observed = self._log_observations(probabilities)
+        observed = self.log_observations(probabilities)
         # [to, (beat, from)]: long rows, which numpy adds fast
         transition = np.tile(self._log_transition(lengths).T, beats)
         # score[state]: log probability of the best path that ends there; sources[t, beat, length]: the length
@@ -125,7 +127,7 @@ class BarPointer:
             logs = logs - 0.5 * (octaves / self.tempo_spread) ** 2
         return logs
 
-    def _log_observations(self, probabilities: np.ndarray) -> np.ndarray:
+    def log_observations(self, probabilities: np.ndarray) -> np.ndarray:
         """float64 [T, 3]: log density of each frame in states without a beat, with one, with a downbeat."""
         tiny = 1e-10
         beat, downbeat = np.asarray(probabilities, np.float64).T
