@@ -24,3 +24,10 @@ def test_the_bar_is_drawn_on_a_terminal(monkeypatch):
 
 def test_elsewhere_only_lines_are_written(monkeypatch):
     assert drawn(monkeypatch, False) == "note: [x] is odd\n"
+
+
+def test_what_is_gone_through_is_shown(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=stream, force_terminal=True, width=100))
+    assert list(progress.shown("abc", "letters")) == [(0, "a"), (1, "b"), (2, "c")]
+    assert "letters" in stream.getvalue()

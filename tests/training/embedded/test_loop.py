@@ -1,7 +1,9 @@
 """Small real trainings: they learn, they go on after a kill, they export a model that plays."""
 
+import contextlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -148,6 +150,23 @@ def test_the_beat_network_learns_and_goes_on(corpus, tmp_path):
     other = read(TrackerRecipe, RECIPES / "tracker.yaml", [*changes, "model.width=8"])
     with pytest.raises(StageError, match="another shape"):
         train(other, corpus, tmp_path / "other", base=tmp_path / "beattcn.safetensors")
+
+
+def test_a_training_shows_how_far_it_is(corpus, tmp_path, monkeypatch):
+    from stage.training.embedded.tracker import train
+
+    seen = []
+
+    @contextlib.contextmanager
+    def bar(what, total, count):
+        seen.append((0.0, what))
+        yield SimpleNamespace(update=lambda done=None, what=None: seen.append((done, what)))
+
+    monkeypatch.setattr(loop, "bar", bar)
+    changes = ["model.width=8", "model.layers=2", "frames=50", "batch=1", "log_every=2", "schedule.steps=4"]
+    train(read(TrackerRecipe, RECIPES / "tracker.yaml", changes), corpus, tmp_path)
+    assert [done for done, _ in seen if done is not None] == [0.0, 0.0, 0.25, 0.5, 0.75]
+    assert [what.partition(",")[0] for _, what in seen if what is not None] == ["step 0", "step 2", "step 4"]
 
 
 def test_the_decoder_learns(corpus, recipes, tmp_path):
