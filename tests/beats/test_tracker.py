@@ -184,6 +184,17 @@ def test_what_is_faster_than_songs_is_taken_at_half_tempo_unless_that_is_clearly
     assert decode(probabilities, SONGS).bpm == pytest.approx(180, rel=0.02)
 
 
+@pytest.mark.parametrize("bpm, weaker, expected", [(140, 0.9, 140), (140, 0.7, 140), (140, 0.2, 70), (100, 0.2, 100)])
+def test_beats_that_are_strong_and_weak_in_turn_are_half_of_them(bpm, weaker, expected):
+    """Beats of which every second shows less; at a moderate tempo they stay."""
+    given = np.full((600, 2), 0.01)
+    for index, at in enumerate(np.arange(0.2, 11.8, 60 / bpm)):
+        given[round(50 * at), int(index % 8 == 0)] = weaker if index % 2 else 0.9
+    found = decoded(given, SONGS)
+    assert found.grid.bpm == pytest.approx(bpm, rel=0.02)
+    assert (at_half_tempo(given, found) or found).grid.bpm == pytest.approx(expected, rel=0.02)
+
+
 def unsteady(bpm: float, wander: float) -> tuple[np.ndarray, BeatGrid]:
     """Probabilities of two minutes whose tempo goes up and down by a share `wander` each 16 s, and their beats."""
     at = np.arange(0, 120, 0.001)
