@@ -1,5 +1,6 @@
 """`-o -` and `--play`: what arrives in a pipe, and that nothing is left running or printed when the reader ends."""
 
+import contextlib
 import errno
 import io
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -176,6 +178,26 @@ def test_stopping_leaves_no_player(tune, model, monkeypatch):
     with pytest.raises(ProcessLookupError):
         os.kill(int(Path("pid").read_text()), 0)
     assert not Path("long-stage").exists()
+
+
+def test_ctrl_c_while_the_player_begins_leaves_none(monkeypatch):
+    """It arrives when the program runs already, and nobody knows of it yet."""
+    begun = []
+
+    def spawned(*given, real=subprocess.Popen, **options):
+        begun.append(real(*given, **options))
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        return begun[0]
+
+    monkeypatch.setattr(playing.subprocess, "Popen", spawned)
+    stream = contextlib.nullcontext(SimpleNamespace())
+    stream.song, stream.rate, stream.samples = np.zeros((1, 100), np.float32), 44100, 100
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with pytest.raises(KeyboardInterrupt), playing.ProgramPlayer(command) as player:
+        player.take(stream)
+    assert begun[0].poll() is not None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_first_player_that_is_there_is_taken(monkeypatch, tmp_path):

@@ -8,11 +8,13 @@ import os
 import queue
 import shlex
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -152,6 +154,24 @@ def _reader_gone(error: OSError) -> bool:
 # ---------------------------------------------------------------- loudspeakers
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: what begins within it is known to who stops it. Elsewhere than in the main
+    thread, where none arrives, nothing is changed."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[tuple] = []
+    signal.signal(signal.SIGINT, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        before(*came[0])
+
+
 class Player:
     """Plays song and stem together, from memory: making does not wait for it.
 
@@ -196,9 +216,10 @@ class Player:
 
         song, limiter, done = stream.song, Limiter(stream.rate), 0
         with stream:
-            self._open(stream.rate, len(song), stream.samples)
-            self.started = True
-            self.thread.start()
+            with _uninterrupted():
+                self._open(stream.rate, len(song), stream.samples)
+                self.started = True
+                self.thread.start()
             for chunk in stream:
                 mixed = song[:, done : done + chunk.shape[-1]].copy()
                 mixed[:2] += chunk[0]
