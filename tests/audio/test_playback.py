@@ -180,13 +180,14 @@ def test_stopping_leaves_no_player(tune, model, monkeypatch):
     assert not Path("long-stage").exists()
 
 
-def test_ctrl_c_while_the_player_begins_leaves_none(monkeypatch):
-    """It arrives when the program runs already, and nobody knows of it yet."""
-    begun = []
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_the_player_begins_leaves_none(monkeypatch, number):
+    """It arrives when the program runs already, and nobody knows of it yet; the command line takes SIGTERM for it."""
+    begun, before = [], signal.signal(number, signal.default_int_handler)
 
     def spawned(*given, real=subprocess.Popen, **options):
         begun.append(real(*given, **options))
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         time.sleep(0.01)
         return begun[0]
 
@@ -197,7 +198,7 @@ def test_ctrl_c_while_the_player_begins_leaves_none(monkeypatch):
     with pytest.raises(KeyboardInterrupt), playing.ProgramPlayer(command) as player:
         player.take(stream)
     assert begun[0].poll() is not None
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(number, before) is signal.default_int_handler
 
 
 def test_the_first_player_that_is_there_is_taken(monkeypatch, tmp_path):

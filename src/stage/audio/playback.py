@@ -156,20 +156,22 @@ def _reader_gone(error: OSError) -> bool:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block: what begins within it is known to who stops it. Elsewhere than in the main
-    thread, where none arrives, nothing is changed."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-    came: list[tuple] = []
-    signal.signal(signal.SIGINT, lambda *given: came.append(given))
+    """Ctrl-C, and what the command line takes for it, waits for the end of the block: what begins within it is known to
+    who stops it. Elsewhere than in the main thread, where none arrives, nothing is changed."""
+    before: dict[int, Any] = {}
+    came: list[tuple[int, Any]] = []
+    if threading.current_thread() is threading.main_thread():
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: handler for number, handler in found.items() if callable(handler)}
+    for number in before:
+        signal.signal(number, lambda *given: came.append(given))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if came:
-        before(*came[0])
+        before[came[0][0]](*came[0])
 
 
 class Player:
