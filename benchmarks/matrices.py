@@ -54,6 +54,7 @@ def by_openvino(precision: str, config: DecoderConfig) -> tuple[Run, float]:
     import openvino.opset13 as op
 
     from stage.models.engine_graph import linear
+    from stage.models.engine_request import Matrices, Request, compile_graph
     from stage.models.engine_weights import pack as packed
     from stage.models.engine_weights import unpack
 
@@ -68,7 +69,8 @@ def by_openvino(precision: str, config: DecoderConfig) -> tuple[Run, float]:
         op.result(linear(inputs[shape[1]], unpack("", part, shape, precision)))
         for part, shape in zip(data, shapes(config))
     ]
-    request = engine.Request(engine.compile_graph(ov.Model(results, [*inputs.values()], "matrices"), precision, data))
+    held = Matrices(lambda name: data[int(name)])
+    request = Request(compile_graph(ov.Model(results, [*inputs.values()], "matrices"), precision, held))
     request.run({f"x{n}": torch.randn(ROWS, n) for n in inputs})
     return lambda: request.run({}), float(sum(part.nbytes for part in data))
 

@@ -15,11 +15,16 @@ from stage import Stage
 from stage.checkpoints import paths
 from stage.checkpoints.installed import remove
 from stage.cli import app as cli
+from stage.config import DecoderConfig
 from stage.errors import StageError
 from stage.generation.decoding import Sampling, advance, begin, generate
 from stage.models import engine as engines
+from stage.models import engine_request, tune
 from stage.models.engine import Held, choose_engine
+from stage.models.engine_pages import ALIGNED, Pages
+from stage.models.fast_step import row_logits
 from stage.models.lora import Voice, new_adapter
+from stage.prefix import row
 
 needs_openvino = pytest.mark.skipif(
     not engines.installed(), reason='OpenVINO is not installed: pip install "stage-music[fast]"'
@@ -60,7 +65,7 @@ def test_float32_makes_the_codes_of_the_plain_path(place, positions, text_guidan
 ENDS_A_CHILD = """
 import gc, signal, subprocess, sys
 from helpers.fakes import drawn_stage
-from stage.models.engine import SignalStack
+from stage.models.engine_request import SignalStack
 
 answered = []
 signal.signal(signal.SIGCHLD, lambda *_: answered.append(True))
@@ -232,6 +237,75 @@ def test_what_the_engine_holds_cannot_be_saved(place):
         fast.save_pretrained(place / "again")
     with pytest.raises(StageError, match="held by OpenVINO"):
         fast.decoder.layers[0].up(torch.zeros(1, 32))
+
+
+class FakeRequest:
+    """Takes inputs as a compiled decoder of blocks of four columns would."""
+
+    def __init__(self):
+        self.given = {}
+
+    def shape(self, name):
+        return -1, 1, 4, 8
+
+    def dtype(self, name):
+        return np.dtype(np.float16)
+
+    def give(self, name, value):
+        self.given[name] = value
+
+
+def test_variations_share_the_full_blocks_of_their_prefix_alone():
+    config, request = DecoderConfig(dim=16, heads=2, layers=3), FakeRequest()
+    pages = Pages(request, config, lengths=[10, 1], rows=3, steps=5)
+    long, bare = pages.blocks
+    assert long.shape == (3, 2, 2 + 2) and bare.shape == (3, 2, 2)  # 10 + 5 and 1 + 5 columns, four to a block
+    assert (long[:, :, :2] == long[:1, :, :2]).all() and (np.diff(long[:, :, 2:]) == 1).all()
+    own = np.concatenate([long[0, :, :2].ravel(), long[:, :, 2:].ravel(), bare.ravel()])
+    assert sorted(own) == list(range(len(own)))  # nothing twice, nothing left
+    keys = request.given["key_cache.1"]
+    assert keys.shape == (len(own), 1, 4, 8) and not keys.any() and keys.ctypes.data % ALIGNED == 0
+
+    first = pages.prefill(0)
+    assert first["subsequence_begins"].tolist() == [0, 10, 20] and first["past_lens"].tolist() == [0, 0]
+    assert first["block_indices"].tolist() == long[0].ravel().tolist() and int(first["max_context_len"]) == 10
+    keys[long[0, :, 2]] = np.array([3, 5], np.float16)[:, None, None, None]  # of each head the end of the prefix
+    pages.part()
+    assert (keys[long[:, 0, 2]] == 3).all() and (keys[long[:, 1, 2]] == 5).all()
+    assert not keys[long[:, :, [0, 1, 3]]].any() and not request.given["value_cache.1"].any()
+
+    places, lengths = pages.first_step(), pages.step(2)
+    assert places["sequences"].tolist() == [6] and places["subsequence_begins"].tolist() == list(range(13))
+    assert places["block_indices_begins"].tolist() == [0, 4, 8, 12, 16, 20, 24, 26, 28, 30, 32, 34, 36]
+    assert lengths["past_lens"].tolist() == [12] * 6 + [3] * 6 and int(lengths["max_context_len"]) == 13
+    assert {value.dtype.name for value in (places | lengths).values()} == {"int32", "int64"}
+
+
+@needs_openvino
+def test_masked_columns_change_no_others(place):
+    plain, fast = both(drawn_stage(), place)
+    whole = row(plain.decoder.config, [CODES, None], 1, CODES[:, :20])
+    assert not whole.attend.all()
+    want, found = (row_logits(stage.decoder, whole) for stage in (plain, fast))
+    seen = whole.attend[0]
+    assert (found - want)[:, :, seen].abs().max() < 1e-4 < want[:, :, seen].std()
+    assert not found[:, :, ~seen].any()
+
+
+@needs_openvino
+def test_what_openvino_cannot_do_is_one_line(place, monkeypatch):
+    fast = both(drawn_stage(), place, "int8")[1]
+
+    def fails(*_):
+        raise RuntimeError("Exception from src/core.cpp:117:\n[CPU] PagedAttention is not there\n\n")
+
+    for module in (engines, engine_request):
+        monkeypatch.setattr(module, "compile_graph", fails)
+    with pytest.raises(StageError, match=r"^OpenVINO [\d.]+ cannot .*\[CPU\] PagedAttention.*--engine torch$"):
+        fast.accompany(song(1.0), 44100, "drums")
+    small = DecoderConfig(dim=64, heads=2, layers=1, ffn_dim=64, codebook_size=32)
+    figures = tune.steps(small, "int8", "")
+    assert np.isfinite(figures["torch"]) and figures["openvino"] == np.inf
 
 
 def test_an_engine_that_cannot_be_had_is_refused(monkeypatch, tune, model, capsys):

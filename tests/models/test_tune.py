@@ -1,6 +1,7 @@
 """Which kernel and which engine is taken: by measurement, which is kept, or by rule."""
 
-from dataclasses import replace
+import sys
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -18,16 +19,13 @@ def measured(monkeypatch):
     """Calls of the measurements, whose figures are made up."""
     calls = []
 
-    def products(kind, names):
-        calls.append(("products", kind, *names))
-        return {name: float(10 - number) for number, name in enumerate(names)}  # the last is the fastest
+    def apart(what, names, *arguments):
+        calls.append((what, *arguments))
+        if what == "products":
+            return {name: float(10 - number) for number, name in enumerate(names)}  # the last is the fastest
+        return {"torch": 10.0, "openvino": 9.8 if arguments[1] == "int8" else 9.6}
 
-    def steps(config, kind, kernel):
-        calls.append(("steps", config, kind, kernel))
-        return {"torch": 10.0, "openvino": 9.8 if kind == "int8" else 9.6}
-
-    monkeypatch.setattr(tune, "products", products)
-    monkeypatch.setattr(tune, "steps", steps)
+    monkeypatch.setattr(tune, "apart", apart)
     monkeypatch.setattr(engine, "installed", lambda: True)
     monkeypatch.delenv("STAGE_TUNE", raising=False)
     return calls
@@ -41,7 +39,7 @@ def test_a_machine_is_measured_once(measured, tmp_path):
     for _ in range(2):
         assert tune.is_engine_faster(LARGE, "int4", "", tmp_path)
         assert not tune.is_engine_faster(LARGE, "int8", "rows", tmp_path)  # by two of a hundred: not worth a change
-    few = replace(LARGE, layers=6)
+    few = asdict(replace(LARGE, layers=6))
     assert measured == [("steps", few, "int4", ""), ("steps", few, "int8", "rows")]
     for damaged in ("{", "[]", '{"a": 1}', "null"):
         (tmp_path / "tune.json").write_text(damaged)
@@ -111,14 +109,52 @@ def test_a_kernel_that_fails_is_the_slowest(monkeypatch):
     assert figures["rows"] == float("inf") > figures["bf16"] > 0
 
 
-def test_an_engine_that_fails_is_not_taken(monkeypatch, tmp_path):
+def test_it_is_measured_in_a_process_of_its_own(monkeypatch, tmp_path):
+    (tmp_path / "torch.py").write_text("raise SystemExit('a module of the user')")
+    monkeypatch.chdir(tmp_path)
+    few = asdict(replace(LARGE, dim=64, ffn_dim=128, heads=2, layers=1))
+    figures = tune.apart("steps", tune.ENGINES, few, "int8", "")
+    assert list(figures) == ["torch", "openvino"] and 0 < figures["torch"] < 1e4
+    assert (figures["openvino"] < 1e4) == engine.installed()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script stands for Python")
+@pytest.mark.parametrize(
+    "does, taken",
+    [
+        ("kill -SEGV $$", [0.0, float("inf")]),  # as by an instruction that the processor does not have
+        ("echo '{\"one\": 1}'", [0.0, float("inf")]),  # of another version
+        ("kill -KILL $$", None),
+        ("echo no figures", None),
+    ],
+)
+def test_where_it_crashes_the_first_is_taken(monkeypatch, tmp_path, does, taken):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{does}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    found = tune.apart("products", ["bf16", "rows"], "int8", ["bf16", "rows"])
+    assert found == (dict(zip(("bf16", "rows"), taken)) if taken else {})
     monkeypatch.delenv("STAGE_TUNE", raising=False)
     monkeypatch.setattr(engine, "installed", lambda: True)
+    assert tune.fastest("int8", tmp_path / "home") == next(iter(int8_kernels()))
+    assert not tune.is_engine_faster(LARGE, "int8", "", tmp_path / "home")
+    assert (tmp_path / "home/tune.json").exists() == bool(taken)
 
+
+def test_where_it_cannot_be_measured_nothing_is_kept(monkeypatch, tmp_path):
+    monkeypatch.delenv("STAGE_TUNE", raising=False)
+    monkeypatch.setattr(engine, "installed", lambda: True)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    assert tune.fastest("int8", tmp_path) == next(iter(int8_kernels()))
+    assert not tune.is_engine_faster(LARGE, "int8", "", tmp_path) and not list(tmp_path.iterdir())
+
+
+def test_an_engine_that_fails_is_the_slowest(monkeypatch):
     def fail(*_):
         raise RuntimeError("no such instruction")
 
     monkeypatch.setattr(tune, "_by_engine", fail)
-    monkeypatch.setattr(tune, "WEIGHTS", 1)
     monkeypatch.setattr(tune, "COLUMNS", 80)
-    assert not tune.is_engine_faster(replace(LARGE, dim=64, ffn_dim=128, heads=2), "int8", "", tmp_path)
+    figures = tune.steps(replace(LARGE, dim=64, ffn_dim=128, heads=2, layers=2), "int8", "")
+    assert figures["openvino"] == float("inf") > figures["torch"] > 0

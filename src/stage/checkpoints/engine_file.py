@@ -24,6 +24,7 @@ from stage.files import whole_file
 from stage.models.decoder import Decoder
 from stage.models.described import described
 from stage.models.engine import Engine
+from stage.models.engine_request import Matrices
 from stage.models.precision import matrices
 
 FORMAT = 1
@@ -38,25 +39,26 @@ def engine_of(path: Path, config: DecoderConfig, precision: str) -> Engine:
     return Engine(precision, partial(opened, path, config, precision))
 
 
-@contextlib.contextmanager
-def opened(path: Path, config: DecoderConfig, precision: str) -> Iterator[Any]:
-    """Yields the matrices of a file of weights by name (``stage.models.engine_graph.Weights``).
+def opened(path: Path, config: DecoderConfig, precision: str) -> Matrices:
+    """The matrices of a file of weights.
 
-    Written to the user's folder when that is possible, and then mapped: their pages are given back at the end.
+    Written to the user's folder when that is possible, and then mapped.
     """
     from stage.models.engine_weights import unpack
 
-    places = _places(config, precision)
+    places, mapped = _places(config, precision), None
     if precision == "float32":  # as large as the file itself: made anew each time
-        data, mapped = None, None
         packed = dict(_packed(path, places, precision))
     else:
         data, mapped = _mapped(path, places, precision)
         packed = {name: data[start : start + length] for name, (_, start, length) in places.items()}
-    yield lambda name: unpack(name, packed[name], places[name][0], precision)
-    if mapped is not None:
-        with contextlib.suppress(AttributeError, OSError):  # not every system can; they are only in the way
-            mapped.madvise(mmap.MADV_DONTNEED)
+
+    def rest() -> None:
+        with contextlib.suppress(AttributeError, OSError):  # not every system can
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
+
+    return Matrices(lambda name: unpack(name, packed[name], places[name][0], precision), rest)
 
 
 def _places(config: DecoderConfig, precision: str) -> dict[str, tuple[tuple[int, int], int, int]]:

@@ -215,7 +215,7 @@ def begin(
 def advance(decoder: Decoder, state: State, sampling: Sampling) -> None:
     """Run the last column through the decoder, unless its prediction is there already, and fill the next. Nothing waits
     for a GPU."""
-    with threads(decoder):
+    with threads(decoder, step=True):
         if state.done:
             state.logits = state.step(state.column, state.offsets + state.at, state.stem, state.caches)
         logits = guide(state.logits, state.weights)

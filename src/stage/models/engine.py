@@ -1,16 +1,14 @@
 """The decoder by OpenVINO, on CPUs: its matrices are read about as fast as the memory delivers them.
 
-The engine holds matrices and caches; embeddings, guidance and sampling stay with torch. A generation is one request of
-a compiled model, with caches of its own: the prefill of all branches is one call, and each step another.
+The engine holds matrices and attends; embeddings, guidance and sampling stay with torch. A generation is one request of
+a compiled model, with caches of its own (``models/engine_pages.py``): the prefill of each branch is a call, and each
+step of all of them another.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib.util
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +18,8 @@ from torch import Tensor, nn
 
 from stage.errors import StageError
 from stage.models.decoder import Decoder, rotation
+from stage.models.engine_pages import Pages
+from stage.models.engine_request import Compiled, Matrices, Request, compile_graph, refusing
 from stage.prefix import Row
 
 if TYPE_CHECKING:
@@ -62,62 +62,6 @@ def choose_engine(engine: str, precision: str, device: torch.device | str, faste
     return engine
 
 
-class SignalStack(ctypes.Structure):
-    """The memory on which a thread answers signals: ``stack_t`` of Linux, see sigaltstack(2)."""
-
-    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
-
-    @classmethod
-    def of_thread(cls) -> SignalStack:
-        """That of the calling thread."""
-        stack = cls()
-        ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack))
-        return stack
-
-    def restore(self) -> None:
-        """Make it that of the calling thread again."""
-        ctypes.CDLL(None).sigaltstack(ctypes.byref(self), None)
-
-
-@contextlib.contextmanager
-def same_signal_stack() -> Iterator[None]:
-    """What is called inside leaves the thread's signal stack as it was.
-
-    OpenVINO sets one of its own when it compiles a model, and frees it with the model: the next signal, if only that a
-    child process ended, would find no memory there, and the system would end the process (seen with 2026.4 on Linux).
-    """
-    stack = SignalStack.of_thread() if sys.platform == "linux" else None
-    try:
-        yield
-    finally:
-        if stack is not None:
-            stack.restore()
-
-
-class Compiled(NamedTuple):
-    """A compiled model, and what its constants lie in: it must not be freed before."""
-
-    model: Any
-    held: Any
-
-
-def compile_graph(graph: Any, precision: str, held: Any) -> Compiled:
-    """A graph of ``models/engine_graph.py``, compiled for as many threads as torch has. held: see ``Compiled``."""
-    import openvino as ov
-
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "KV_CACHE_PRECISION": "f32" if precision == "float32" else "f16",
-        # inputs that share a scale where columns are multiplied as bytes (with VNNI): the fastest of 32 to 1024
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": {"float32": "0", "int8": "256", "int4": "64"}[precision],
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "NUM_STREAMS": "1",
-        "ENABLE_CPU_PINNING": False,  # other programs have the cores too
-    }
-    with same_signal_stack():
-        return Compiled(ov.Core().compile_model(graph, "CPU", settings), held)
-
-
 class Branch(NamedTuple):
     """A branch of the guidance before its first step: its row (B = 1), its projected text [1, L, D] or None, and its
     features [1, T, F] or None."""
@@ -147,39 +91,13 @@ class Kept:
         return self.column * (self.prefix + self.rows * (self.length - self.prefix))
 
 
-class Request:
-    """A run of a compiled model, with states of its own."""
-
-    def __init__(self, compiled: Compiled):
-        self.compiled, self.request = compiled, compiled.model.create_infer_request()
-        self.inputs: dict[str, np.ndarray] = {}  # the engine reads them where they are
-
-    def run(self, given: dict[str, Tensor | np.ndarray]) -> None:
-        """With these inputs; those that are not given stay as they were."""
-        import openvino as ov
-
-        for name, value in given.items():
-            value = value.float().numpy() if isinstance(value, Tensor) else value
-            self.inputs[name] = np.ascontiguousarray(value)
-            self.request.set_tensor(name, ov.Tensor(self.inputs[name], shared_memory=True))
-        self.request.infer()
-
-    def get(self, name: str) -> np.ndarray:
-        """A copy of an output."""
-        return self.request.get_tensor(name).data.copy()
-
-    def logits(self) -> Tensor:
-        """[n, K * size]."""
-        return torch.from_numpy(self.get("logits"))
-
-
 class Engine:
     """The matrices of a decoder, compiled when they are first needed, for the branches that are asked for."""
 
-    def __init__(self, precision: str, weights: Callable[[], Any], adapter: Adapter | None = None):
-        """weights: opens what the engine is compiled from: a context manager that yields ``engine_graph.Weights``."""
+    def __init__(self, precision: str, weights: Callable[[], Matrices], adapter: Adapter | None = None):
+        """weights: opens what the engine is compiled from."""
         self.precision, self.weights, self.adapter = precision, weights, adapter
-        self.compiled: dict[Any, Compiled] = {}
+        self.compiled: dict[str, Compiled] = {}
         self.compiling = Lock()
 
     def hold(self, decoder: Decoder, paths: Iterable[str]) -> None:
@@ -195,82 +113,88 @@ class Engine:
 
     # ------------------------------------------------------------ steps
 
-    def start(self, decoder: Decoder, branches: Sequence[Branch], rows: int) -> tuple[Tensor, list[Kept], Any]:
+    def start(
+        self, decoder: Decoder, branches: Sequence[Branch], rows: int, steps: int
+    ) -> tuple[Tensor, list[Kept], Any]:
         """Prefill. Returns the logits of each branch's last column [branches, 1, K, size], what is kept of each
-        branch, and the steps for so many variations (as ``models/fast_step.py``'s)."""
-        lengths = [branch.sequence.columns.shape[-1] for branch in branches]
-        request, moments = self._entered(decoder, branches, np.cumsum(lengths) - 1)
+        branch, and the steps, so many at most, for so many variations (as ``models/fast_step.py``'s)."""
+        entered = [decoder.enter(branch.sequence, branch.features) for branch in branches]
+        lengths = [x.shape[1] for x, _ in entered]
+        request = self._request(decoder, branches)
+        pages = Pages(request, decoder.config, lengths, rows, steps)
+        told, logits = [float(branch.text is not None) for branch in branches], {}
+        # a first run lays the matrices out anew, beside what it computes: the shortest branch needs the least
+        for b in sorted(range(len(branches)), key=lambda b: lengths[b]):
+            given = {"inputs_embeds": entered[b][0][0], "wanted": np.array([lengths[b] - 1])} | pages.prefill(b)
+            given |= _turns(decoder, branches[b].sequence.positions) | _told(told[b : b + 1], lengths[b])
+            request.run(given)
+            logits[b] = request.logits()
+        pages.part()
         size = 4 if self.precision == "float32" else 2
-        caches = [Kept(decoder, length, rows, moment, size) for length, moment in zip(lengths, moments)]
-        logits, books = request.logits(), decoder.config.codebooks
-        beam = [np.zeros(rows, np.int32), np.arange(rows, dtype=np.int32)]  # the first step goes on from one row
-        last = np.arange(len(branches) * rows)
+        caches = [Kept(decoder, length, rows, moment, size) for length, (_, moment) in zip(lengths, entered)]
+        books, done = decoder.config.codebooks, 0
 
         def step(columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Kept]) -> Tensor:
-            x = decoder.enter_step(columns, position, segment, caches)
-            given = {"beam": beam[0], "wanted": last}
-            beam[0] = beam[-1]
-            turns = _turns(decoder, position)
-            for b, cache in enumerate(caches):
+            nonlocal done
+            given = {"inputs_embeds": decoder.enter_step(columns, position, segment, caches)} | pages.step(done)
+            if not done:
+                given |= pages.first_step() | _told(told, rows) | {"wanted": np.arange(len(branches) * rows)}
+            request.run(given | _turns(decoder, position.repeat_interleave(rows)[:, None]))
+            done += 1
+            for cache in caches:
                 cache.length += 1
-                given[f"x{b}"] = x[b * rows : (b + 1) * rows]
-                given[f"mask{b}"] = np.zeros((1, 1, 1, cache.length), np.float32)
-                given |= {f"{name}{b}": value[:, :, b : b + 1] for name, value in turns.items()}
-            request.run(given)
             return request.logits().view(len(caches), rows, books, -1)
 
-        return logits.view(len(branches), 1, books, -1), caches, step
+        return torch.stack([logits[b] for b in range(len(branches))]).view(len(branches), 1, books, -1), caches, step
 
     def logits(self, decoder: Decoder, branch: Branch) -> Tensor:
-        """Of all columns of a row: [1, K, S, size]."""
-        request, _ = self._entered(decoder, [branch], np.arange(branch.sequence.columns.shape[-1]))
-        logits = request.logits()
-        return logits.view(len(logits), decoder.config.codebooks, -1).transpose(0, 1)[None]
+        """Of all columns of a row: [1, K, S, size]; zero where one is masked."""
+        attend, (x, _) = branch.sequence.attend[0], decoder.enter(branch.sequence, branch.features)
+        x, positions = x[0, attend], branch.sequence.positions[:, attend]
+        request = self._request(decoder, [branch])
+        pages = Pages(request, decoder.config, [len(x)], 1, 0)
+        given = {"inputs_embeds": x, "wanted": np.arange(len(x))} | pages.prefill(0)
+        request.run(given | _turns(decoder, positions) | _told([float(branch.text is not None)], len(x)))
+        found = request.logits()
+        logits = found.new_zeros(len(attend), found.shape[1])
+        logits[attend] = found
+        return logits.view(len(attend), decoder.config.codebooks, -1).transpose(0, 1)[None]
 
-    def _entered(
-        self, decoder: Decoder, branches: Sequence[Branch], wanted: np.ndarray
-    ) -> tuple[Request, list[Tensor | None]]:
-        """A new request with the branches' rows as its prefill, and what is added to later columns of each."""
-        texts = tuple(branch.text is not None for branch in branches)
-        request, given, moments = Request(self._compiled(decoder, texts)), {}, []
-        for b, (sequence, _, features) in enumerate(branches):
-            x, moment = decoder.enter(sequence, features)
-            moments.append(moment)
-            length = x.shape[1]
-            causal = torch.ones(length, length, dtype=torch.bool).tril() & sequence.attend[0]
-            mask = torch.zeros(length, length).masked_fill_(~(causal | torch.eye(length, dtype=torch.bool)), -torch.inf)
-            given |= {f"x{b}": x[0], f"mask{b}": mask[None, None]}
-            given |= {f"{name}{b}": value for name, value in _turns(decoder, sequence.positions[0]).items()}
+    def _request(self, decoder: Decoder, branches: Sequence[Branch]) -> Request:
+        """A new request for these branches, with the keys and values of their text."""
         text = next((branch.text for branch in branches if branch.text is not None), None)
-        if text is not None:
-            asked = Request(self._compiled(decoder, "text"))
-            asked.run({"x": text[0]})
-            given["text"] = asked.get("text")
-        request.run(given | {"beam": np.zeros(1, np.int32), "wanted": wanted})
-        return request, moments
+        if text is None:
+            return Request(self._compiled(decoder, "bare"))
+        asked = Request(self._compiled(decoder, "text"))
+        asked.run({"x": text[0]})
+        request = Request(self._compiled(decoder, "asking"))
+        request.give("text", asked.get("text"))
+        return request
 
     # ------------------------------------------------------------ compiling
 
-    def _compiled(self, decoder: Decoder, key: Any) -> Compiled:
-        """The compiled model for these branches (which of them have a text), or for the "text" itself. The last one of
-        each is kept: each takes the memory of all its matrices."""
-        from stage.models import engine_graph as graphs
+    def _compiled(self, decoder: Decoder, key: str) -> Compiled:
+        """The compiled decoder, "asking" a text or "bare", or what makes the "text" ready. Of the decoder the last one
+        is kept: each takes the memory of all its matrices."""
+        with refusing():
+            from stage.models import engine_graph as graphs
 
         with self.compiling:
             if key not in self.compiled:
                 if key != "text":
                     for old in [old for old in self.compiled if old != "text"]:
                         del self.compiled[old]
-                with self.weights() as matrices:
+                matrices = self.weights()
 
-                    def weights(name: str) -> Any:
-                        return self._with_adapter(name, matrices(name)) if _is_matrix(name) else _norm(decoder, name)
+                def weights(name: str) -> Any:
+                    return self._with_adapter(name, matrices.of(name)) if _is_matrix(name) else _norm(decoder, name)
 
+                with refusing():
                     config = decoder.config
                     if key == "text":
                         graph = graphs.text_graph(config, weights)
                     else:
-                        graph = graphs.decoder_graph(config, weights, key)
+                        graph = graphs.decoder_graph(config, weights, key == "asking")
                     self.compiled[key] = compile_graph(graph, self.precision, matrices)
             return self.compiled[key]
 
@@ -292,10 +216,15 @@ def _norm(decoder: Decoder, name: str) -> tuple[np.ndarray, np.ndarray]:
     return norm.weight.detach().float().numpy(), norm.bias.detach().float().numpy()
 
 
+def _told(told: Sequence[float], columns: int) -> dict[str, np.ndarray]:
+    """Which columns attend to the text, [branches * columns, 1]: all of a branch or none."""
+    return {"told": np.array(told, np.float32).repeat(columns)[:, None]}
+
+
 def _turns(decoder: Decoder, positions: Tensor) -> dict[str, Tensor]:
-    """Cosines and sines [1, 1, L, d] of the rotation at positions [L], the sines with the sign of the other half; or
+    """Cosines and sines [S, 1, L, d] of the rotation at positions [S, L], the sines with the sign of the other half; or
     nothing with sinusoids."""
     if decoder.config.positions != "rotary":
         return {}
     cos, sin = rotation(positions, decoder.config.dim // decoder.config.heads)
-    return {"cos": torch.cat([cos, cos], -1)[None, None], "sin": torch.cat([-sin, sin], -1)[None, None]}
+    return {"cos": torch.cat([cos, cos], -1)[:, None], "sin": torch.cat([-sin, sin], -1)[:, None]}

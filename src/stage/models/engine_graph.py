@@ -1,7 +1,7 @@
 """The decoder as graphs of OpenVINO: its columns over caches that the engine keeps, and the text's keys and values.
 
 Matrices stay in bytes or halves of bytes, in the form that the engine multiplies as it is: a constant, its conversion,
-its offset and its scale. Caches are the engine's states, in the form that it fuses with the attention.
+its offset and its scale. Caches are in blocks, over which the engine's attention reads about as fast as they allow.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import openvino as ov
 import openvino.opset13 as op
+from openvino._offline_transformations import paged_attention_transformation
 
 from stage.config import DecoderConfig
 
@@ -74,6 +75,7 @@ def _swap(x: Any) -> Any:
 
 def _input(name: str, shape: Sequence[int], kind: Any = ov.Type.f32) -> Any:
     made = op.parameter(ov.PartialShape(list(shape)), kind, name=name)
+    made.set_friendly_name(name)
     made.output(0).set_names({name})
     return made
 
@@ -95,75 +97,76 @@ def text_graph(config: DecoderConfig, weights: Weights) -> ov.Model:
     return ov.Model([_output(op.concat(made, 0), "text")], [x], "text")
 
 
-def decoder_graph(config: DecoderConfig, weights: Weights, texts: Sequence[bool]) -> ov.Model:
-    """More columns for every branch of the guidance; texts: which of them attend to the text.
+def decoder_graph(config: DecoderConfig, weights: Weights, asks: bool) -> ov.Model:
+    """L more columns for S sequences; asks: whether some of them attend to a text.
 
-    For each branch b: "x{b}" [V * L, D], columns after ``Decoder.enter``, each variation's one after the other;
-    "mask{b}" [1, 1, L, P + L], zero where a column attends to one before it or to itself, else -inf; with rotary
-    positions "cos{b}" and "sin{b}" [1, 1, L, d]. L may differ between branches. "beam" [V] int32: from which row of the
-    caches each variation goes on. "text": of ``text_graph``. "wanted" [n] int64: rows of all branches' columns, one
-    branch after the other, whose "logits" [n, K * size] are computed.
+    It is laid out as the engine knows language models, so that its own pass makes the caches paged: blocks of columns,
+    of which a sequence has any, and several may have the same. Each head of a sequence is one of its sequences, so that
+    its blocks lie one behind the other in memory: they are read in half the time.
+
+    "inputs_embeds" [S * L, D]: columns after ``Decoder.enter``, one sequence after the other; each attends to itself
+    and to those before it in its sequence. "sequences" [1] int64: S. With rotary positions "cos" and "sin" [S, 1, L,
+    d]. Where it asks, "text", of ``text_graph``, and "told" [S * L, 1]: one for a column that attends to it, else zero.
+    "wanted" [n] int64: the columns of which "logits" [n, K * size] are computed.
+    By the pass, int32: "past_lens" [S * H], columns that the caches hold; "subsequence_begins" [S * H + 1], where the
+    new ones begin; "block_indices" [B] and "block_indices_begins" [S * H + 1], the blocks of each in order;
+    "max_context_len" [], the columns of the longest. "key_cache.i" and "value_cache.i" [blocks, 1, size of one, d].
     """
     heads, d = config.heads, config.dim // config.heads
-    count, rotary = len(texts), config.positions == "rotary"
-    names = ("x", "mask", *(("cos", "sin") if rotary else ()))
-    shapes = {"x": (-1, config.dim), "mask": (1, 1, -1, -1), "cos": (1, 1, -1, d), "sin": (1, 1, -1, d)}
-    given = {f"{name}{b}": _input(f"{name}{b}", shapes[name]) for b in range(count) for name in names}
-    beam, wanted = _input("beam", (-1,), ov.Type.i32), _input("wanted", (-1,), ov.Type.i64)
-    rows = op.shape_of(beam)
-    ends = [op.gather(op.shape_of(given[f"x{b}"]), _ints(0), np.int64(0)) for b in range(count)]
-    for b in range(1, count):
-        ends[b] = op.add(ends[b], ends[b - 1])
-    shape, empty = (op.concat([rows, op.constant(_ints(*rest))], 0) for rest in ((-1, 3 * heads, d), (heads, 0, d)))
-    sinks: list[Any] = []
+    columns = _input("inputs_embeds", (-1, -1, config.dim))
+    beam, mask = _input("beam_idx", (-1,), ov.Type.i32), _input("attention_mask", (-1, -1))  # the pass takes them away
+    sequences, wanted = _input("sequences", (1,), ov.Type.i64), _input("wanted", (-1,), ov.Type.i64)
+    given, sinks = [columns, beam, mask, sequences, wanted], []
+    if config.positions == "rotary":
+        cos, sin = (_input(name, (-1, 1, -1, d)) for name in ("cos", "sin"))
+        given += cos, sin
+    if asks:
+        text, told = _input("text", (2 * config.layers, heads, -1, d)), _input("told", (-1, 1))
+        of_text = op.split(text, np.int64(0), 2 * config.layers).outputs()
+        given += text, told
 
-    def cut(x: Any, b: int) -> Any:
-        """The rows of a branch."""
-        if count == 1:
-            return x
-        return op.slice(x, op.constant(_ints(0)) if b == 0 else ends[b - 1], ends[b], _ints(1), _ints(0))
+    def shape(*rest: int) -> Any:
+        return op.concat([sequences, op.constant(_ints(*rest))], 0)
 
     def cached(new: Any, name: str) -> Any:
-        """Keys or values [V, H, L, d] behind those of the columns before, which they join."""
-        start = op.broadcast(op.constant(np.float32(0)), empty)
-        state = op.read_value(start, name, ov.Type.f32, ov.PartialShape([-1, heads, -1, d]))
+        """Keys or values [S * H * L, 1, 1, d] behind those of the columns before, which they join."""
+        empty = op.constant(np.zeros((1, 1, 0, d), np.float32))
+        state = op.read_value(empty, name, ov.Type.f32, ov.PartialShape([-1, 1, -1, d]))
         whole = op.concat([op.gather(state, beam, np.int64(0)), new], 2)
         sinks.append(op.assign(whole, name))
         return whole
 
-    def turned(x: Any, b: int) -> Any:
+    def turned(x: Any) -> Any:
         halves = op.split(x, np.int64(3), 2)
         other = op.concat([halves.output(1), halves.output(0)], 3)  # the sines carry the sign
-        return op.add(op.multiply(x, given[f"cos{b}"]), op.multiply(other, given[f"sin{b}"]))
+        return op.add(op.multiply(x, cos), op.multiply(other, sin))
 
-    def attended(qkv: Any, b: int, i: int) -> Any:
-        parts = op.split(_swap(op.reshape(cut(qkv, b), shape, False)), np.int64(1), 3)
-        q, k, v = (parts.output(n) for n in range(3))
-        if rotary:
-            q, k = turned(q, b), turned(k, b)
-        k, v = cached(k, f"keys{i}.{b}"), cached(v, f"values{i}.{b}")
-        y = op.scaled_dot_product_attention(q, k, v, given[f"mask{b}"])
-        return op.reshape(_swap(y), _ints(-1, config.dim), False)
+    def attended(qkv: Any, i: int) -> Any:
+        parts = op.transpose(op.reshape(qkv, shape(-1, 3, heads, d), False), _ints(2, 0, 3, 1, 4))
+        q, k, v = op.split(parts, np.int64(0), 3).outputs()
+        if config.positions == "rotary":
+            q, k = (turned(op.reshape(x, shape(heads, -1, d), False)) for x in (q, k))
+        q, k, v = (op.reshape(x, _ints(-1, 1, 1, d), False) for x in (q, k, v))
+        y = op.scaled_dot_product_attention(q, cached(k, f"keys{i}"), cached(v, f"values{i}"), mask)
+        return op.reshape(_swap(op.reshape(y, shape(heads, -1, d), False)), _ints(-1, config.dim), False)
 
     def asked(x: Any, i: int) -> Any:
         q = linear(_norm(x, weights(f"layers.{i}.cross_norm")), weights(f"layers.{i}.cross_q"))
         q = _swap(op.reshape(q, _ints(1, -1, heads, d), False))
-        k, v = (op.gather(text, _ints(2 * i + n), np.int64(0)) for n in range(2))
+        k, v = of_text[2 * i : 2 * i + 2]
         y = op.matmul(op.softmax(op.matmul(q, k, False, True), 3), v, False, False)
-        y = op.reshape(_swap(y), _ints(-1, config.dim), False)
-        return op.add(x, linear(y, weights(f"layers.{i}.cross_out")))
+        y = op.multiply(op.reshape(_swap(y), _ints(-1, config.dim), False), told)
+        return linear(y, weights(f"layers.{i}.cross_out"))
 
-    x = given["x0"] if count == 1 else op.concat([given[f"x{b}"] for b in range(count)], 0)
-    if any(texts):
-        text = given["text"] = _input("text", (-1, heads, -1, d))
+    x = op.reshape(columns, _ints(-1, config.dim), False)
     for i in range(config.layers):
         qkv = linear(_norm(x, weights(f"layers.{i}.self_norm")), weights(f"layers.{i}.qkv"))
-        seen = [attended(qkv, b, i) for b in range(count)]
-        x = op.add(x, linear(op.concat(seen, 0), weights(f"layers.{i}.self_out")))
-        if any(texts):
-            x = op.concat([asked(cut(x, b), i) if has else cut(x, b) for b, has in enumerate(texts)], 0)
+        x = op.add(x, linear(attended(qkv, i), weights(f"layers.{i}.self_out")))
+        if asks:
+            x = op.add(x, asked(x, i))
         up = op.gelu(linear(_norm(x, weights(f"layers.{i}.ffn_norm")), weights(f"layers.{i}.up")), "erf")
         x = op.add(x, linear(up, weights(f"layers.{i}.down")))
     x = _norm(op.gather(x, wanted, np.int64(0)), weights("norm"))
-    logits = _output(linear(x, weights("head")), "logits")
-    return ov.Model([logits], sinks, [*given.values(), beam, wanted], "decoder")
+    graph = ov.Model([_output(linear(x, weights("head")), "logits")], sinks, given, "decoder")
+    paged_attention_transformation(graph)
+    return graph

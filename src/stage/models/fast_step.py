@@ -170,7 +170,7 @@ def start(
     size], what the steps attend to (one for each branch, with ``bytes``), and the step.
     """
     if decoder.engine is not None:
-        return decoder.engine.start(decoder, branches, rows)
+        return decoder.engine.start(decoder, branches, rows, steps)
     logits, caches = [], []
     for sequence, text, features in branches:
         first, cache = decoder.prefill(sequence.to(decoder.device), text, features=features)
@@ -180,10 +180,11 @@ def start(
     return torch.stack(logits), caches, fast_step(decoder, caches, steps, hurry)
 
 
-def threads(decoder: Decoder) -> AbstractContextManager[None]:
-    """What is computed inside for a decoder takes one thread where that is small (``SMALL``), else as many as there
-    are."""
-    return one_thread() if decoder.device.type == "cpu" and decoder.config.dim <= SMALL else nullcontext()
+def threads(decoder: Decoder, step: bool = False) -> AbstractContextManager[None]:
+    """What torch computes inside for a decoder takes one thread where that is small (``SMALL``), else as many as there
+    are. A step of an engine has threads of its own, beside which torch's would wait spinning: it takes one too."""
+    small = decoder.config.dim <= SMALL or step and decoder.engine is not None
+    return one_thread() if decoder.device.type == "cpu" and small else nullcontext()
 
 
 def row_logits(decoder: Decoder, sequence: Row) -> Tensor:

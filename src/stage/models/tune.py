@@ -1,6 +1,7 @@
 """What computes a large model the fastest on this machine: measured once, in seconds.
 
-What was measured is kept in the user's folder for this processor, number of threads and version of the libraries.
+What was measured is kept in the user's folder for this processor, number of threads and version of the libraries. It is
+measured in a process of its own, which takes its memory with it, and alone where a kernel crashes.
 ``STAGE_TUNE=off`` measures nothing: then a rule decides (``models/precision.py``), and torch computes.
 """
 
@@ -10,9 +11,12 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,7 @@ from stage.models import engine, precision
 from stage.models.decoder import Decoder
 from stage.models.described import described
 from stage.models.engine import Branch, Engine
+from stage.models.engine_request import Matrices
 from stage.models.fast_step import start
 from stage.prefix import Row
 
@@ -40,8 +45,12 @@ COLUMNS = 500
 """Of the context that they attend to."""
 ROUNDS, STEPS = 7, 24
 BRANCHES = 2
+ENGINES = "torch", "openvino"
 BETTER = 0.97
 """Of torch's time: OpenVINO is taken if it needs less."""
+
+PATIENCE = 180
+"""Seconds after which a measurement is given up."""
 
 Figures = dict[str, float]
 
@@ -56,8 +65,8 @@ def fastest(kind: str, folder: Path) -> str:
     names = list(precision.int8_kernels())
     if len(names) == 1:
         return names[0]
-    figures = _kept(folder, [kind, *names], names, lambda: products(kind, names))
-    return min(figures, key=lambda name: figures[name])
+    figures = _kept(folder, [kind, *names], names, lambda: apart("products", names, kind, names))
+    return min(figures, key=lambda name: figures[name], default=names[0])
 
 
 def is_engine_faster(config: DecoderConfig, kind: str, kernel: str, folder: Path) -> bool:
@@ -70,8 +79,8 @@ def is_engine_faster(config: DecoderConfig, kind: str, kernel: str, folder: Path
         return False
     few = _of_few_layers(config)
     about = [kind, kernel, f"steps {config.dim} x {few.layers}, {config.heads} heads, {config.ffn_dim}"]
-    figures = _kept(folder, about, ["torch", "openvino"], lambda: steps(few, kind, kernel))
-    return figures["openvino"] < BETTER * figures["torch"]
+    figures = _kept(folder, about, ENGINES, lambda: apart("steps", ENGINES, asdict(few), kind, kernel))
+    return bool(figures) and figures["openvino"] < BETTER * figures["torch"]
 
 
 def _off() -> bool:
@@ -79,7 +88,8 @@ def _off() -> bool:
 
 
 def _kept(folder: Path, about: Sequence[str], names: Sequence[str], measure: Callable[[], Figures]) -> Figures:
-    """The figures of these names, from the user's folder where they were measured before."""
+    """The figures of these names, from the user's folder where they were measured before; none where nothing can be
+    measured."""
     file = folder / "tune.json"
     key = " | ".join((processor(), f"{torch.get_num_threads()} threads", *_versions(), *about))
     known: dict[str, Figures] = {}
@@ -90,7 +100,8 @@ def _kept(folder: Path, about: Sequence[str], names: Sequence[str], measure: Cal
             return {name: float(value) for name, value in found.items()}
     figures = measure()
     with contextlib.suppress(StageError, OSError):
-        write_json(file, known | {key: figures})
+        if figures:
+            write_json(file, known | {key: figures})
     return figures
 
 
@@ -102,6 +113,27 @@ def _versions() -> list[str]:
 
 
 # ---------------------------------------------------------------- measuring
+
+
+def apart(what: str, names: Sequence[str], *arguments: Any) -> Figures:
+    """``products`` or ``steps`` in a new process, for these names. Where that crashes only the first of them is to be
+    trusted; empty where it cannot be started, is killed or does not end."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "stage.models.tune", json.dumps([torch.get_num_threads(), what, *arguments])],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            cwd=Path(__file__).parents[2],  # where it finds this package, and no module of the user's
+        )
+        found = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else {}
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        return {}
+    if set(found) == set(names):
+        return {name: float(found[name]) for name in names}
+    if done.returncode == -getattr(signal, "SIGKILL", 9):  # there was no memory for it; there may be another time
+        return {}
+    return dict.fromkeys(names, float("inf")) | {names[0]: 0.0}
 
 
 @torch.inference_mode()
@@ -171,11 +203,8 @@ def _by_engine(config: DecoderConfig, drawn: Decoder, kind: str, kernel: str) ->
     }
     packed = {name: pack(name, weight, kind).numpy() for name, weight in flat.items()}
 
-    @contextlib.contextmanager
-    def opened() -> Iterator[Any]:
-        yield lambda name: unpack(name, packed[name], tuple(flat[name].shape), kind)
-
-    Engine(kind, opened).hold(decoder, precision.matrices(drawn).values())
+    matrices = Matrices(lambda name: unpack(name, packed[name], tuple(flat[name].shape), kind))
+    Engine(kind, lambda: matrices).hold(decoder, precision.matrices(drawn).values())
     return decoder
 
 
@@ -212,3 +241,10 @@ def _row(config: DecoderConfig, columns: int) -> Row:
     codes = torch.randint(config.codebook_size, (1, config.codebooks, columns))
     places = torch.arange(columns)[None]
     return Row(codes, places >= 0, places, torch.zeros_like(places), columns - 1, 0)
+
+
+if __name__ == "__main__":
+    threads, what, *given = json.loads(sys.argv[1])
+    torch.set_num_threads(threads)
+    figures = products(*given) if what == "products" else steps(DecoderConfig(**given[0]), *given[1:])
+    print(json.dumps(figures))
