@@ -118,7 +118,7 @@ def test_variations_are_those_that_each_seed_makes_alone(place):
 
 
 @needs_openvino
-@pytest.mark.parametrize("precision, bound", [("int8", 0.01), ("int4", 0.05)])
+@pytest.mark.parametrize("precision, bound", [("bf16", 0.001), ("int8", 0.01), ("int4", 0.05)])
 def test_the_sketch_model_hardly_changes(precision, bound):
     codes = torch.randint(1024, (8, 60), generator=torch.Generator().manual_seed(2))
     stages = (
@@ -173,7 +173,7 @@ def test_an_adapter_is_played_as_by_the_plain_path(place):
 
 
 @needs_openvino
-@pytest.mark.parametrize("precision", ["float32", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["float32", "bf16", "int8", "int4"])
 def test_a_whole_job_and_its_stream(place, precision):
     plain, fast = both(drawn_stage(), place, precision)
     audio = song(3.0)
@@ -314,7 +314,7 @@ def test_an_engine_that_cannot_be_had_is_refused(monkeypatch, tune, model, capsy
     monkeypatch.setattr(engines, "installed", lambda: True)
     for arguments, message in (
         (("luck", "int8", "cpu"), "choose auto, torch, openvino"),
-        (("openvino", "bf16", "cpu"), "choose --engine torch for bf16"),
+        (("openvino", "float16", "cpu"), "choose --engine torch for float16"),
         (("openvino", "float32", "cuda"), "choose --device cpu, or --engine torch on cuda"),
     ):
         with pytest.raises(StageError, match=message):

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from stage.models.lora import Adapter
 
 ENGINES = ("auto", "torch", "openvino")
-BYTES = {"float32": 4.0, "int8": 1.0, "int4": 0.5 + 3 / 64}
+BYTES = {"float32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5 + 3 / 64}
 """Bytes that a weight takes in each precision of the engine, scales included."""
 PRECISIONS = tuple(BYTES)
-"""What the engine computes in; activations are float32, caches float16 but for float32."""
-ROUNDED = "int8", "int4"
-"""Those in which it may be faster than torch: float32 takes both as long as the memory."""
+"""What the engine computes in; activations are float32, caches float16 but for float32. Where the processor multiplies
+bf16, both are bf16 in that."""
+ROUNDED = "bf16", "int8", "int4"
+"""Those that "auto" takes where they are faster than by torch: in float32 the engine needs three times its memory."""
 
 
 def installed() -> bool:

@@ -15,17 +15,19 @@ import openvino.opset13 as op
 from openvino._offline_transformations import paged_attention_transformation
 
 from stage.config import DecoderConfig
+from stage.models.engine_request import BITS
 
 GROUP = 64
 """Inputs that share a scale and an offset in int4."""
 
 
 class Matrix(NamedTuple):
-    """Weights [N, K] as they are stored: float32, int8 with a scale for each output, or int4, two to a byte, the first
-    in the lower half, with a scale and an offset for each ``GROUP`` inputs of an output.
+    """Weights [N, K] as they are stored: float32, bf16, int8 with a scale for each output, or int4, two to a byte, the
+    first in the lower half, with a scale and an offset for each ``GROUP`` inputs of an output.
 
-    data: float32 or int8 [N, K], or uint8 [N * K / 2]. scale: float32 [N, 1] or float16 [N, K / GROUP, 1].
-    offset: uint8 [N, K / GROUP, 1]. delta: an adapter's A [rank, K] and B [N, rank] with its weight, float32.
+    data: float32, uint16 (the bits of bf16) or int8 [N, K], or uint8 [N * K / 2]. scale: float32 [N, 1] or float16 [N,
+    K / GROUP, 1]. offset: uint8 [N, K / GROUP, 1]. delta: an adapter's A [rank, K] and B [N, rank] with its weight,
+    float32.
     """
 
     data: np.ndarray
@@ -46,7 +48,9 @@ def _ints(*values: int) -> np.ndarray:
 
 def linear(x: Any, matrix: Matrix) -> Any:
     """x [..., K] -> [..., N]."""
-    if matrix.offset is None:
+    if matrix.data.dtype == BITS:
+        weight = op.convert(op.constant(ov.Tensor(matrix.data, matrix.shape, ov.Type.bf16), shared_memory=True), "f32")
+    elif matrix.offset is None:
         weight = op.constant(matrix.data, shared_memory=True)
         if matrix.scale is not None:
             weight = op.multiply(op.convert(weight, "f32"), op.constant(matrix.scale))

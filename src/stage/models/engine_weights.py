@@ -7,7 +7,11 @@ import torch
 from torch import Tensor
 
 from stage.models.engine_graph import GROUP, Matrix
+from stage.models.engine_request import BITS
 from stage.models.precision import quantize_int8
+
+PLAIN = {"float32": torch.float32, "bf16": torch.bfloat16}
+"""Those without scales."""
 
 
 def quantize_groups(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -25,9 +29,9 @@ def quantize_groups(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def pack(name: str, weight: Tensor, precision: str) -> Tensor:
     """A matrix [N, K] as bytes [n]: the numbers, then their scales, then their offsets."""
-    if kind_of(name, weight.shape, precision) == "float32":
-        parts = [weight.float().contiguous()]
-    elif kind_of(name, weight.shape, precision) == "int8":
+    if (kind := kind_of(name, weight.shape, precision)) in PLAIN:
+        parts = [weight.to(PLAIN[kind]).contiguous()]
+    elif kind == "int8":
         parts = list(quantize_int8(weight))
     else:
         numbers, scale, offset = quantize_groups(weight)
@@ -38,14 +42,16 @@ def pack(name: str, weight: Tensor, precision: str) -> Tensor:
 def size(name: str, shape: tuple[int, int], precision: str) -> int:
     """Bytes that ``pack`` makes."""
     kind, numbers = kind_of(name, shape, precision), shape[0] * shape[1]
-    return {"float32": 4 * numbers, "int8": numbers + 4 * shape[0], "int4": numbers // 2 + numbers // GROUP * 3}[kind]
+    if kind in PLAIN:
+        return numbers * PLAIN[kind].itemsize
+    return {"int8": numbers + 4 * shape[0], "int4": numbers // 2 + numbers // GROUP * 3}[kind]
 
 
 def unpack(name: str, data: np.ndarray, shape: tuple[int, int], precision: str) -> Matrix:
     """The matrix that ``pack`` made bytes of; nothing is copied."""
     kind, (n, k) = kind_of(name, shape, precision), shape
-    if kind == "float32":
-        return Matrix(data.view(np.float32).reshape(shape), shape)
+    if kind in PLAIN:
+        return Matrix(data.view(np.float32 if kind == "float32" else BITS).reshape(shape), shape)
     if kind == "int8":
         return Matrix(data[: n * k].view(np.int8).reshape(shape), shape, data[n * k :].view(np.float32).reshape(n, 1))
     groups = (n, k // GROUP, 1)
