@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from helpers.fakes import drawn_player, drawn_stage, song
 from stage import Stage
+from stage.checkpoints import format as checkpoints
 from stage.checkpoints import paths
 from stage.checkpoints.installed import remove
 from stage.cli import app as cli
@@ -74,6 +76,7 @@ from stage import Stage
 
 before = SignalStack.of_thread().address
 stages = [Stage.from_pretrained(sys.argv[1], "cpu", "float32", engine="openvino") for _ in range(2)]
+stages[1].decoder.engine.prepare(stages[1].decoder)  # as a large one is
 for stage in stages:
     stage.click(120, "drums", bars=1)
     assert SignalStack.of_thread().address == before
@@ -216,6 +219,42 @@ def test_rounded_matrices_are_kept_until_the_weights_change(place, monkeypatch):
     (place / "file").write_text("no folder")
     monkeypatch.setenv("STAGE_HOME", str(place / "file"))
     assert torch.equal(generate(both(drawn_stage(), place, "int4")[1].decoder, **arguments), want)
+
+
+@needs_openvino
+def test_what_was_compiled_while_the_rest_was_loaded_is_played(place, monkeypatch):
+    monkeypatch.setattr(checkpoints, "SMALL", 1)
+    monkeypatch.setenv("STAGE_TUNE", "off")
+    plain, fast = both(drawn_stage(positions="rotary"), place)
+    engine = fast.decoder.engine
+    for thread in [thread for thread in threading.enumerate() if thread.name == "compiling"]:
+        thread.join()
+    prepared = dict(engine.compiled)
+    assert set(prepared) == {"text", "asking"} and not engine.played
+    arguments = dict(stem=1, contexts=[CODES, None], text=TEXT, frames=40, sampling=Sampling(temperature=0))
+    assert torch.equal(generate(fast.decoder, **arguments), generate(plain.decoder, **arguments))
+    assert engine.compiled == prepared and engine.played  # nothing was compiled again
+
+    plain, fast = both(drawn_stage(positions="rotary"), place)
+    voice = Voice(fast.decoder, new_adapter(plain.decoder, "keys", rank=4, layers=("qkv",)))
+    for thread in [thread for thread in threading.enumerate() if thread.name == "compiling"]:
+        thread.join()
+    generate(voice, **arguments)
+    assert not fast.decoder.engine.compiled  # the memory of what nobody played
+    assert torch.equal(generate(fast.decoder, **arguments), generate(plain.decoder, **arguments))
+
+
+@needs_openvino
+def test_an_error_while_it_is_prepared_comes_with_the_first_piece(place, monkeypatch):
+    monkeypatch.setattr(checkpoints, "SMALL", 1)
+    monkeypatch.setenv("STAGE_TUNE", "off")
+    stage = drawn_stage()
+    with torch.no_grad():
+        stage.decoder.layers[0].cross_kv.weight[0, 0] = float("inf")
+    stage.save_pretrained(place / "model")
+    fast = Stage.from_pretrained(place / "model", "cpu", "int8", engine="openvino")
+    with pytest.raises(StageError, match="cross_kv.weight holds numbers that are not finite"):
+        fast.accompany(song(1.0), 44100, "drums")
 
 
 @needs_openvino

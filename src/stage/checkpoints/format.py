@@ -65,13 +65,15 @@ def load(
     faster = large and engine == "auto" and is_engine_faster(shape, precision, kernel, home())
     engine = choose_engine(engine, precision, device, faster)
     check_memory(folder, shape, precision, device)
-    codec, text = _codec(read, folder), _text(read, folder)
-    _check_parts(folder, shape, codec, text)
     _check_events(folder, read)
-    for part in (codec, text):
-        (part if isinstance(part, nn.Module) else part.model).to(device)
     held = engine_of(weights, shape, precision) if engine == "openvino" else None
     decoder = fill_decoder(shape, weights, precision, device, on_share, kernel, held)
+    if held is not None and count >= SMALL:
+        held.prepare(decoder)
+    codec, text = _codec(read, folder), _text(read, folder)
+    _check_parts(folder, shape, codec, text)
+    for part in (codec, text):
+        (part if isinstance(part, nn.Module) else part.model).to(device)
     return read.stage, decoder, codec, text
 
 

@@ -7,9 +7,10 @@ step of all of them another.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -95,11 +96,18 @@ class Kept:
 class Engine:
     """The matrices of a decoder, compiled when they are first needed, for the branches that are asked for."""
 
-    def __init__(self, precision: str, weights: Callable[[], Matrices], adapter: Adapter | None = None):
-        """weights: opens what the engine is compiled from."""
-        self.precision, self.weights, self.adapter = precision, weights, adapter
+    def __init__(
+        self,
+        precision: str,
+        weights: Callable[[], Matrices],
+        adapter: Adapter | None = None,
+        base: Engine | None = None,
+    ):
+        """weights: opens what the engine is compiled from. base: the engine without the adapter."""
+        self.precision, self.weights, self.adapter, self.base = precision, weights, adapter, base
         self.compiled: dict[str, Compiled] = {}
         self.compiling = Lock()
+        self.played = False
 
     def hold(self, decoder: Decoder, paths: Iterable[str]) -> None:
         """Take these matrices out of a decoder (paths of their modules), which from now on is computed here."""
@@ -110,7 +118,23 @@ class Engine:
 
     def adapted(self, adapter: Adapter) -> Engine:
         """The same matrices with an adapter's changes; compiled anew."""
-        return Engine(self.precision, self.weights, adapter)
+        return Engine(self.precision, self.weights, adapter, self)
+
+    def prepare(self, decoder: Decoder) -> None:
+        """Compile in the background what a piece with a prompt needs, while the rest of a model is loaded: Python alone
+        is busy with that. Where it fails, the first piece says so."""
+        Thread(target=self._prepare, args=(decoder, torch.get_num_threads()), name="compiling").start()
+
+    def _prepare(self, decoder: Decoder, threads: int) -> None:
+        config = decoder.config
+        column = torch.zeros(1, config.dim)
+        with contextlib.suppress(StageError):
+            Request(self._compiled(decoder, "text", threads)).run({"x": column})
+            request = Request(self._compiled(decoder, "asking", threads))
+            given = Pages(request, config, [1], 1, 0).prefill(0) | _turns(decoder, torch.zeros(1, 1, dtype=torch.int64))
+            head_dim = config.dim // config.heads
+            request.give("text", np.zeros((2 * config.layers, config.heads, 1, head_dim), np.float32))
+            request.run(given | {"inputs_embeds": column, "wanted": np.zeros(1, np.int64)} | _told([1.0], 1))
 
     # ------------------------------------------------------------ steps
 
@@ -119,6 +143,7 @@ class Engine:
     ) -> tuple[Tensor, list[Kept], Any]:
         """Prefill. Returns the logits of each branch's last column [branches, 1, K, size], what is kept of each
         branch, and the steps, so many at most, for so many variations (as ``models/fast_step.py``'s)."""
+        self.played = True
         entered = [decoder.enter(branch.sequence, branch.features) for branch in branches]
         lengths = [x.shape[1] for x, _ in entered]
         request = self._request(decoder, branches)
@@ -174,14 +199,16 @@ class Engine:
 
     # ------------------------------------------------------------ compiling
 
-    def _compiled(self, decoder: Decoder, key: str) -> Compiled:
-        """The compiled decoder, "asking" a text or "bare", or what makes the "text" ready. Of the decoder the last one
-        is kept: each takes the memory of all its matrices."""
+    def _compiled(self, decoder: Decoder, key: str, threads: int = 0) -> Compiled:
+        """The compiled decoder, "asking" a text or "bare", or what makes the "text" ready, for as many threads as torch
+        has. Of the decoder the last one is kept: each takes the memory of all its matrices."""
         with refusing():
             from stage.models import engine_graph as graphs
 
         with self.compiling:
             if key not in self.compiled:
+                if self.base is not None and not self.base.played:
+                    self.base.compiled.clear()  # what was prepared of it is not needed
                 if key != "text":
                     for old in [old for old in self.compiled if old != "text"]:
                         del self.compiled[old]
@@ -196,7 +223,7 @@ class Engine:
                         graph = graphs.text_graph(config, weights)
                     else:
                         graph = graphs.decoder_graph(config, weights, key == "asking")
-                    self.compiled[key] = compile_graph(graph, self.precision, matrices)
+                    self.compiled[key] = compile_graph(graph, self.precision, matrices, threads)
             return self.compiled[key]
 
     def _with_adapter(self, name: str, matrix: Matrix) -> Matrix:

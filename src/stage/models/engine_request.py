@@ -85,8 +85,9 @@ class Compiled(NamedTuple):
     matrices: Matrices
 
 
-def compile_graph(graph: Any, precision: str, matrices: Matrices) -> Compiled:
-    """A graph of ``models/engine_graph.py`` with these matrices, compiled for as many threads as torch has."""
+def compile_graph(graph: Any, precision: str, matrices: Matrices, threads: int = 0) -> Compiled:
+    """A graph of ``models/engine_graph.py`` with these matrices, compiled for so many threads; by default for as many
+    as torch has."""
     import openvino as ov
 
     # of the real processor, whatever a test pretends: elsewhere the engine multiplies such weights in float32
@@ -96,7 +97,7 @@ def compile_graph(graph: Any, precision: str, matrices: Matrices) -> Compiled:
         "KV_CACHE_PRECISION": "f32" if precision == "float32" else "bf16" if whole else "f16",
         # inputs that share a scale where columns are multiplied as bytes (with VNNI): the fastest of 32 to 1024
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": {"int8": "256", "int4": "64"}.get(precision, "0"),
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
         "NUM_STREAMS": "1",
         "ENABLE_CPU_PINNING": False,  # other programs have the cores too
     }
