@@ -1,11 +1,10 @@
-import importlib.util
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.recordings import real_stems
 from stage.audio.files import read
 from stage.beats.bar_pointer import BarPointer
 from stage.beats.grid import BeatGrid, click_track
@@ -64,10 +63,7 @@ def test_follows_a_metronome():
 
 
 def test_a_recording_without_its_drums_has_the_beats_that_it_has_with_them():
-    package = importlib.util.find_spec("stempeg")
-    if package is None or not package.submodule_search_locations:
-        pytest.skip("stempeg, which carries the recording, is not installed")
-    path = next(Path(package.submodule_search_locations[0]).glob("data/*.stem.mp4"))
+    path = real_stems()
     whole, rate = read(path)
     bass, rest = (read(path, 0.0, whole.shape[1] / rate, stream)[0] for stream in (2, 3))
     truth, found = track(whole, rate), track(bass + rest, rate)

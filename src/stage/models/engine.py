@@ -128,7 +128,7 @@ class Engine:
     def _prepare(self, decoder: Decoder, threads: int) -> None:
         config = decoder.config
         column = torch.zeros(1, config.dim)
-        with contextlib.suppress(StageError):
+        with contextlib.suppress(Exception):  # it comes again, to somebody who can be told
             Request(self._compiled(decoder, "text", threads)).run({"x": column})
             request = Request(self._compiled(decoder, "asking", threads))
             given = Pages(request, config, [1], 1, 0).prefill(0) | _turns(decoder, torch.zeros(1, 1, dtype=torch.int64))

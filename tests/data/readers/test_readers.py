@@ -10,6 +10,7 @@ import soxr
 
 from helpers import data_sets as sets
 from helpers.data_sets import RATE, UUIDS, downmix
+from helpers.recordings import real_stems
 from stage.data import open_songs
 from stage.data.midi import beats, tempo_map
 from stage.errors import StageError
@@ -136,10 +137,9 @@ def test_crops_at_another_rate_are_cuts_of_the_whole_resampled(tmp_path):
 
 
 def test_musdb_mp4_on_a_real_recording(tmp_path):
-    stempeg = pytest.importorskip("stempeg")
     path = tmp_path / "train" / "The Easton Ellises - Falcon 69.stem.mp4"
     path.parent.mkdir()
-    shutil.copy(stempeg.example_stem_path(), path)
+    shutil.copy(real_stems(), path)
     song, problems = one(tmp_path)
     assert not problems and (song.artist, song.title, song.split, song.rate) == (
         "The Easton Ellises",
@@ -171,8 +171,7 @@ def test_musdb_mp4_with_other_streams_or_cut_off_is_left_out(tmp_path):
     sets.mp4(tmp_path / "train" / "A - Good.stem.mp4")
     sets.mp4(tmp_path / "train" / "B - Two.stem.mp4", streams=2)
     (tmp_path / "train" / "C - Empty.stem.mp4").touch()
-    real = pytest.importorskip("stempeg").example_stem_path()
-    whole = open(real, "rb").read()
+    whole = real_stems().read_bytes()
     (tmp_path / "train" / "D - Cut.stem.mp4").write_bytes(whole[: len(whole) * 2 // 3])
     (tmp_path / "train" / "E - Text.stem.mp4").write_text("not found")
     problems = []

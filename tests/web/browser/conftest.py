@@ -74,14 +74,10 @@ def open_page(browser, server):
 @pytest.fixture(scope="session")
 def recording(tmp_path_factory) -> Path:
     """A real recording without its drums, as a WAV file."""
-    import importlib.util
-
+    from helpers.recordings import real_stems
     from stage import audio
 
-    package = importlib.util.find_spec("stempeg")
-    if package is None:
-        pytest.skip("stempeg, which carries the recording, is not installed")
-    source = next(Path(package.submodule_search_locations[0]).glob("data/*.stem.mp4"))
+    source = real_stems()
     stems = [audio.read(source, 0.1, 5.9, stream) for stream in (2, 3, 4)]
     path = tmp_path_factory.mktemp("song") / "falcon.wav"
     audio.write(path, 0.7 * sum(stem for stem, _ in stems), stems[0][1])
