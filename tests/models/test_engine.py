@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -227,8 +226,7 @@ def test_what_was_compiled_while_the_rest_was_loaded_is_played(place, monkeypatc
     monkeypatch.setenv("STAGE_TUNE", "off")
     plain, fast = both(drawn_stage(positions="rotary"), place)
     engine = fast.decoder.engine
-    for thread in [thread for thread in threading.enumerate() if thread.name == "compiling"]:
-        thread.join()
+    engine.preparing.join()
     prepared = dict(engine.compiled)
     assert set(prepared) == {"text", "asking"} and not engine.played
     arguments = dict(stem=1, contexts=[CODES, None], text=TEXT, frames=40, sampling=Sampling(temperature=0))
@@ -237,8 +235,6 @@ def test_what_was_compiled_while_the_rest_was_loaded_is_played(place, monkeypatc
 
     plain, fast = both(drawn_stage(positions="rotary"), place)
     voice = Voice(fast.decoder, new_adapter(plain.decoder, "keys", rank=4, layers=("qkv",)))
-    for thread in [thread for thread in threading.enumerate() if thread.name == "compiling"]:
-        thread.join()
     generate(voice, **arguments)
     assert not fast.decoder.engine.compiled  # the memory of what nobody played
     assert torch.equal(generate(fast.decoder, **arguments), generate(plain.decoder, **arguments))

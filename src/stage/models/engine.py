@@ -107,6 +107,7 @@ class Engine:
         self.precision, self.weights, self.adapter, self.base = precision, weights, adapter, base
         self.compiled: dict[str, Compiled] = {}
         self.compiling = Lock()
+        self.preparing: Thread | None = None
         self.played = False
 
     def hold(self, decoder: Decoder, paths: Iterable[str]) -> None:
@@ -123,7 +124,8 @@ class Engine:
     def prepare(self, decoder: Decoder) -> None:
         """Compile in the background what a piece with a prompt needs, while the rest of a model is loaded: Python alone
         is busy with that. Where it fails, the first piece says so."""
-        Thread(target=self._prepare, args=(decoder, torch.get_num_threads()), name="compiling").start()
+        self.preparing = Thread(target=self._prepare, args=(decoder, torch.get_num_threads()), name="compiling")
+        self.preparing.start()
 
     def _prepare(self, decoder: Decoder, threads: int) -> None:
         config = decoder.config
@@ -207,7 +209,8 @@ class Engine:
 
         with self.compiling:
             if key not in self.compiled:
-                if self.base is not None and not self.base.played:
+                if self.base is not None and self.base.preparing is not None and not self.base.played:
+                    self.base.preparing.join()
                     self.base.compiled.clear()  # what was prepared of it is not needed
                 if key != "text":
                     for old in [old for old in self.compiled if old != "text"]:
