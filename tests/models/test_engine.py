@@ -25,6 +25,7 @@ from stage.models.engine import Held, choose_engine
 from stage.models.engine_pages import ALIGNED, Pages
 from stage.models.fast_step import row_logits
 from stage.models.lora import Voice, new_adapter
+from stage.models.processor import pretend
 from stage.prefix import row
 
 needs_openvino = pytest.mark.skipif(
@@ -120,8 +121,14 @@ def test_variations_are_those_that_each_seed_makes_alone(place):
 
 
 @needs_openvino
+@pytest.mark.parametrize("bf16", [True, False])
 @pytest.mark.parametrize("precision, bound", [("bf16", 0.001), ("int8", 0.01), ("int4", 0.05)])
-def test_the_sketch_model_hardly_changes(precision, bound):
+def test_the_sketch_model_hardly_changes(precision, bound, bf16):
+    with pretend(bf16=bf16):
+        hardly_changes(precision, bound)
+
+
+def hardly_changes(precision, bound):
     codes = torch.randint(1024, (8, 60), generator=torch.Generator().manual_seed(2))
     stages = (
         Stage.from_pretrained("sketch", "cpu", "float32", engine="torch"),
@@ -175,8 +182,14 @@ def test_an_adapter_is_played_as_by_the_plain_path(place):
 
 
 @needs_openvino
+@pytest.mark.parametrize("bf16", [True, False])
 @pytest.mark.parametrize("precision", ["float32", "bf16", "int8", "int4"])
-def test_a_whole_job_and_its_stream(place, precision):
+def test_a_whole_job_and_its_stream(place, precision, bf16):
+    with pretend(bf16=bf16):
+        job_and_stream(place, precision)
+
+
+def job_and_stream(place, precision):
     plain, fast = both(drawn_stage(), place, precision)
     audio = song(3.0)
     request = dict(prompt="busy funk", variations=2, seed=3)
@@ -223,7 +236,6 @@ def test_rounded_matrices_are_kept_until_the_weights_change(place, monkeypatch):
 @needs_openvino
 def test_what_was_compiled_while_the_rest_was_loaded_is_played(place, monkeypatch):
     monkeypatch.setattr(checkpoints, "SMALL", 1)
-    monkeypatch.setenv("STAGE_TUNE", "off")
     plain, fast = both(drawn_stage(positions="rotary"), place)
     engine = fast.decoder.engine
     engine.preparing.join()
@@ -241,27 +253,26 @@ def test_what_was_compiled_while_the_rest_was_loaded_is_played(place, monkeypatc
 
 
 @needs_openvino
-def test_an_error_while_it_is_prepared_comes_with_the_first_piece(place, monkeypatch):
-    monkeypatch.setattr(checkpoints, "SMALL", 1)
-    monkeypatch.setenv("STAGE_TUNE", "off")
+@pytest.mark.parametrize("prepared", [True, False])  # what fails while the rest is loaded comes with the first piece
+@pytest.mark.parametrize("name, value", [("layers.0.cross_kv", float("inf")), ("layers.1.up", float("nan"))])
+def test_damaged_weights_are_an_error_when_they_are_read(place, monkeypatch, name, value, prepared):
+    if prepared:
+        monkeypatch.setattr(checkpoints, "SMALL", 1)
     stage = drawn_stage()
     with torch.no_grad():
-        stage.decoder.layers[0].cross_kv.weight[0, 0] = float("inf")
+        stage.decoder.get_submodule(name).weight[3, 4] = value
     stage.save_pretrained(place / "model")
     fast = Stage.from_pretrained(place / "model", "cpu", "int8", engine="openvino")
-    with pytest.raises(StageError, match="cross_kv.weight holds numbers that are not finite"):
+    with pytest.raises(StageError, match=f"{name}.weight holds numbers that are not finite"):
         fast.accompany(song(1.0), 44100, "drums")
 
 
 @needs_openvino
-def test_damaged_weights_are_an_error_when_they_are_read(place):
-    stage = drawn_stage()
-    with torch.no_grad():
-        stage.decoder.layers[1].up.weight[3, 4] = float("nan")
-    stage.save_pretrained(place / "model")
-    fast = Stage.from_pretrained(place / "model", "cpu", "int8", engine="openvino")
-    with pytest.raises(StageError, match="layers.1.up.weight holds numbers that are not finite"):
-        fast.accompany(song(1.0), 44100, "drums")
+def test_an_answer_of_nothing_is_one_line(place, monkeypatch):
+    fast = both(drawn_stage(), place, "int8")[1]
+    monkeypatch.setattr(engine_request.Request, "get", lambda *_: np.zeros((1, 0), np.float32))
+    with pytest.raises(StageError, match=r"^OpenVINO [\d.]+ cannot .*invalid for input of size 0.*--engine torch$"):
+        generate(fast.decoder, stem=0, contexts=[CODES, CODES], text=None, frames=12)
 
 
 @needs_openvino

@@ -24,6 +24,7 @@ from stage.models.engine_request import Compiled, Matrices, Request, compile_gra
 from stage.prefix import Row
 
 if TYPE_CHECKING:
+    from stage.config import DecoderConfig
     from stage.models.engine_graph import Matrix
     from stage.models.lora import Adapter
 
@@ -156,11 +157,11 @@ class Engine:
             given = {"inputs_embeds": entered[b][0][0], "wanted": np.array([lengths[b] - 1])} | pages.prefill(b)
             given |= _turns(decoder, branches[b].sequence.positions) | _told(told[b : b + 1], lengths[b])
             request.run(given)
-            logits[b] = request.logits()
+            logits[b] = _logits(request, 1, decoder.config)
         pages.part()
         size = 4 if self.precision == "float32" else 2
         caches = [Kept(decoder, length, rows, moment, size) for length, (_, moment) in zip(lengths, entered)]
-        books, done = decoder.config.codebooks, 0
+        done = 0
 
         def step(columns: Tensor, position: Tensor, segment: Tensor, caches: Sequence[Kept]) -> Tensor:
             nonlocal done
@@ -171,9 +172,9 @@ class Engine:
             done += 1
             for cache in caches:
                 cache.length += 1
-            return request.logits().view(len(caches), rows, books, -1)
+            return _logits(request, len(caches) * rows, decoder.config).unflatten(0, (-1, rows))
 
-        return torch.stack([logits[b] for b in range(len(branches))]).view(len(branches), 1, books, -1), caches, step
+        return torch.stack([logits[b] for b in range(len(branches))]), caches, step
 
     def logits(self, decoder: Decoder, branch: Branch) -> Tensor:
         """Of all columns of a row: [1, K, S, size]; zero where one is masked."""
@@ -183,10 +184,10 @@ class Engine:
         pages = Pages(request, decoder.config, [len(x)], 1, 0)
         given = {"inputs_embeds": x, "wanted": np.arange(len(x))} | pages.prefill(0)
         request.run(given | _turns(decoder, positions) | _told([float(branch.text is not None)], len(x)))
-        found = request.logits()
-        logits = found.new_zeros(len(attend), found.shape[1])
+        found = _logits(request, len(x), decoder.config)
+        logits = found.new_zeros(len(attend), *found.shape[1:])
         logits[attend] = found
-        return logits.view(len(attend), decoder.config.codebooks, -1).transpose(0, 1)[None]
+        return logits.transpose(0, 1)[None]
 
     def _request(self, decoder: Decoder, branches: Sequence[Branch]) -> Request:
         """A new request for these branches, with the keys and values of their text."""
@@ -245,6 +246,15 @@ def _is_matrix(name: str) -> bool:
 def _norm(decoder: Decoder, name: str) -> tuple[np.ndarray, np.ndarray]:
     norm = decoder.get_submodule(name)
     return norm.weight.detach().float().numpy(), norm.bias.detach().float().numpy()
+
+
+def _logits(request: Request, columns: int, config: DecoderConfig) -> Tensor:
+    """[columns, K, size]. An answer of another size is an error: one of nothing was seen, without a word, where the
+    engine computed with instructions that it took to be there."""
+    with refusing():
+        return torch.from_numpy(request.get("logits")).view(
+            columns, config.codebooks, config.target_size or config.codebook_size
+        )
 
 
 def _told(told: Sequence[float], columns: int) -> dict[str, np.ndarray]:
